@@ -1,0 +1,284 @@
+//! Floor 5: builds every part from the settings, binds, runs and stops. The only wiring.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::{App, HttpServer, web};
+use tokio::sync::oneshot;
+
+use crate::config::{self, Config, StoreKind};
+use crate::domain::{Clock, SystemClock};
+use crate::http::{Build, Services, routes};
+use crate::lifecycle::Lifecycle;
+use crate::service::{Health, Keys, Links, RandomSlugs, Resolver, SlugSource};
+use crate::store::{Store, StoreError};
+use crate::telemetry::metrics::Metrics;
+use crate::{cache, store};
+
+/// What this build is.
+pub const BUILD: Build = Build {
+    version: env!("CARGO_PKG_VERSION"),
+    git_commit: env!("CURTAIL_GIT_COMMIT"),
+    build_time: env!("CURTAIL_BUILD_TIME"),
+};
+
+/// Time for requests in flight once the service has stopped listening.
+const FINISH_SECONDS: u64 = 5;
+
+/// Time for background tasks to end, after the last request.
+const TASKS: Duration = Duration::from_secs(1);
+
+/// How long an idle connection is kept. Longer on Cloud Run than its front end keeps its own: the side that
+/// closes first may cut a request that is on its way.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+const KEEP_ALIVE_ON_CLOUD_RUN: Duration = Duration::from_secs(650);
+
+/// Time between two questions to a store that has not answered yet.
+const FIRST_CHECK: Duration = Duration::from_millis(50);
+const SLOWEST_CHECK: Duration = Duration::from_secs(1);
+
+/// What a test replaces.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes up slugs.
+    pub slugs: Arc<dyn SlugSource>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            slugs: Arc::new(RandomSlugs),
+            metrics: Arc::default(),
+        }
+    }
+}
+
+/// Why the service did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings name something that cannot be used.
+    #[error("{0}")]
+    Settings(String),
+    /// The port cannot be listened on.
+    #[error("PORT {port} on LISTEN_ADDRESS {address} cannot be listened on: {cause}")]
+    Bind {
+        /// The port asked for.
+        port: u16,
+        /// The address asked for.
+        address: std::net::IpAddr,
+        /// What the system says.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The store cannot be opened, or has a schema that this build does not know.
+    #[error("DATABASE_URL: {0}")]
+    Store(#[from] StoreError),
+    /// The server ended with an error.
+    #[error("the server failed: {0}")]
+    Server(#[source] std::io::Error),
+}
+
+/// The service, listening, not yet answering.
+#[derive(Debug)]
+pub struct Application {
+    port: u16,
+    lifecycle: Lifecycle,
+    store: Arc<dyn Store>,
+    server: Running,
+    unusable: oneshot::Receiver<StoreError>,
+}
+
+struct Running(Server);
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Running")
+    }
+}
+
+impl Application {
+    /// Builds the service and binds its port. Nothing is asked of Postgres or Redis yet.
+    pub async fn build(config: Config, parts: Parts) -> Result<Self, StartError> {
+        let lifecycle = Lifecycle::new();
+        let store = store::open(&config.store).await?;
+        let memory = cache::memory(&config.cache);
+        let shared = cache::shared(
+            &config.cache,
+            Arc::clone(&parts.metrics),
+            Arc::clone(&parts.clock),
+        )
+        .map_err(StartError::Settings)?;
+        let resolver = Resolver::new(
+            &config.cache,
+            memory,
+            shared.clone(),
+            Arc::clone(&store),
+            Arc::clone(&parts.clock),
+            parts.metrics,
+            lifecycle.clone(),
+        );
+        let health = Arc::new(Health::new(Arc::clone(&store), shared, lifecycle.clone()));
+        let services = web::Data::new(Services {
+            config: config.http.clone(),
+            links: Links::new(
+                &config.links,
+                Arc::clone(&store),
+                resolver.clone(),
+                parts.slugs,
+                parts.clock,
+            ),
+            resolver,
+            keys: Keys::new(&config.access),
+            health: Arc::clone(&health),
+            lifecycle: lifecycle.clone(),
+            build: BUILD,
+        });
+        let (port, server) = listen(&config, services)?;
+        announce(&config, port);
+        let unusable = watch_start(&lifecycle, health, config.store);
+        Ok(Self {
+            port,
+            lifecycle,
+            store,
+            server: Running(server),
+            unusable,
+        })
+    }
+
+    /// The port that is listened on: the one asked for, or the one that the system chose for 0.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Answers requests until `stop` tells how long to go on answering before the listener closes; then
+    /// drains, answers what is in flight, ends the tasks and closes the store, all within 8 seconds.
+    pub async fn run(self, stop: impl Future<Output = Duration>) -> Result<(), StartError> {
+        let Self {
+            lifecycle,
+            store,
+            server: Running(mut server),
+            unusable,
+            ..
+        } = self;
+        let handle = server.handle();
+        let mut fault = None;
+        let drain = tokio::select! {
+            ended = &mut server => {
+                ended.map_err(StartError::Server)?;
+                Duration::ZERO
+            }
+            drain = stop => drain,
+            Ok(err) = unusable => {
+                fault = Some(StartError::Store(err));
+                Duration::ZERO
+            }
+        };
+        lifecycle.begin_drain();
+        tracing::info!(
+            drain_ms = drain.as_millis(),
+            "stopping: requests in flight are answered first"
+        );
+        let closing = async {
+            tokio::time::sleep(drain).await;
+            handle.stop(true).await;
+        };
+        tokio::select! {
+            () = closing => {}
+            // The server's future must be polled for the stop to come about.
+            _ = async { let _ = (&mut server).await; std::future::pending::<()>().await } => {}
+        }
+        if !lifecycle.stop(TASKS).await {
+            tracing::warn!("some tasks did not end in time");
+        }
+        store.close().await;
+        tracing::info!("stopped");
+        fault.map_or(Ok(()), Err)
+    }
+}
+
+fn listen(config: &Config, services: web::Data<Services>) -> Result<(u16, Server), StartError> {
+    let (address, port) = (config.http.address, config.http.port);
+    let bind_error = |cause| StartError::Bind { port, address, cause };
+    let server = HttpServer::new(move || App::new().app_data(services.clone()).configure(routes))
+        .keep_alive(if config.http.cloud_run {
+            KEEP_ALIVE_ON_CLOUD_RUN
+        } else {
+            KEEP_ALIVE
+        })
+        .shutdown_timeout(FINISH_SECONDS)
+        .disable_signals()
+        .bind((address, port))
+        .map_err(bind_error)?;
+    let port = server.addrs().first().map_or(port, std::net::SocketAddr::port);
+    Ok((port, server.run()))
+}
+
+fn announce(config: &Config, port: u16) {
+    let store = match config.store.kind {
+        StoreKind::Sqlite(_) => "sqlite",
+        StoreKind::Postgres(_) => "postgres",
+    };
+    let cache = if config.cache.redis.is_some() {
+        "redis"
+    } else {
+        "none"
+    };
+    let (version, commit) = (BUILD.version, BUILD.git_commit);
+    tracing::info!(
+        service.version = version,
+        git.commit = commit,
+        build.time = BUILD.build_time,
+        store.kind = store,
+        cache.kind = cache,
+        "curtail {version} ({commit}) listens on {}:{port}, store {store}, shared cache {cache}",
+        config.http.address,
+    );
+    if config.access.trial {
+        tracing::info!(
+            "trial mode: DATABASE_URL is unset, links are kept in ./data, only this machine is answered, no key is needed"
+        );
+    } else if config.access.admin_api_key.is_none() {
+        tracing::warn!("ADMIN_API_KEY is unset: the links API answers 401 to everybody");
+    }
+}
+
+/// Asks the store until it has answered once, and migrates it before if the settings say so. A schema that
+/// this build does not know ends the service.
+fn watch_start(
+    lifecycle: &Lifecycle,
+    health: Arc<Health>,
+    config: config::Store,
+) -> oneshot::Receiver<StoreError> {
+    let (report, unusable) = oneshot::channel();
+    lifecycle.spawn(|stop| async move {
+        let watch = async {
+            let mut pause = FIRST_CHECK;
+            loop {
+                if config.migrate_on_start
+                    && let Err(err) = store::migrate(&config).await
+                {
+                    tracing::warn!(error = ?err, "the store could not be migrated yet: {err}");
+                }
+                match health.has_started().await {
+                    Ok(true) => return std::future::pending::<StoreError>().await,
+                    Ok(false) => tokio::time::sleep(pause).await,
+                    Err(err) => return err,
+                }
+                pause = (pause * 2).min(SLOWEST_CHECK);
+            }
+        };
+        if let Some(err) = stop.run_until_cancelled_owned(watch).await {
+            // Nobody listens any more when the service is stopping anyway.
+            let _ = report.send(err);
+        }
+    });
+    unusable
+}

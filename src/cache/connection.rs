@@ -1,0 +1,184 @@
+//! The one connection to Redis that all calls of this process share.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use deadpool_redis::redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use deadpool_redis::redis::{Client, RedisError, RedisResult, cmd};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use super::CALL_LIMIT;
+use super::breaker::{Admission, Breaker};
+use crate::telemetry::metrics::Metrics;
+
+/// The longest that connecting may take, with TLS and the log-in.
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_millis(100);
+/// The longest that a probe may take: two attempts to connect. Less than the breaker's shortest pause, so that
+/// there is one probe at a time.
+const PROBE_LIMIT: Duration = Duration::from_millis(240);
+/// Commands that may wait to be written, and that may wait for their answer.
+const QUEUED: usize = 1024;
+const IN_FLIGHT: usize = 256;
+
+/// Runs calls on a shared connection: each within [`CALL_LIMIT`], none while the breaker is open.
+pub(super) struct Connection(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    runtime: Handle,
+    /// Replaced by a probe that succeeded.
+    current: RwLock<ConnectionManager>,
+    breaker: Breaker,
+    metrics: Arc<Metrics>,
+}
+
+/// Leave to make one call.
+pub(super) struct Leave {
+    began: Instant,
+}
+
+impl Connection {
+    /// A connection whose tasks live on `runtime`. It is made in the background, so that the first call finds
+    /// it there.
+    pub(super) fn open(client: Client, runtime: Handle, metrics: Arc<Metrics>) -> RedisResult<Self> {
+        let connection = unconnected(&client)?;
+        let inner = Arc::new(Inner {
+            client,
+            runtime,
+            current: RwLock::new(connection.clone()),
+            breaker: Breaker::new(Instant::now(), fastrand::Rng::new()),
+            metrics,
+        });
+        inner.probe(connection);
+        Ok(Self(inner))
+    }
+
+    /// Asks for leave to make a call. `None` is counted as refused.
+    pub(super) fn admit(&self) -> Option<Leave> {
+        let now = Instant::now();
+        match self.0.breaker.admit(now) {
+            Admission::Pass => return Some(Leave { began: now }),
+            // The probe is made beside the caller, who does not wait for it.
+            Admission::Probe => self.0.probe_afresh(),
+            Admission::Refuse => {}
+        }
+        self.0.metrics.shared_cache.refused.add_one();
+        None
+    }
+
+    /// Makes a call. `None` is a failure: counted, and told to the breaker.
+    pub(super) async fn call<T, F>(
+        &self,
+        leave: Leave,
+        call: impl FnOnce(ConnectionManager) -> F,
+    ) -> Option<T>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let current = self
+            .0
+            .current
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        // The limit's timer is on the caller's own runtime: it holds even if the other one is stuck.
+        let answer = timeout(CALL_LIMIT, within(&self.0.runtime, call(current))).await;
+        let now = Instant::now();
+        let breaker = &self.0.breaker;
+        let (cause, opened) = match answer {
+            Ok(Ok(value)) => {
+                breaker.succeeded(now);
+                return Some(value);
+            }
+            Ok(Err(err)) if is_lost(&err) => (err.to_string(), breaker.lost(leave.began, now)),
+            Ok(Err(err)) => (err.to_string(), breaker.failed(now)),
+            Err(_) => ("no answer in time".to_owned(), breaker.failed(now)),
+        };
+        self.0.metrics.shared_cache.failed.add_one();
+        if opened {
+            self.0.metrics.shared_cache.opened.add_one();
+            tracing::warn!(
+                error = cause,
+                "the shared cache fails and is not asked for now: {cause}"
+            );
+        }
+        None
+    }
+
+    /// Runs `future` in the context of the runtime that the connection lives on.
+    pub(super) async fn within_runtime<F: Future>(&self, future: F) -> F::Output {
+        within(&self.0.runtime, future).await
+    }
+}
+
+impl Inner {
+    /// Probes with a connection of its own: a server that vanished without a word leaves the old one to wait
+    /// for its answers for many minutes, and one that refused a log-in once is never asked again.
+    fn probe_afresh(self: &Arc<Self>) {
+        if let Ok(connection) = unconnected(&self.client) {
+            self.probe(connection);
+        }
+    }
+
+    /// Starts a task that connects and, if Redis answers, makes the connection the shared one. The task needs
+    /// no owner that waits for it: it ends by itself after [`PROBE_LIMIT`], and nothing is lost with it.
+    fn probe(self: &Arc<Self>, mut connection: ConnectionManager) {
+        let inner = Arc::clone(self);
+        self.runtime.spawn(async move {
+            let answer = timeout(PROBE_LIMIT, cmd("PING").exec_async(&mut connection)).await;
+            let alive = matches!(answer, Ok(Ok(())));
+            if alive {
+                *inner.current.write().unwrap_or_else(PoisonError::into_inner) = connection;
+            }
+            if inner.breaker.probed(alive, Instant::now()) {
+                tracing::info!("the shared cache answers again");
+            }
+        });
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the client: it knows the password.
+        f.debug_struct("Connection")
+            .field("breaker", &self.0.breaker.state())
+            .finish_non_exhaustive()
+    }
+}
+
+fn unconnected(client: &Client) -> RedisResult<ConnectionManager> {
+    let settings = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(CONNECT_LIMIT))
+        // Every call has its limit already. One more timer each would be kept by another thread's runtime.
+        .set_response_timeout(None)
+        .set_min_delay(Duration::from_millis(20))
+        .set_max_delay(Duration::from_millis(200))
+        .set_number_of_retries(1)
+        .set_pipeline_buffer_size(QUEUED)
+        .set_concurrency_limit(IN_FLIGHT);
+    ConnectionManager::new_lazy_with_config(client.clone(), settings)
+}
+
+/// Whether the connection broke, rather than could not be made.
+fn is_lost(err: &RedisError) -> bool {
+    err.is_connection_dropped() && !err.is_connection_refusal()
+}
+
+/// Runs `future` with `runtime` as the current one whenever it is polled.
+///
+/// The client reconnects from within calls: it takes a socket from the current runtime, and starts the task
+/// that serves it there. Every worker thread of the HTTP server has a runtime of its own that ends before the
+/// process does, and would take the shared connection with it. To enter the right runtime costs a write to
+/// a thread-local; to hand the call over to a task on it would cost two wake-ups of another thread.
+async fn within<F: Future>(runtime: &Handle, future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let _entered = runtime.enter();
+        future.as_mut().poll(context)
+    })
+    .await
+}

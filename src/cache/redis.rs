@@ -1,0 +1,254 @@
+//! The cache that all instances share.
+
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use deadpool_redis::redis::aio::ConnectionManager;
+use deadpool_redis::redis::{
+    AsyncConnectionConfig, Client, ErrorKind, RedisError, RedisResult, Script, Value, cmd,
+};
+use deadpool_redis::{Manager, Pool, Runtime, Timeouts};
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use jiff::Timestamp;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use super::codec::{self, rank_text};
+use super::connection::{CONNECT_LIMIT, Connection};
+use super::{CALL_LIMIT, Cache, CacheHealth, Entry, Lookup, Put};
+use crate::domain::{Clock, Rank, Slug};
+use crate::telemetry::metrics::Metrics;
+
+/// Every value is kept so long at least, served or not: a slow reader of the store that would put back what
+/// has changed since must still find it.
+const MIN_KEPT: Duration = Duration::from_secs(5);
+/// So many bytes of a value are read. No entry has as many: a huge value of another writer does not hold up the
+/// connection. The scripts hold the same number.
+const MAX_READ: usize = 4096;
+/// The longest that the question for health may take: a new connection, and a PING.
+const HEALTH_LIMIT: Duration = Duration::from_millis(200);
+/// Connections for the question for health: two askers do not wait for each other.
+const HEALTH_CONNECTIONS: usize = 2;
+
+/// Keeps a value unless what is held outranks it.
+///
+/// `ARGV`: the value, the rank that was seen, the milliseconds to keep it, where its header ends, and a held
+/// value that is known to be corrupt. Answers the held value if that stays. What is of another type or
+/// format, or of another slug, is replaced.
+static KEEP: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local value, seen, header_end = ARGV[1], ARGV[2], tonumber(ARGV[4])
+         local held = redis.pcall('GETRANGE', KEYS[1], 0, 4095)
+         if type(held) == 'string' and held ~= ARGV[5]
+            and string.sub(held, 1, 2) == string.sub(value, 1, 2)
+            and string.sub(held, 23, header_end) == string.sub(value, 23, header_end) then
+           local rank = string.sub(held, 3, 22)
+           if string.find(rank, '^%d+$') and rank > string.sub(value, 3, 22) and rank > seen then
+             return held
+           end
+         end
+         redis.call('SET', KEYS[1], value, 'PX', ARGV[3])
+         return false",
+    )
+});
+
+/// Deletes a value that was refused, unless it has been replaced since: `ARGV` is that value, or empty if it
+/// was of another type.
+static DISCARD: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local held = redis.pcall('GETRANGE', KEYS[1], 0, 4095)
+         if type(held) == 'table' or held == ARGV[1] then redis.call('DEL', KEYS[1]) end",
+    )
+});
+
+/// Entries in Redis. Look-ups and writes share one connection, which costs a look-up one round trip; a pool
+/// would add a PING to each. The pool here has connections of its own, for [`Cache::health`] only.
+pub(super) struct RedisCache {
+    connection: Connection,
+    pool: Pool,
+    /// What every key begins with. No braces: in a cluster every slug may live where it falls.
+    key_prefix: String,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+}
+
+impl RedisCache {
+    /// A cache in the Redis that `client` reaches, with its tasks on `runtime`. Does not wait for Redis.
+    pub(super) fn open(
+        client: Client,
+        key_prefix: &str,
+        runtime: Handle,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> RedisResult<Self> {
+        let settings = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_LIMIT))
+            .set_response_timeout(Some(CALL_LIMIT));
+        let manager = Manager::new_with_config(client.get_connection_info().clone(), settings)?;
+        let pool = Pool::builder(manager)
+            .max_size(HEALTH_CONNECTIONS)
+            .runtime(Runtime::Tokio1)
+            .timeouts(Timeouts {
+                wait: Some(CALL_LIMIT),
+                create: Some(CONNECT_LIMIT),
+                recycle: Some(CALL_LIMIT),
+            })
+            .build()
+            .expect("the pool has timeouts and a runtime for them");
+        let connection = Connection::open(client, runtime, Arc::clone(&metrics))?;
+        Ok(Self {
+            connection,
+            pool,
+            key_prefix: format!("{key_prefix}link:"),
+            metrics,
+            clock,
+        })
+    }
+
+    async fn look_up(&self, slug: &Slug, mut redis: ConnectionManager) -> RedisResult<Option<Entry>> {
+        let read = cmd("GETRANGE")
+            .arg(self.key(slug))
+            .arg(0)
+            .arg(MAX_READ - 1)
+            .query_async(&mut redis)
+            .await;
+        let rejected = match read {
+            Ok(Value::BulkString(bytes)) if bytes.is_empty() => return Ok(None),
+            Ok(Value::BulkString(bytes)) => match codec::decode(slug, &bytes) {
+                Ok(entry) => return Ok(Some(entry)),
+                Err(_) => bytes,
+            },
+            Ok(_) => Vec::new(),
+            Err(err) if err.code() == Some("WRONGTYPE") => Vec::new(),
+            Err(err) => return Err(err),
+        };
+        self.metrics.shared_cache.rejected.add_one();
+        DISCARD
+            .key(self.key(slug))
+            .arg(rejected)
+            .invoke_async::<()>(&mut redis)
+            .await?;
+        Ok(None)
+    }
+
+    async fn keep(
+        &self,
+        slug: &Slug,
+        entry: &Entry,
+        seen: Rank,
+        redis: ConnectionManager,
+    ) -> RedisResult<Put> {
+        let held = match self.keep_unless(slug, entry, seen, &[], redis.clone()).await {
+            Ok(None) => return Ok(Put::Kept),
+            Ok(Some(held)) => held,
+            // It answers, if only to say that its memory is full or that it may not be written to. That is no
+            // reason to stop reading.
+            Err(err) if is_answer(&err) => {
+                self.metrics.shared_cache.failed.add_one();
+                return Ok(Put::Lost);
+            }
+            Err(err) => return Err(err),
+        };
+        if let Ok(newer) = codec::decode(slug, &held) {
+            return Ok(Put::Outranked(newer));
+        }
+        // Its header is right and its body is not.
+        self.metrics.shared_cache.rejected.add_one();
+        let held = self.keep_unless(slug, entry, seen, &held, redis).await?;
+        Ok(held.map_or(Put::Kept, |held| {
+            codec::decode(slug, &held).map_or(Put::Lost, Put::Outranked)
+        }))
+    }
+
+    async fn keep_unless(
+        &self,
+        slug: &Slug,
+        entry: &Entry,
+        seen: Rank,
+        corrupt: &[u8],
+        mut redis: ConnectionManager,
+    ) -> RedisResult<Option<Vec<u8>>> {
+        KEEP.key(self.key(slug))
+            .arg(codec::encode(slug, entry))
+            .arg(rank_text(seen))
+            .arg(kept_millis(entry.stale_until, self.clock.now()))
+            .arg(codec::header_len(slug))
+            .arg(corrupt)
+            .invoke_async(&mut redis)
+            .await
+    }
+
+    fn key(&self, slug: &Slug) -> String {
+        [&self.key_prefix, slug.as_str()].concat()
+    }
+
+    async fn ping(&self) -> bool {
+        match self.pool.get().await {
+            Ok(mut connection) => cmd("PING").exec_async(&mut connection).await.is_ok(),
+            Err(_) => false,
+        }
+    }
+}
+
+impl Cache for RedisCache {
+    fn get<'a>(&'a self, slug: &'a Slug) -> Lookup<'a> {
+        match self.connection.admit() {
+            None => Lookup::Ready(None),
+            Some(leave) => Lookup::Pending(
+                async move {
+                    self.connection
+                        .call(leave, |redis| self.look_up(slug, redis))
+                        .await
+                        .flatten()
+                }
+                .boxed(),
+            ),
+        }
+    }
+
+    fn put<'a>(&'a self, slug: &'a Slug, entry: &'a Entry, seen: Rank) -> BoxFuture<'a, Put> {
+        match self.connection.admit() {
+            None => ready(Put::Lost).boxed(),
+            Some(leave) => async move {
+                let kept = self
+                    .connection
+                    .call(leave, |redis| self.keep(slug, entry, seen, redis))
+                    .await;
+                kept.unwrap_or(Put::Lost)
+            }
+            .boxed(),
+        }
+    }
+
+    fn health(&self) -> BoxFuture<'_, CacheHealth> {
+        async move {
+            match timeout(HEALTH_LIMIT, self.connection.within_runtime(self.ping())).await {
+                Ok(true) => CacheHealth::Ok,
+                Ok(false) | Err(_) => CacheHealth::Unavailable,
+            }
+        }
+        .boxed()
+    }
+}
+
+impl fmt::Debug for RedisCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the pool: it knows the password.
+        f.debug_struct("RedisCache")
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
+    }
+}
+
+fn kept_millis(until: Timestamp, now: Timestamp) -> u64 {
+    let left = Duration::try_from(until.duration_since(now))
+        .unwrap_or_default()
+        .max(MIN_KEPT);
+    u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whether Redis itself answered with this error.
+fn is_answer(err: &RedisError) -> bool {
+    matches!(err.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
+}

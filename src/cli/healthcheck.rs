@@ -1,0 +1,40 @@
+//! `curtail healthcheck`: for a container without a shell.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// The longest that a step may take.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// The longest answer that is read, in bytes.
+const MAX_ANSWER: u64 = 4096;
+
+/// Asks the service on this machine whether it is ready.
+pub(super) fn healthcheck() -> Result<(), String> {
+    let (config, _) = super::settings::load().map_err(|faults| faults.to_string())?;
+    let address = match config.http.address {
+        IpAddr::V4(address) if address.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(address) if address.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        address => address,
+    };
+    let address = SocketAddr::new(address, config.http.port);
+    let answer = ask(address).map_err(|err| format!("{address} does not answer: {err}"))?;
+    if answer.starts_with("HTTP/1.1 200 ") {
+        return Ok(());
+    }
+    Err(format!(
+        "{address} is not ready: {}",
+        answer.lines().last().unwrap_or_default()
+    ))
+}
+
+fn ask(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.set_write_timeout(Some(LIMIT))?;
+    stream.write_all(b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(MAX_ANSWER).read_to_string(&mut answer)?;
+    Ok(answer)
+}

@@ -1,0 +1,77 @@
+//! Floor 6: the command line, a file for each subcommand.
+
+mod config;
+mod healthcheck;
+mod migrate;
+mod serve;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The version line: what runs here, from which commit, built when.
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("CURTAIL_GIT_COMMIT"),
+    ", built ",
+    env!("CURTAIL_BUILD_TIME"),
+    ")"
+);
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "curtail",
+    version = VERSION,
+    about = "A URL shortener for Google Cloud Run",
+    long_about = "A URL shortener for Google Cloud Run.\n\nWithout a subcommand it serves. Settings come from the environment; `curtail config` shows them.",
+    after_help = "Example:\n  DATABASE_URL=postgres://curtail@localhost/curtail curtail serve"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer requests (the default)
+    #[command(after_help = "Example:\n  PORT=8080 curtail serve")]
+    Serve,
+    /// Bring the database's schema to the version of this build
+    #[command(after_help = "Example:\n  DATABASE_URL=postgres://curtail@localhost/curtail curtail migrate")]
+    Migrate,
+    /// Exit with 0 if the service on this machine is ready, else with 1
+    #[command(after_help = "Example:\n  PORT=8080 curtail healthcheck")]
+    Healthcheck,
+    /// Print the settings in force, secrets hidden
+    #[command(after_help = "Example:\n  PORT=9000 curtail config")]
+    Config,
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn run() -> ExitCode {
+    let result = match Arguments::parse().command {
+        None | Some(Command::Serve) => serve::serve(),
+        Some(Command::Migrate) => migrate::migrate(),
+        Some(Command::Healthcheck) => healthcheck::healthcheck(),
+        Some(Command::Config) => config::config(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("curtail: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A runtime on this thread. The HTTP server's workers have threads of their own; what is left, connections
+/// and background tasks, needs one.
+fn block_on<F: Future>(future: F) -> Result<F::Output, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime
+        .map_err(|err| format!("the runtime cannot start: {err}"))?
+        .block_on(future))
+}

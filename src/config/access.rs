@@ -1,0 +1,45 @@
+//! Who may do what.
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Env, Place};
+
+/// The settings of access.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The key with every scope.
+    pub admin_api_key: Option<SecretString>,
+    /// Whether links may be made without a key.
+    pub anonymous_create: bool,
+    /// Trial mode: no key is needed for anything.
+    pub trial: bool,
+}
+
+/// The fewest characters of `ADMIN_API_KEY`.
+const MIN_KEY_CHARS: usize = 24;
+
+impl Access {
+    pub(super) fn read(env: &mut Env, place: Place) -> Self {
+        let admin_api_key = env.secret("ADMIN_API_KEY");
+        if let Some(key) = &admin_api_key {
+            let key = key.expose_secret();
+            if key.chars().count() < MIN_KEY_CHARS {
+                env.fault(
+                    "ADMIN_API_KEY",
+                    format!("is too short: at least {MIN_KEY_CHARS} characters"),
+                );
+            }
+            if !key.bytes().all(|b| b.is_ascii_graphic()) {
+                env.fault(
+                    "ADMIN_API_KEY",
+                    "is not valid: visible ASCII characters without spaces",
+                );
+            }
+        }
+        Self {
+            admin_api_key,
+            anonymous_create: env.flag_or("ANONYMOUS_CREATE", false),
+            trial: place.trial && !place.cloud_run,
+        }
+    }
+}

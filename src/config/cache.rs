@@ -1,0 +1,64 @@
+//! The caches.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::Env;
+
+/// The caches' settings.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    /// The shared cache; `None` runs without one.
+    pub redis: Option<Redis>,
+    /// Links that the in-process cache holds; 0 turns it off.
+    pub memory_entries: usize,
+    /// How long an entry of the in-process cache is fresh.
+    pub memory_fresh: Duration,
+    /// How long an entry of the shared cache is fresh.
+    pub redis_fresh: Duration,
+    /// How long either cache remembers that a slug is unknown.
+    pub negative_fresh: Duration,
+    /// How long past its freshness an entry may serve while the store is down.
+    pub stale: Duration,
+}
+
+/// How to reach Redis.
+#[derive(Debug, Clone)]
+pub struct Redis {
+    /// `redis://`, `rediss://` or `redis+unix://`. It may hold a password.
+    pub url: SecretString,
+    /// The password, when the URL has none.
+    pub password: Option<SecretString>,
+    /// A PEM file of the certificate authority that signed the server's certificate; `None` is the bundled
+    /// public roots.
+    pub ca_file: Option<PathBuf>,
+    /// What every key begins with, so that two services can share one server.
+    pub key_prefix: String,
+}
+
+impl Cache {
+    pub(super) fn read(env: &mut Env) -> Self {
+        let url = env.secret("REDIS_URL");
+        let password = env.secret("REDIS_PASSWORD");
+        let ca_file = env.text("REDIS_CA_FILE").map(PathBuf::from);
+        let key_prefix = env.parsed_or("REDIS_KEY_PREFIX", "curtail:".to_owned());
+        let seconds =
+            |env: &mut Env, name, default| Duration::from_secs(env.number_or(name, default, 0..=31_536_000));
+        Self {
+            redis: url.map(|url| Redis {
+                url,
+                password,
+                ca_file,
+                key_prefix,
+            }),
+            memory_entries: usize::try_from(env.number_or("MEMORY_CACHE_ENTRIES", 100_000, 0..=100_000_000))
+                .unwrap_or(usize::MAX),
+            memory_fresh: seconds(env, "MEMORY_CACHE_SECONDS", 5),
+            redis_fresh: seconds(env, "REDIS_CACHE_SECONDS", 300),
+            negative_fresh: seconds(env, "NEGATIVE_CACHE_SECONDS", 10),
+            stale: seconds(env, "STALE_SECONDS", 3600),
+        }
+    }
+}

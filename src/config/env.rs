@@ -1,0 +1,225 @@
+//! Reads variables, remembers what came of each, and collects the faults.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use secrecy::SecretString;
+
+use super::secret;
+
+/// The environment, as read once at start.
+#[derive(Debug)]
+pub struct Env {
+    variables: BTreeMap<String, String>,
+    effective: Vec<Effective>,
+    faults: Vec<String>,
+}
+
+/// A setting and what it came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effective {
+    /// The variable's name.
+    pub name: &'static str,
+    /// The value in force; `None` is unset. A secret reads `(hidden)`.
+    pub value: Option<String>,
+}
+
+/// Everything that is wrong with the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Faults(Vec<String>);
+
+impl Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("; "))
+    }
+}
+
+impl std::error::Error for Faults {}
+
+const HIDDEN: &str = "(hidden)";
+
+impl Env {
+    /// The environment of this process. Variables that are no UTF-8 are left out.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self::from_pairs(
+            std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+        )
+    }
+
+    /// An environment of the given variables.
+    pub fn from_pairs<N: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        Self {
+            variables: pairs
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+            effective: Vec::new(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// Whether the variable, or its `_FILE` twin, is there and not empty.
+    #[must_use]
+    pub fn is_set(&self, name: &str) -> bool {
+        self.value(name).is_some() || self.value(&format!("{name}_FILE")).is_some()
+    }
+
+    /// A text; an empty variable counts as unset.
+    pub fn text(&mut self, name: &'static str) -> Option<String> {
+        let value = self.value(name).map(str::to_owned);
+        self.remember(name, value.clone());
+        value
+    }
+
+    /// A value that is parsed from text.
+    pub fn parsed<T>(&mut self, name: &'static str) -> Option<T>
+    where
+        T: FromStr + Display,
+        T::Err: Display,
+    {
+        let parsed = self.value(name).map(str::parse::<T>)?;
+        match parsed {
+            Ok(value) => {
+                self.remember(name, Some(value.to_string()));
+                Some(value)
+            }
+            Err(err) => {
+                self.fault(name, format!("is not valid: {err}"));
+                None
+            }
+        }
+    }
+
+    /// A value that is parsed from text, or its default.
+    pub fn parsed_or<T>(&mut self, name: &'static str, default: T) -> T
+    where
+        T: FromStr + Display,
+        T::Err: Display,
+    {
+        let given = self.parsed(name);
+        let value = given.unwrap_or(default);
+        self.remember(name, Some(value.to_string()));
+        value
+    }
+
+    /// A number within bounds, or its default.
+    pub fn number_or(
+        &mut self,
+        name: &'static str,
+        default: u64,
+        bounds: std::ops::RangeInclusive<u64>,
+    ) -> u64 {
+        let value = self.parsed_or(name, default);
+        if bounds.contains(&value) {
+            return value;
+        }
+        self.fault(
+            name,
+            format!(
+                "is not valid: a number from {} to {}",
+                bounds.start(),
+                bounds.end()
+            ),
+        );
+        default
+    }
+
+    /// `true` or `false`, or the default. Any other word is a fault: a misspelt switch must not be taken
+    /// for its default.
+    pub fn flag_or(&mut self, name: &'static str, default: bool) -> bool {
+        let value = match self.value(name) {
+            None => default,
+            Some("true" | "1" | "yes" | "on") => true,
+            Some("false" | "0" | "no" | "off") => false,
+            Some(_) => {
+                self.fault(name, "is not valid: true or false");
+                default
+            }
+        };
+        self.remember(name, Some(value.to_string()));
+        value
+    }
+
+    /// A list, separated by commas.
+    pub fn list(&mut self, name: &'static str) -> Vec<String> {
+        let items: Vec<String> = self
+            .value(name)
+            .unwrap_or_default()
+            .split(',')
+            .map(|item| item.trim().to_owned())
+            .filter(|item| !item.is_empty())
+            .collect();
+        self.remember(name, (!items.is_empty()).then(|| items.join(",")));
+        items
+    }
+
+    /// A secret, given as `name` or as a file named by `name` with `_FILE` behind it, not both. An empty
+    /// secret is a fault.
+    pub fn secret(&mut self, name: &'static str) -> Option<SecretString> {
+        let file = format!("{name}_FILE");
+        let result = match (
+            self.variables.get(name),
+            self.variables.get(&file).filter(|path| !path.is_empty()),
+        ) {
+            (None, None) => Ok(None),
+            (Some(_), Some(_)) => Err((
+                name.to_owned(),
+                format!("and {file} are both set: give one of them"),
+            )),
+            (Some(value), None) if value.trim().is_empty() => Err((name.to_owned(), "is empty".to_owned())),
+            (Some(value), None) => Ok(Some(SecretString::from(value.as_str()))),
+            (None, Some(path)) => secret::read_file(&PathBuf::from(path))
+                .map(Some)
+                .map_err(|reason| (file, reason)),
+        };
+        match result {
+            Ok(secret) => {
+                self.remember(name, secret.is_some().then(|| HIDDEN.to_owned()));
+                secret
+            }
+            Err((name_or_file, reason)) => {
+                self.remember(name, None);
+                self.faults.push(format!("{name_or_file} {reason}"));
+                None
+            }
+        }
+    }
+
+    /// Notes a fault of a variable. `reason` must not hold its value.
+    pub fn fault(&mut self, name: &str, reason: impl Display) {
+        self.faults.push(format!("{name} {reason}"));
+    }
+
+    /// Notes faults that another part found, each beginning with the name of its variable.
+    pub fn more_faults(&mut self, faults: Vec<String>) {
+        self.faults.extend(faults);
+    }
+
+    /// Replaces what is shown for a setting whose default depends on others.
+    pub fn remember(&mut self, name: &'static str, value: Option<String>) {
+        match self.effective.iter_mut().find(|setting| setting.name == name) {
+            Some(setting) => setting.value = value,
+            None => self.effective.push(Effective { name, value }),
+        }
+    }
+
+    /// The settings in force, or all faults.
+    pub fn finish(self) -> Result<Vec<Effective>, Faults> {
+        if self.faults.is_empty() {
+            Ok(self.effective)
+        } else {
+            Err(Faults(self.faults))
+        }
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        self.variables
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.trim().is_empty())
+    }
+}

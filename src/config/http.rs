@@ -1,0 +1,136 @@
+//! Listening, addresses and proxies.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
+
+use url::Url;
+
+use super::{Env, Place};
+
+/// The HTTP server's settings.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// Address to listen on.
+    pub address: IpAddr,
+    /// Port to listen on; 0 lets the system choose.
+    pub port: u16,
+    /// What short URLs begin with; `None` takes it from each request.
+    pub base_url: Option<BaseUrl>,
+    /// How many entries of `X-Forwarded-For`, from the right, were written by proxies of ours.
+    pub trusted_proxy_hops: u64,
+    /// Value of `Referrer-Policy` on redirects; `None` sends none.
+    pub referrer_policy: Option<String>,
+    /// Trial mode: answer only requests for a loopback host.
+    pub trial: bool,
+    /// Cloud Run's container contract holds.
+    pub cloud_run: bool,
+}
+
+/// What short URLs begin with: scheme, host and port, without a slash at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseUrl {
+    text: String,
+    host: String,
+}
+
+impl BaseUrl {
+    /// The address of `path`, which begins without a slash.
+    #[must_use]
+    pub fn join(&self, path: &str) -> String {
+        format!("{}/{path}", self.text)
+    }
+
+    /// The host, lower case, without its port.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+}
+
+impl FromStr for BaseUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WANTED: &str = "a URL of scheme, host and port alone, such as https://go.example.com";
+        let url = Url::parse(text).map_err(|_| WANTED)?;
+        let plain = matches!(url.scheme(), "http" | "https")
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
+        match url.host_str() {
+            Some(host) if plain => Ok(Self {
+                host: host.to_owned(),
+                text: url.as_str().trim_end_matches('/').to_owned(),
+            }),
+            _ => Err(WANTED),
+        }
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The values that <https://www.w3.org/TR/referrer-policy/> defines.
+const REFERRER_POLICIES: [&str; 8] = [
+    "no-referrer",
+    "no-referrer-when-downgrade",
+    "same-origin",
+    "origin",
+    "strict-origin",
+    "origin-when-cross-origin",
+    "strict-origin-when-cross-origin",
+    "unsafe-url",
+];
+
+impl Http {
+    pub(super) fn read(env: &mut Env, place: Place) -> Self {
+        let anywhere = if place.trial {
+            Ipv4Addr::LOCALHOST
+        } else {
+            Ipv4Addr::UNSPECIFIED
+        };
+        let address = env.parsed_or(
+            "LISTEN_ADDRESS",
+            IpAddr::V4(if place.cloud_run {
+                Ipv4Addr::UNSPECIFIED
+            } else {
+                anywhere
+            }),
+        );
+        if place.trial && !place.cloud_run && !address.is_loopback() {
+            env.fault(
+                "LISTEN_ADDRESS",
+                "must be a loopback address while DATABASE_URL is unset (trial mode needs no key)",
+            );
+        }
+        let referrer_policy = env.text("REFERRER_POLICY");
+        if referrer_policy
+            .as_deref()
+            .is_some_and(|value| !REFERRER_POLICIES.contains(&value))
+        {
+            env.fault(
+                "REFERRER_POLICY",
+                format!("is not valid: one of {}", REFERRER_POLICIES.join(", ")),
+            );
+        }
+        let base_url = env.parsed::<BaseUrl>("BASE_URL");
+        if base_url.is_none() {
+            env.remember("BASE_URL", None);
+        }
+        Self {
+            address,
+            port: env.parsed_or("PORT", 8080),
+            base_url,
+            trusted_proxy_hops: env.number_or("TRUSTED_PROXY_HOPS", u64::from(place.cloud_run), 0..=16),
+            referrer_policy,
+            trial: place.trial,
+            cloud_run: place.cloud_run,
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What links may be.
+
+use url::Host;
+
+use super::{Env, Http, Place};
+use crate::domain::{SlugPolicy, TargetPolicy};
+
+/// The settings of link creation.
+#[derive(Debug, Clone)]
+pub struct Links {
+    /// Characters of a generated slug.
+    pub slug_length: u8,
+    /// Which slugs may not be claimed.
+    pub slugs: SlugPolicy,
+    /// Hosts of the service itself, lower case.
+    pub own_hosts: Vec<String>,
+    /// Blocked domains, lower case, as punycode.
+    pub blocked_domains: Vec<String>,
+    /// Whether targets in private networks are let through.
+    pub allow_private_targets: bool,
+}
+
+impl Links {
+    pub(super) fn read(env: &mut Env, place: Place, http: &Http) -> Self {
+        let mut own_hosts = hosts(env, "OWN_HOSTS");
+        own_hosts.extend(http.base_url.as_ref().map(|base| base.host().to_owned()));
+        Self {
+            slug_length: u8::try_from(env.number_or("SLUG_LENGTH", 7, 5..=32)).unwrap_or(7),
+            slugs: SlugPolicy {
+                refuse_final_z: place.cloud_run,
+            },
+            own_hosts,
+            blocked_domains: hosts(env, "BLOCKED_DOMAINS"),
+            allow_private_targets: env.flag_or("ALLOW_PRIVATE_TARGETS", false),
+        }
+    }
+
+    /// The rules for targets of a request that was sent to `request_host`.
+    #[must_use]
+    pub fn target_policy<'a>(&'a self, request_host: Option<&'a str>) -> TargetPolicy<'a> {
+        TargetPolicy {
+            own_hosts: &self.own_hosts,
+            request_host,
+            blocked_domains: &self.blocked_domains,
+            allow_private: self.allow_private_targets,
+        }
+    }
+}
+
+/// Host names as the URL parser would spell them, so that they compare equal to a parsed target's.
+fn hosts(env: &mut Env, name: &'static str) -> Vec<String> {
+    let mut hosts = Vec::new();
+    for item in env.list(name) {
+        match Host::parse(item.trim_start_matches('.')) {
+            Ok(host) => hosts.push(host.to_string()),
+            Err(_) => env.fault(name, "is not valid: host names separated by commas"),
+        }
+    }
+    hosts
+}

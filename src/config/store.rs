@@ -1,0 +1,82 @@
+//! The database.
+
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Env, Place};
+
+/// The store's settings.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// Which database, and where.
+    pub kind: StoreKind,
+    /// Whether the start migrates the schema.
+    pub migrate_on_start: bool,
+}
+
+/// Which database.
+#[derive(Debug, Clone)]
+pub enum StoreKind {
+    /// An SQLite file.
+    Sqlite(PathBuf),
+    /// A PostgreSQL server.
+    Postgres(Postgres),
+}
+
+/// How to reach PostgreSQL.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    /// The connection URL or `key=value` text. Not parsed here; it may hold a password.
+    pub url: SecretString,
+    /// The password, when the URL has none.
+    pub password: Option<SecretString>,
+    /// Connections of this instance.
+    pub pool_size: usize,
+    /// Whether a transaction-mode pooler stands between, so that no named statement may be used.
+    pub transaction_pooler: bool,
+}
+
+/// Where trial mode keeps its file, relative to the working directory.
+const TRIAL_FILE: &str = "data/curtail.db";
+
+impl Store {
+    pub(super) fn read(env: &mut Env, place: Place) -> Self {
+        let url = env.secret("DATABASE_URL");
+        let password = env.secret("DATABASE_PASSWORD");
+        let pool_size = env.number_or("DATABASE_POOL_SIZE", 4, 1..=1000);
+        let transaction_pooler = match env.text("DATABASE_POOLER").as_deref() {
+            None => false,
+            Some("transaction") => true,
+            Some(_) => {
+                env.fault("DATABASE_POOLER", "is not valid: transaction, or unset");
+                false
+            }
+        };
+        let ephemeral = env.flag_or("ALLOW_EPHEMERAL_STORE", false);
+        let kind = match url {
+            None => StoreKind::Sqlite(PathBuf::from(TRIAL_FILE)),
+            Some(url) => match url.expose_secret().strip_prefix("sqlite:") {
+                Some(path) => StoreKind::Sqlite(PathBuf::from(path.strip_prefix("//").unwrap_or(path))),
+                None => StoreKind::Postgres(Postgres {
+                    url,
+                    password,
+                    pool_size: usize::try_from(pool_size).unwrap_or(1),
+                    transaction_pooler,
+                }),
+            },
+        };
+        let sqlite = matches!(kind, StoreKind::Sqlite(_));
+        if place.cloud_run && sqlite && !ephemeral {
+            env.fault(
+                "DATABASE_URL",
+                "must be a postgres:// URL on Cloud Run: a container's file system is not storage \
+                 (ALLOW_EPHEMERAL_STORE=true starts all the same, and loses every link with the instance)",
+            );
+        }
+        Self {
+            kind,
+            migrate_on_start: env.flag_or("MIGRATE_ON_START", sqlite),
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Floor 0: the words of a URL shortener as types, and the rules they keep.
+//!
+//! Nothing here reads a file, a socket, the environment or the time of day.
+
+mod checks;
+mod clock;
+mod draft;
+mod fault;
+mod link;
+mod patch;
+mod redirect;
+mod slug;
+mod target;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use draft::{LinkDraft, NewLink};
+pub use fault::{Fault, FaultCode};
+pub use link::{Link, Revision};
+pub use patch::{Change, LinkPatch, LinkUpdate};
+pub use redirect::{GoneReason, Rank, Redirect, RedirectStatus, UnknownStatus, Verdict};
+pub use slug::{Slug, SlugError, SlugPolicy};
+pub use target::{TargetError, TargetPolicy, TargetUrl};

@@ -1,0 +1,22 @@
+//! `DELETE /api/v1/links/{slug}`
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+
+use super::link::answer;
+use super::slug_in_path;
+use crate::http::Services;
+use crate::http::auth::Sender;
+use crate::http::problem::Problem;
+use crate::service::Scope;
+
+/// Deletes a link.
+pub(in crate::http) async fn delete(
+    path: web::Path<String>,
+    Sender(caller): Sender,
+    services: web::Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    caller.require(Scope::LinksWrite)?;
+    services.links.delete(&slug_in_path(&path)?).await?;
+    Ok(answer(StatusCode::NO_CONTENT).finish())
+}

@@ -1,0 +1,23 @@
+//! The links API: a file for each endpoint.
+
+pub(super) mod create;
+pub(super) mod delete;
+mod link;
+pub(super) mod read;
+pub(super) mod update;
+
+use actix_web::HttpResponse;
+
+use super::problem::Problem;
+use crate::domain::Slug;
+use crate::service::Error;
+
+/// Any other path under the base.
+pub(super) async fn no_such_path() -> Result<HttpResponse, Problem> {
+    Err(Problem::not_found())
+}
+
+/// The slug in a path. A text that is no slug is the slug of no link.
+fn slug_in_path(text: &str) -> Result<Slug, Error> {
+    text.parse().map_err(|_| Error::LinkNotFound)
+}

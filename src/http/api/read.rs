@@ -1,0 +1,23 @@
+//! `GET /api/v1/links/{slug}`
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::link::{LinkBody, answer};
+use super::slug_in_path;
+use crate::http::Services;
+use crate::http::auth::Sender;
+use crate::http::problem::Problem;
+use crate::service::Scope;
+
+/// Shows a link.
+pub(in crate::http) async fn read(
+    request: HttpRequest,
+    path: web::Path<String>,
+    Sender(caller): Sender,
+    services: web::Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    caller.require(Scope::LinksRead)?;
+    let link = services.links.link(&slug_in_path(&path)?).await?;
+    Ok(answer(StatusCode::OK).json(LinkBody::new(&link, &request, &services.config)))
+}

@@ -1,0 +1,68 @@
+//! `PATCH /api/v1/links/{slug}`: a JSON merge patch (RFC 7396).
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::Value;
+
+use super::link::{LinkBody, answer};
+use super::slug_in_path;
+use crate::domain::{Change, Fault, LinkPatch};
+use crate::http::auth::Sender;
+use crate::http::body::{self, Fields, Nullable};
+use crate::http::problem::Problem;
+use crate::http::{Services, origin};
+use crate::service::{Error, Origin, Scope};
+
+/// Changes a link.
+pub(in crate::http) async fn update(
+    request: HttpRequest,
+    path: web::Path<String>,
+    payload: web::Payload,
+    Sender(caller): Sender,
+    services: web::Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    caller.require(Scope::LinksWrite)?;
+    let slug = slug_in_path(&path)?;
+    let body = body::json(&request, payload, body::LIMIT).await?;
+    let patch = patch(body).map_err(Error::InvalidPatch)?;
+    let link = services
+        .links
+        .update(
+            &slug,
+            patch,
+            Origin {
+                host: origin::host(&request),
+            },
+        )
+        .await?;
+    Ok(answer(StatusCode::OK).json(LinkBody::new(&link, &request, &services.config)))
+}
+
+/// An absent field stays, `null` takes the field back to what a new link has. The slug is not among them:
+/// it cannot change.
+fn patch(body: Value) -> Result<LinkPatch, Vec<Fault>> {
+    let mut fields = Fields::of(body)?;
+    let url = fields.text("url");
+    let patch = LinkPatch {
+        url: fields.required("url", url).map_or(Change::Keep, Change::Set),
+        title: nullable(fields.text("title")),
+        tags: or_default(fields.texts("tags")),
+        redirect_status: nullable(fields.integer("redirect_status")),
+        cache_seconds: nullable(fields.integer("cache_seconds")),
+        forward_query: or_default(fields.flag("forward_query")),
+        valid_from: nullable(fields.time("valid_from")),
+        expires_at: nullable(fields.time("expires_at")),
+        max_clicks: nullable(fields.integer("max_clicks")),
+        disabled: or_default(fields.flag("disabled")),
+    };
+    fields.finish()?;
+    Ok(patch)
+}
+
+fn nullable<T>(field: Nullable<T>) -> Change<Option<T>> {
+    field.map_or(Change::Keep, Change::Set)
+}
+
+fn or_default<T: Default>(field: Nullable<T>) -> Change<T> {
+    field.map_or(Change::Keep, |value| Change::Set(value.unwrap_or_default()))
+}

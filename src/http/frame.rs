@@ -1,0 +1,136 @@
+//! What every answer has in common: a request id, security headers, and a body for problems.
+
+use std::fmt::Write;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, Accept, Header, HeaderMap, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, web};
+
+use super::origin::{is_https, is_loopback_host};
+use super::problem::Problem;
+use super::{Services, pages};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id of one request: 32 hexadecimal digits.
+#[derive(Debug, Clone)]
+pub(super) struct RequestId(String);
+
+impl RequestId {
+    fn new() -> Self {
+        let mut text = String::with_capacity(32);
+        // Writing to a string does not fail.
+        let _ = write!(text, "{:032x}", fastrand::u128(..));
+        Self(text)
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Wraps every route. It is the outermost layer, so it sees every answer.
+pub(super) async fn frame(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let id = RequestId::new();
+    request.extensions_mut().insert(id.clone());
+    let services = web::Data::clone(
+        request
+            .app_data::<web::Data<Services>>()
+            .expect("the app is built with its services"),
+    );
+    let response = if services.config.trial && !is_loopback_host(request.request()) {
+        let (request, _) = request.into_parts();
+        let answer = problem_response(&Problem::foreign_host(), &request, &id);
+        ServiceResponse::new(request, answer)
+    } else {
+        let response = next.call(request).await?;
+        let problem = response
+            .response()
+            .error()
+            .and_then(|err| err.as_error::<Problem>());
+        match problem.map(|problem| problem_response(problem, response.request(), &id)) {
+            Some(answer) => response.into_response(answer),
+            None => response.map_into_boxed_body(),
+        }
+    };
+    Ok(finish(response, &services, &id))
+}
+
+/// Adds the headers that every answer carries.
+fn finish(
+    mut response: ServiceResponse<BoxBody>,
+    services: &Services,
+    id: &RequestId,
+) -> ServiceResponse<BoxBody> {
+    let https = is_https(response.request(), &services.config);
+    let closing = services.lifecycle.is_draining();
+    if closing {
+        response
+            .response_mut()
+            .head_mut()
+            .set_connection_type(actix_web::http::ConnectionType::Close);
+    }
+    let headers = response.headers_mut();
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+        headers.insert(REQUEST_ID, id);
+    }
+    if is_html(headers) {
+        headers.insert(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(pages::SECURITY_POLICY),
+        );
+        headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        if https {
+            headers.insert(
+                header::STRICT_TRANSPORT_SECURITY,
+                HeaderValue::from_static("max-age=31536000"),
+            );
+        }
+    }
+    response
+}
+
+fn is_html(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"text/html"))
+}
+
+/// The one place where a failure is logged, and the one where a problem gets its body.
+fn problem_response(problem: &Problem, request: &HttpRequest, id: &RequestId) -> HttpResponse {
+    if let Some(cause) = &problem.cause {
+        let route = request.match_pattern().unwrap_or_default();
+        tracing::error!(request_id = id.as_str(), http.route = route, error = ?cause, "request failed: {cause}");
+    }
+    if problem.for_visitor && prefers_html(request) {
+        problem.page(id.as_str())
+    } else {
+        problem.json(id.as_str())
+    }
+}
+
+/// Whether the client names `text/html` before JSON: browsers do, API clients and `curl` do not.
+fn prefers_html(request: &HttpRequest) -> bool {
+    let Ok(accept) = Accept::parse(request) else {
+        return false;
+    };
+    let ranked = accept.ranked();
+    let place = |wanted: &dyn Fn(&str) -> bool| ranked.iter().position(|kind| wanted(kind.essence_str()));
+    let html = place(&|kind| kind == "text/html");
+    let json = place(&|kind| kind == "application/json" || kind == "application/problem+json");
+    match (html, json) {
+        (Some(html), Some(json)) => html < json,
+        (html, None) => html.is_some(),
+        (None, _) => false,
+    }
+}

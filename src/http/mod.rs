@@ -1,0 +1,51 @@
+//! Floor 4: HTTP. Extract, call one service, answer.
+
+mod api;
+mod auth;
+mod body;
+mod frame;
+mod origin;
+mod pages;
+mod probes;
+mod problem;
+mod redirect;
+mod routes;
+mod trace;
+
+use std::sync::Arc;
+
+use crate::config;
+use crate::lifecycle::Lifecycle;
+use crate::service::{Health, Keys, Links, Resolver};
+
+pub use routes::routes;
+
+/// What the handlers call.
+#[derive(Debug)]
+pub struct Services {
+    /// Settings of this floor.
+    pub config: config::Http,
+    /// Links.
+    pub links: Links,
+    /// Redirects.
+    pub resolver: Resolver,
+    /// Keys.
+    pub keys: Keys,
+    /// Probes.
+    pub health: Arc<Health>,
+    /// Tells whether the service is stopping.
+    pub lifecycle: Lifecycle,
+    /// What runs here.
+    pub build: Build,
+}
+
+/// What runs here.
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+pub struct Build {
+    /// The version, as in Cargo.toml.
+    pub version: &'static str,
+    /// The commit it was built from.
+    pub git_commit: &'static str,
+    /// When it was built, RFC 3339.
+    pub build_time: &'static str,
+}

@@ -1,0 +1,70 @@
+//! Where a request was sent to, as far as it may be believed.
+//!
+//! `X-Forwarded-Host` and `Forwarded` are never read: nobody needs to have written them but the client.
+
+use std::net::IpAddr;
+
+use actix_web::HttpRequest;
+use actix_web::http::header;
+use actix_web::http::header::HeaderName;
+
+use crate::config;
+
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The host and port that the request names, if they are well-formed.
+fn authority(request: &HttpRequest) -> Option<&str> {
+    let text = match request.uri().authority() {
+        Some(authority) => authority.as_str(),
+        None => request.headers().get(header::HOST)?.to_str().ok()?,
+    };
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    (!text.is_empty() && text.len() <= 255 && text.bytes().all(plain)).then_some(text)
+}
+
+/// The host that the request names, without its port.
+pub(super) fn host(request: &HttpRequest) -> Option<&str> {
+    let authority = authority(request)?;
+    if authority.starts_with('[') {
+        return authority.split_inclusive(']').next();
+    }
+    authority.split(':').next()
+}
+
+/// Whether the request names this machine.
+pub(super) fn is_loopback_host(request: &HttpRequest) -> bool {
+    let Some(host) = host(request) else { return false };
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    let address = name
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>();
+    name == "localhost" || name.ends_with(".localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether the visitor came over HTTPS. Only a proxy of ours can know.
+pub(super) fn is_https(request: &HttpRequest, config: &config::Http) -> bool {
+    config.trusted_proxy_hops > 0
+        && request
+            .headers()
+            .get_all(FORWARDED_PROTO)
+            .last()
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.rsplit(',').next())
+            .is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
+}
+
+/// The short URL of `slug`, as this request's client would write it.
+pub(super) fn short_url(request: &HttpRequest, config: &config::Http, slug: &str) -> String {
+    match &config.base_url {
+        Some(base) => base.join(slug),
+        None => {
+            let scheme = if is_https(request, config) {
+                "https"
+            } else {
+                "http"
+            };
+            format!("{scheme}://{}/{slug}", authority(request).unwrap_or("localhost"))
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Problems: RFC 9457. The only file that knows which status an error has.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use serde::Serialize;
+
+use crate::domain::{Fault, GoneReason};
+use crate::service::Error;
+
+/// An answer that is not what was asked for. It becomes a response in [`frame`](super::frame), which knows
+/// the request's id and what the client reads.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    detail: String,
+    faults: Vec<Fault>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether a person may see this, so that it is a page when the client prefers one.
+    pub(super) for_visitor: bool,
+    /// What is logged with a 5xx, and said to nobody.
+    pub(super) cause: Option<Error>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            title,
+            detail: detail.into(),
+            faults: Vec::new(),
+            headers: Vec::new(),
+            for_visitor: false,
+            cause: None,
+        }
+    }
+
+    fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.push((name, HeaderValue::from_static(value)));
+        self
+    }
+
+    /// The same, for a person with a browser.
+    pub(super) fn for_visitor(mut self) -> Self {
+        self.for_visitor = true;
+        self
+    }
+
+    /// Nothing answers at this path.
+    pub(super) fn not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "Not found",
+            "There is nothing at this address.",
+        )
+    }
+
+    /// There was a link here.
+    pub(super) fn gone(reason: GoneReason) -> Self {
+        let detail = match reason {
+            GoneReason::Expired => "The link has expired.",
+            GoneReason::Disabled => "The link was taken down.",
+            GoneReason::LimitReached => "The link was used as often as it may be.",
+        };
+        Self::new(StatusCode::GONE, "link_gone", "The link is gone", detail)
+    }
+
+    /// The path is known, the method is not.
+    pub(super) fn method_not_allowed(allow: &'static str) -> Self {
+        let detail = format!("This address answers {allow}.");
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "Method not allowed",
+            detail,
+        )
+        .with_header(header::ALLOW, allow)
+    }
+
+    /// The body is no JSON, or did not come.
+    pub(super) fn malformed_json(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "malformed_json",
+            "The body is not valid JSON",
+            detail,
+        )
+    }
+
+    /// The body is too long.
+    pub(super) fn body_too_large(limit: usize) -> Self {
+        let detail = format!("A body has at most {limit} bytes here.");
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            "The body is too large",
+            detail,
+        )
+        .with_header(header::CONNECTION, "close")
+    }
+
+    /// The body is not said to be JSON.
+    pub(super) fn unsupported_media_type() -> Self {
+        let detail = "Send the header Content-Type: application/json.";
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "Not JSON",
+            detail,
+        )
+    }
+
+    /// The request is for another host than trial mode answers.
+    pub(super) fn foreign_host() -> Self {
+        let detail = "Without DATABASE_URL the service answers requests for localhost only.";
+        Self::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "foreign_host",
+            "Not this host",
+            detail,
+        )
+    }
+
+    /// The service cannot do this now.
+    pub(super) fn unavailable() -> Self {
+        let detail = "The service cannot do this right now. Try again later.";
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "Unavailable",
+            detail,
+        )
+        .with_header(header::RETRY_AFTER, "1")
+    }
+
+    fn invalid(code: &'static str, title: &'static str, faults: Vec<Fault>) -> Self {
+        let detail = match faults.as_slice() {
+            [fault] => fault.detail.clone(),
+            faults => format!("{} fields are at fault.", faults.len()),
+        };
+        Self {
+            faults,
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, title, detail)
+        }
+    }
+
+    /// The problem as `application/problem+json`.
+    pub(super) fn json(&self, request_id: &str) -> HttpResponse {
+        let errors: Vec<_> = self
+            .faults
+            .iter()
+            .map(|fault| BodyFault {
+                pointer: &fault.pointer,
+                code: fault.code.as_str(),
+                detail: &fault.detail,
+            })
+            .collect();
+        let body = Body {
+            kind: format!("urn:curtail:problem:{}", self.code),
+            title: self.title,
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: &self.detail,
+            errors,
+            request_id,
+        };
+        self.builder().content_type("application/problem+json").json(body)
+    }
+
+    /// The problem as a page.
+    pub(super) fn page(&self, request_id: &str) -> HttpResponse {
+        let body = super::pages::problem(self.title, &self.detail, request_id);
+        self.builder().content_type("text/html; charset=utf-8").body(body)
+    }
+
+    fn builder(&self) -> HttpResponseBuilder {
+        let mut response = HttpResponse::build(self.status);
+        response.insert_header((header::CACHE_CONTROL, "no-store"));
+        if self.for_visitor {
+            response.insert_header((header::VARY, "Accept"));
+        }
+        for (name, value) in &self.headers {
+            response.insert_header((name.clone(), value.clone()));
+        }
+        response
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Unauthenticated => {
+                let detail = "Send the header Authorization: Bearer with a valid key.";
+                Self::new(
+                    StatusCode::UNAUTHORIZED,
+                    "unauthenticated",
+                    "No valid key",
+                    detail,
+                )
+                .with_header(header::WWW_AUTHENTICATE, "Bearer")
+            }
+            Error::InsufficientScope(scope) => {
+                let detail = format!("This needs a key with the scope {scope}.");
+                Self::new(
+                    StatusCode::FORBIDDEN,
+                    "insufficient_scope",
+                    "The key is not for this",
+                    detail,
+                )
+            }
+            Error::LinkNotFound => Self::new(
+                StatusCode::NOT_FOUND,
+                "link_not_found",
+                "There is no such link",
+                "No link has this slug.",
+            ),
+            Error::SlugTaken => Self::new(
+                StatusCode::CONFLICT,
+                "slug_taken",
+                "The slug is taken",
+                "Another link has this slug.",
+            ),
+            Error::InvalidLink(faults) => Self::invalid("invalid_link", "The link is not valid", faults),
+            Error::InvalidPatch(faults) => Self::invalid("invalid_patch", "The change is not valid", faults),
+            Error::Store(_) => Self {
+                cause: Some(error),
+                ..Self::unavailable()
+            },
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.status.as_u16(), self.code)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    /// An empty answer of the right status: the frame puts the body in.
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::new(self.status)
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    code: &'a str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<BodyFault<'a>>,
+    request_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct BodyFault<'a> {
+    pointer: &'a str,
+    code: &'a str,
+    detail: &'a str,
+}

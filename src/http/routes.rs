@@ -1,0 +1,62 @@
+//! Every path that the service answers, on one page.
+
+use actix_web::guard::{self, Guard, GuardContext};
+use actix_web::middleware::from_fn;
+use actix_web::{Resource, Route, web};
+use tracing_actix_web::TracingLogger;
+
+use super::problem::Problem;
+use super::trace::ApiSpan;
+use super::{api, frame, pages, probes, redirect};
+
+/// Adds every route, and the frame round them all.
+///
+/// Each first segment here stands in [`Slug::RESERVED`](crate::domain::Slug::RESERVED), unless it is no slug.
+pub fn routes(app: &mut web::ServiceConfig) {
+    let api = web::scope("/api/v1")
+        .wrap(TracingLogger::<ApiSpan>::new())
+        .service(only("/links", "POST").route(web::post().to(api::create::create)))
+        .service(
+            only("/links/{slug}", "GET, HEAD, PATCH, DELETE")
+                .route(reading().to(api::read::read))
+                .route(web::patch().to(api::update::update))
+                .route(web::delete().to(api::delete::delete)),
+        )
+        .default_service(web::to(api::no_such_path));
+    let all = web::scope("")
+        .wrap(from_fn(frame::frame))
+        .service(page("/").route(reading().to(pages::home)))
+        .service(page("/health/live").route(reading().to(probes::live)))
+        .service(page("/health/startup").route(reading().to(probes::startup)))
+        .service(page("/health/ready").route(reading().to(probes::ready)))
+        .service(page("/version").route(reading().to(probes::version)))
+        .service(page("/robots.txt").route(reading().to(pages::robots)))
+        .service(page("/favicon.ico").route(reading().to(pages::favicon)))
+        .service(api)
+        .service(page("/{slug}").route(reading().to(redirect::redirect)))
+        .default_service(web::to(redirect::no_such_page));
+    app.service(all);
+}
+
+/// A resource that is only read.
+fn page(path: &str) -> Resource {
+    only(path, "GET, HEAD")
+}
+
+/// A resource that answers 405 to every method but `allow`.
+fn only(path: &str, allow: &'static str) -> Resource {
+    web::resource(path).default_service(web::to(move || async move {
+        Err::<&str, _>(Problem::method_not_allowed(allow))
+    }))
+}
+
+/// A route for `GET` and `HEAD`. The server leaves the body of an answer to `HEAD` out.
+fn reading() -> Route {
+    struct Reading;
+    impl Guard for Reading {
+        fn check(&self, request: &GuardContext<'_>) -> bool {
+            guard::Get().check(request) || guard::Head().check(request)
+        }
+    }
+    web::route().guard(Reading)
+}

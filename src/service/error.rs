@@ -1,0 +1,41 @@
+//! The one error of the services.
+
+use std::sync::Arc;
+
+use crate::domain::Fault;
+use crate::store::StoreError;
+
+/// Why a service did not do what was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// No key, or one that is not known.
+    #[error("no valid key was given")]
+    Unauthenticated,
+    /// The key is known, but is not for this.
+    #[error("the key does not have the scope {0}")]
+    InsufficientScope(&'static str),
+    /// There is no such link.
+    #[error("there is no such link")]
+    LinkNotFound,
+    /// The slug is in use.
+    #[error("the slug is taken")]
+    SlugTaken,
+    /// The link to be made breaks the rules.
+    #[error("the link is not valid")]
+    InvalidLink(Vec<Fault>),
+    /// The change breaks the rules.
+    #[error("the change is not valid")]
+    InvalidPatch(Vec<Fault>),
+    /// The store did not do its part.
+    #[error("the store failed: {0}")]
+    Store(#[from] Arc<StoreError>),
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::SlugTaken => Self::SlugTaken,
+            other => Self::Store(Arc::new(other)),
+        }
+    }
+}

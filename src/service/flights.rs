@@ -1,0 +1,69 @@
+//! One look-up per slug at a time, however many wait for it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+
+use super::Error;
+use crate::cache::Known;
+use crate::domain::Slug;
+use crate::lifecycle::Lifecycle;
+use crate::store::StoreError;
+
+/// What a look-up came to.
+pub(super) type Outcome = Result<Known, Error>;
+
+type Flight = Shared<BoxFuture<'static, Outcome>>;
+
+/// The look-ups under way.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Flights(Arc<Mutex<HashMap<Slug, Flight>>>);
+
+impl Flights {
+    /// The look-up of `slug` that is under way, or else the one that `start` begins. It runs in a task of
+    /// its own: a visitor who leaves does not end it for the others.
+    pub(super) fn join<F>(&self, slug: &Slug, lifecycle: &Lifecycle, start: impl FnOnce() -> F) -> Flight
+    where
+        F: Future<Output = Outcome> + Send + 'static,
+    {
+        let mut flights = self.0.lock().expect("flights lock poisoned");
+        if let Some(flight) = flights.get(slug) {
+            return flight.clone();
+        }
+        let look_up = start();
+        let landing = Landing {
+            flights: self.clone(),
+            slug: slug.clone(),
+        };
+        let task = lifecycle.spawn(|_stop| async move {
+            let outcome = look_up.await;
+            drop(landing);
+            outcome
+        });
+        let flight = async move {
+            task.await
+                .unwrap_or_else(|err| Err(StoreError::Unavailable(err.into()).into()))
+        };
+        let flight = flight.boxed().shared();
+        flights.insert(slug.clone(), flight.clone());
+        flight
+    }
+}
+
+/// Takes a flight off the board, also when it ends by a panic.
+struct Landing {
+    flights: Flights,
+    slug: Slug,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.flights
+            .0
+            .lock()
+            .expect("flights lock poisoned")
+            .remove(&self.slug);
+    }
+}

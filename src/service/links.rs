@@ -1,0 +1,123 @@
+//! Makes, shows, changes and deletes links.
+
+use std::sync::Arc;
+
+use super::slugs::SlugSource;
+use super::{Error, Resolver};
+use crate::config;
+use crate::domain::{Clock, Link, LinkDraft, LinkPatch, LinkUpdate, NewLink, Slug};
+use crate::store::{Store, StoreError};
+
+/// Slugs that are tried before a create gives up.
+const TRIES: u8 = 5;
+
+/// Collisions in a row after which slugs get one character longer.
+const COLLISIONS_BEFORE_LONGER: u8 = 3;
+
+/// How often a change is tried again when somebody else changed the link in between.
+const UPDATE_TRIES: u8 = 5;
+
+/// Where a request came in, as far as it decides what a link may be.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Origin<'a> {
+    /// The host that the request was sent to, without its port.
+    pub host: Option<&'a str>,
+}
+
+/// The links.
+#[derive(Debug)]
+pub struct Links {
+    config: config::Links,
+    store: Arc<dyn Store>,
+    resolver: Resolver,
+    slugs: Arc<dyn SlugSource>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Links {
+    /// The links of `store`; `resolver` is told of every change.
+    pub fn new(
+        config: &config::Links,
+        store: Arc<dyn Store>,
+        resolver: Resolver,
+        slugs: Arc<dyn SlugSource>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            config: config.clone(),
+            store,
+            resolver,
+            slugs,
+            clock,
+        }
+    }
+
+    /// Makes a link. It is kept when this answers.
+    pub async fn create(&self, draft: LinkDraft, origin: Origin<'_>) -> Result<Link, Error> {
+        let new = NewLink::check(draft, &self.config.target_policy(origin.host), self.config.slugs)
+            .map_err(Error::InvalidLink)?;
+        let link = match &new.slug {
+            Some(slug) => {
+                self.insert(new.clone().into_link(slug.clone(), self.clock.now()))
+                    .await?
+            }
+            None => self.insert_under_new_slug(new).await?,
+        };
+        self.resolver.publish_link(link.redirect()).await;
+        Ok(link)
+    }
+
+    /// The link called `slug`.
+    pub async fn link(&self, slug: &Slug) -> Result<Link, Error> {
+        self.store.link(slug).await?.ok_or(Error::LinkNotFound)
+    }
+
+    /// Changes a link. Two changes at once are both made, one after the other.
+    pub async fn update(&self, slug: &Slug, patch: LinkPatch, origin: Origin<'_>) -> Result<Link, Error> {
+        let update =
+            LinkUpdate::check(patch, &self.config.target_policy(origin.host)).map_err(Error::InvalidPatch)?;
+        let mut tries = UPDATE_TRIES;
+        loop {
+            let mut link = self
+                .link(slug)
+                .await?
+                .updated(&update, self.clock.now())
+                .map_err(Error::InvalidPatch)?;
+            match self.store.update_link(&link).await {
+                Ok(revision) => {
+                    link.revision = revision;
+                    self.resolver.publish_link(link.redirect()).await;
+                    return Ok(link);
+                }
+                Err(StoreError::Conflict) if tries > 1 => tries -= 1,
+                Err(err) => return Err(err.into()),
+            }
+        }
+    }
+
+    /// Deletes a link.
+    pub async fn delete(&self, slug: &Slug) -> Result<(), Error> {
+        let last = self.store.delete_link(slug).await?.ok_or(Error::LinkNotFound)?;
+        self.resolver.publish_deletion(slug, last).await;
+        Ok(())
+    }
+
+    async fn insert(&self, mut link: Link) -> Result<Link, Error> {
+        link.revision = self.store.insert_link(&link).await?;
+        Ok(link)
+    }
+
+    async fn insert_under_new_slug(&self, new: NewLink) -> Result<Link, Error> {
+        let mut length = new.length.unwrap_or(self.config.slug_length);
+        for attempt in 1..=TRIES {
+            let slug = self.slugs.slug(length);
+            match self.insert(new.clone().into_link(slug, self.clock.now())).await {
+                Err(Error::SlugTaken) if attempt == COLLISIONS_BEFORE_LONGER => length += 1,
+                Err(Error::SlugTaken) => {}
+                other => return other,
+            }
+        }
+        // The client asked for no slug, so that one is taken is not its fault.
+        Err(StoreError::Corrupt(format!("{TRIES} generated slugs in a row were taken")).into())
+    }
+}

@@ -1,0 +1,17 @@
+//! Floor 3: what the service does, whoever asks and whatever keeps it.
+
+mod error;
+mod flights;
+mod health;
+mod keys;
+mod links;
+mod publisher;
+mod resolver;
+mod slugs;
+
+pub use error::Error;
+pub use health::{Check, Health, Readiness};
+pub use keys::{Caller, Keys, Scope};
+pub use links::{Links, Origin};
+pub use resolver::{Resolver, Visit};
+pub use slugs::{RandomSlugs, SlugSource};

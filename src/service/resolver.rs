@@ -1,0 +1,311 @@
+//! Finds where a slug leads: memory, then the shared cache, then the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Error;
+use super::flights::{Flights, Outcome};
+use super::publisher::Publisher;
+use crate::cache::{Cache, Entry, Known, Lookup, Put};
+use crate::config;
+use crate::domain::{Clock, GoneReason, Rank, Redirect, Revision, Slug, Verdict};
+use crate::lifecycle::Lifecycle;
+use crate::store::Store;
+use crate::telemetry::metrics::Metrics;
+
+/// What a visitor gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Visit {
+    /// The redirect.
+    Follow(Arc<Redirect>),
+    /// There is no such link, or not yet.
+    Unknown,
+    /// The link was here.
+    Gone(GoneReason),
+}
+
+/// A deletion must outlive, in every cache, a look-up that read the store before it.
+const MIN_DELETION_MARK: Duration = Duration::from_secs(5);
+
+/// How long an entry that is served because the store is down counts as fresh, so that a dead store is
+/// asked once in this time for each slug and not at every visit.
+const STALE_RETRY: Duration = Duration::from_secs(1);
+
+/// Finds where slugs lead. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Resolver(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    memory: Option<Arc<dyn Cache>>,
+    shared: Option<Arc<dyn Cache>>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    lifecycle: Lifecycle,
+    flights: Flights,
+    publisher: Publisher,
+    times: config::Cache,
+}
+
+impl Resolver {
+    /// A resolver over two caches, either of which may be missing, and the store.
+    pub fn new(
+        times: &config::Cache,
+        memory: Option<Arc<dyn Cache>>,
+        shared: Option<Arc<dyn Cache>>,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        lifecycle: Lifecycle,
+    ) -> Self {
+        let publisher = Publisher::new(memory.clone(), shared.clone(), &lifecycle);
+        let times = times.clone();
+        Self(Arc::new(Inner {
+            memory,
+            shared,
+            store,
+            clock,
+            metrics,
+            lifecycle,
+            flights: Flights::default(),
+            publisher,
+            times,
+        }))
+    }
+
+    /// What a visitor of `slug` gets. `counts` tells a click from a look: only a click uses up a limit.
+    pub async fn visit(&self, slug: &Slug, counts: bool) -> Result<Visit, Error> {
+        let now = self.0.clock.now();
+        let redirect = match self.resolve(slug, now).await? {
+            Known::Link(redirect) => redirect,
+            Known::Absent(_) => return Ok(Visit::Unknown),
+        };
+        Ok(match redirect.verdict(now) {
+            Verdict::Follow => Visit::Follow(redirect),
+            Verdict::Unknown => Visit::Unknown,
+            Verdict::Gone(reason) => Visit::Gone(reason),
+            Verdict::FollowIfGranted if self.0.granted(slug, counts).await? => Visit::Follow(redirect),
+            Verdict::FollowIfGranted => Visit::Gone(GoneReason::LimitReached),
+        })
+    }
+
+    /// What is known of `slug` at `now`.
+    async fn resolve(&self, slug: &Slug, now: Timestamp) -> Outcome {
+        let inner = &self.0;
+        let Some(held) = inner.in_memory(slug).await else {
+            return self.look_up(slug, None).await;
+        };
+        if now >= held.fresh_until {
+            return self.look_up(slug, Some(held)).await;
+        }
+        inner.metrics.resolve.memory.add_one();
+        let known = held.known.clone();
+        // Asked for again shortly before its time, so that visitors of a busy link never wait.
+        if now >= minus(held.fresh_until, inner.times.memory_fresh / 5) {
+            drop(self.look_up(slug, Some(held)));
+        }
+        Ok(known)
+    }
+
+    /// Joins or starts the one look-up of `slug`. It goes on when the answer is dropped.
+    fn look_up(&self, slug: &Slug, held: Option<Entry>) -> impl Future<Output = Outcome> + use<> {
+        self.0.flights.join(slug, &self.0.lifecycle, || {
+            let inner = Arc::clone(&self.0);
+            let slug = slug.clone();
+            async move { inner.ask_below(&slug, held).await }
+        })
+    }
+
+    /// Makes a link that was just written known to the caches.
+    pub(super) async fn publish_link(&self, redirect: Redirect) {
+        let slug = redirect.slug.clone();
+        self.0.publish(&slug, Known::Link(Arc::new(redirect))).await;
+    }
+
+    /// Makes a deletion known to the caches.
+    pub(super) async fn publish_deletion(&self, slug: &Slug, last: Revision) {
+        self.0.publish(slug, Known::Absent(Rank::of_deletion(last))).await;
+    }
+}
+
+impl Inner {
+    async fn in_memory(&self, slug: &Slug) -> Option<Entry> {
+        match self.memory.as_ref()?.get(slug) {
+            Lookup::Ready(entry) => entry,
+            Lookup::Pending(entry) => entry.await,
+        }
+    }
+
+    async fn in_shared(&self, slug: &Slug) -> Option<Entry> {
+        match self.shared.as_ref()?.get(slug) {
+            Lookup::Ready(entry) => entry,
+            Lookup::Pending(entry) => entry.await,
+        }
+    }
+
+    /// Asks the shared cache, then the store; `held` is what memory has, past its freshness.
+    async fn ask_below(self: Arc<Self>, slug: &Slug, held: Option<Entry>) -> Outcome {
+        let shared = self.in_shared(slug).await;
+        let now = self.clock.now();
+        if let Some(entry) = shared.as_ref().filter(|entry| now < entry.fresh_until) {
+            self.metrics.resolve.shared.add_one();
+            let entry = Entry {
+                fresh_until: self.memory_fresh_until(&entry.known, now).min(entry.fresh_until),
+                ..entry.clone()
+            };
+            return Ok(self.remember(slug, entry, held.as_ref()).await);
+        }
+        let held = [held, shared]
+            .into_iter()
+            .flatten()
+            .max_by_key(|entry| entry.known.rank());
+        match self.store.redirect(slug).await {
+            Ok(found) => {
+                let known = match found {
+                    Some(redirect) => Known::Link(Arc::new(redirect)),
+                    None => Known::Absent(Rank::UNSEEN),
+                };
+                match &known {
+                    Known::Link(_) => self.metrics.resolve.store.add_one(),
+                    Known::Absent(_) => self.metrics.resolve.absent.add_one(),
+                }
+                self.fill_shared(slug, known.clone(), held.as_ref());
+                let entry = self.memory_entry(known, self.clock.now());
+                Ok(self.remember(slug, entry, held.as_ref()).await)
+            }
+            Err(err) => self.serve_stale(slug, held, err.into()).await,
+        }
+    }
+
+    /// Keeps an entry in memory and answers what stands there now: a write that came in between wins.
+    async fn remember(&self, slug: &Slug, entry: Entry, held: Option<&Entry>) -> Known {
+        let seen = held.map_or(Rank::UNSEEN, |held| held.known.rank());
+        match &self.memory {
+            None => entry.known,
+            Some(memory) => match memory.put(slug, &entry, seen).await {
+                Put::Outranked(standing) => standing.known,
+                Put::Kept | Put::Lost => entry.known,
+            },
+        }
+    }
+
+    /// Fills the shared cache, without anybody waiting for it.
+    fn fill_shared(self: &Arc<Self>, slug: &Slug, known: Known, held: Option<&Entry>) {
+        let Some(shared) = self.shared.clone() else { return };
+        let seen = held.map_or(Rank::UNSEEN, |held| held.known.rank());
+        let (inner, slug) = (Arc::clone(self), slug.clone());
+        self.lifecycle.spawn(|_stop| async move {
+            let entry = inner.shared_entry(known, inner.clock.now());
+            if let Put::Outranked(newer) = shared.put(&slug, &entry, seen).await {
+                let now = inner.clock.now();
+                let entry = Entry {
+                    fresh_until: inner.memory_fresh_until(&newer.known, now).min(newer.fresh_until),
+                    ..newer
+                };
+                inner.remember(&slug, entry, None).await;
+            }
+        });
+    }
+
+    /// Serves what was last known while the store is down, if it is not too old.
+    async fn serve_stale(&self, slug: &Slug, held: Option<Entry>, err: Error) -> Outcome {
+        let now = self.clock.now();
+        match held {
+            Some(entry) if now < entry.stale_until => {
+                self.metrics.resolve.stale.add_one();
+                let entry = Entry {
+                    fresh_until: plus(now, STALE_RETRY).min(entry.stale_until),
+                    ..entry
+                };
+                Ok(self.remember(slug, entry, None).await)
+            }
+            _ => {
+                self.metrics.resolve.failed.add_one();
+                Err(err)
+            }
+        }
+    }
+
+    async fn publish(&self, slug: &Slug, known: Known) {
+        let now = self.clock.now();
+        let for_memory = self.memory_entry(known.clone(), now);
+        let for_shared = self.shared_entry(known, now);
+        self.publisher.publish(slug, &for_memory, for_shared).await;
+    }
+
+    /// Whether a link with a click limit redirects once more. The store decides, exactly; no cache is asked.
+    async fn granted(&self, slug: &Slug, counts: bool) -> Result<bool, Error> {
+        if counts {
+            return Ok(self.store.take_click(slug).await?);
+        }
+        let link = self.store.link(slug).await?;
+        Ok(link.is_some_and(|link| link.max_clicks.is_none_or(|limit| link.clicks < limit)))
+    }
+
+    fn memory_entry(&self, known: Known, now: Timestamp) -> Entry {
+        let fresh_until = self.memory_fresh_until(&known, now);
+        self.entry(known, fresh_until)
+    }
+
+    fn shared_entry(&self, known: Known, now: Timestamp) -> Entry {
+        let fresh_until = match known {
+            Known::Link(_) => plus(now, jittered(self.times.redis_fresh)),
+            Known::Absent(rank) => plus(now, self.absent_fresh(rank)),
+        };
+        self.entry(known, fresh_until)
+    }
+
+    fn memory_fresh_until(&self, known: &Known, now: Timestamp) -> Timestamp {
+        // No entry is trusted in memory for longer than this: it bounds how late another instance's take-down
+        // is seen here, and how late a new link that was asked for before it was made.
+        let bound = jittered(self.times.memory_fresh);
+        match known {
+            Known::Link(_) => plus(now, bound),
+            Known::Absent(rank) => plus(now, bound.min(self.absent_fresh(*rank))),
+        }
+    }
+
+    fn absent_fresh(&self, rank: Rank) -> Duration {
+        let fresh = jittered(self.times.negative_fresh);
+        if rank == Rank::UNSEEN {
+            fresh
+        } else {
+            fresh.max(MIN_DELETION_MARK)
+        }
+    }
+
+    /// Only links are served stale: while the store is down, nobody can tell that a slug is still free.
+    fn entry(&self, known: Known, fresh_until: Timestamp) -> Entry {
+        let stale_until = match known {
+            Known::Link(_) => plus(fresh_until, self.times.stale),
+            Known::Absent(_) => fresh_until,
+        };
+        Entry {
+            known,
+            fresh_until,
+            stale_until,
+        }
+    }
+}
+
+/// Up to a tenth less, so that entries that were made together do not end together.
+fn jittered(time: Duration) -> Duration {
+    time.mul_f64(1.0 - 0.1 * fastrand::f64())
+}
+
+fn plus(time: Timestamp, by: Duration) -> Timestamp {
+    SignedDuration::try_from(by)
+        .ok()
+        .and_then(|by| time.checked_add(by).ok())
+        .unwrap_or(Timestamp::MAX)
+}
+
+fn minus(time: Timestamp, by: Duration) -> Timestamp {
+    SignedDuration::try_from(by)
+        .ok()
+        .and_then(|by| time.checked_sub(by).ok())
+        .unwrap_or(Timestamp::MIN)
+}

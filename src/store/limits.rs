@@ -1,0 +1,13 @@
+//! How long an operation may take before its caller is told that the database is unavailable.
+
+use std::time::Duration;
+
+/// For operations that only read. A visitor waits for them. Longer than the server's own limit of 500 ms, so
+/// that a slow statement is ended there rather than abandoned.
+pub(super) const READ_LIMIT: Duration = Duration::from_millis(700);
+
+/// For operations that write. Longer than the server's own limit of 2 s.
+pub(super) const WRITE_LIMIT: Duration = Duration::from_millis(2500);
+
+/// For taking a click: a write, but a visitor waits for it.
+pub(super) const CLICK_LIMIT: Duration = Duration::from_secs(1);

@@ -1,0 +1,53 @@
+//! Floor 2: where links are kept. One port, [`Store`], and two adapters behind it.
+
+mod error;
+mod limits;
+mod migration;
+mod open;
+mod postgres;
+mod sqlite;
+
+use async_trait::async_trait;
+
+use crate::domain::{Link, Redirect, Revision, Slug};
+
+pub use error::StoreError;
+pub use migration::{Migrated, SCHEMA_VERSION};
+pub use open::{faults, migrate, open};
+pub use postgres::{Purpose as PostgresPurpose, Settings as PostgresSettings};
+
+/// Keeps links. Every operation is whole: it happens, or nothing of it does.
+///
+/// Any operation may answer [`StoreError::Unavailable`]: the database was not reached, did not answer in
+/// time, or refused for a reason that is not the caller's.
+#[async_trait]
+pub trait Store: std::fmt::Debug + Send + Sync {
+    /// What a visitor of `slug` needs, or `None` if there is no such link.
+    async fn redirect(&self, slug: &Slug) -> Result<Option<Redirect>, StoreError>;
+
+    /// The link called `slug`, or `None` if there is none.
+    async fn link(&self, slug: &Slug) -> Result<Option<Link>, StoreError>;
+
+    /// Keeps a new link and answers the revision drawn for it; the link's own is ignored.
+    /// [`StoreError::SlugTaken`] if its slug is in use.
+    async fn insert_link(&self, link: &Link) -> Result<Revision, StoreError>;
+
+    /// Writes every field of `link` but its slug, clicks and creation time, and answers the new revision.
+    /// [`StoreError::Conflict`] if the kept link is no longer at `link.revision`, or is gone.
+    async fn update_link(&self, link: &Link) -> Result<Revision, StoreError>;
+
+    /// Removes a link and answers its last revision, or `None` if there was none.
+    async fn delete_link(&self, slug: &Slug) -> Result<Option<Revision>, StoreError>;
+
+    /// Takes one click of a link with a click limit: `true` if the limit granted it. Exact, however many
+    /// instances ask at once. A link that is gone or has no limit grants none.
+    async fn take_click(&self, slug: &Slug) -> Result<bool, StoreError>;
+
+    /// Succeeds if the database answers and its schema is the one that this build knows, or a newer one: a
+    /// migration runs before the deploy, and new instances of the old build must start meanwhile.
+    /// [`StoreError::Schema`] if it is an older one.
+    async fn check(&self) -> Result<(), StoreError>;
+
+    /// Closes every connection. Later operations answer [`StoreError::Unavailable`].
+    async fn close(&self);
+}

@@ -1,0 +1,287 @@
+//! The store's operations, a statement each.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{FromSql, Type};
+
+use super::failure::{Failure, Remedy};
+use super::pool::{Parameter, Pool};
+use super::settings::{Purpose, Settings};
+use crate::config;
+use crate::domain::{Link, Redirect, Revision, Slug, TargetUrl};
+use crate::store::limits::{CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
+use crate::store::migration::Found;
+use crate::store::{Store, StoreError};
+
+const REDIRECT: &str = "-- redirect()
+SELECT revision, target, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
+    max_clicks IS NOT NULL AS limited, disabled
+FROM links WHERE slug = $1";
+
+const LINK: &str = "-- link()
+SELECT revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
+    max_clicks, disabled, clicks, created_at, updated_at
+FROM links WHERE slug = $1";
+
+const INSERT_LINK: &str = "-- insert_link()
+INSERT INTO links (slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query,
+    valid_from, expires_at, max_clicks, disabled, updated_at, clicks, created_at)
+VALUES ($1, nextval('link_revision'), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+ON CONFLICT (slug) DO NOTHING
+RETURNING revision";
+
+const UPDATE_LINK: &str = "-- update_link()
+UPDATE links SET revision = nextval('link_revision'), target = $2, title = $3, tags = $4, redirect_status = $5,
+    cache_seconds = $6, forward_query = $7, valid_from = $8, expires_at = $9, max_clicks = $10, disabled = $11,
+    updated_at = $12
+WHERE slug = $1 AND revision = $13
+RETURNING revision";
+
+const DELETE_LINK: &str = "-- delete_link()
+DELETE FROM links WHERE slug = $1 RETURNING revision";
+
+const TAKE_CLICK: &str = "-- take_click()
+UPDATE links SET clicks = clicks + 1 WHERE slug = $1 AND clicks < max_clicks AND NOT disabled RETURNING clicks";
+
+const SCHEMA: &str = "-- check()
+SELECT coalesce(max(version), 0) AS version, coalesce(max(coalesce(oldest_build, version)), 0) AS oldest_build
+FROM curtail_migrations";
+
+const ANSWERS: &str = "-- check()
+SELECT 1";
+
+/// Links in PostgreSQL.
+#[derive(Debug)]
+pub(in crate::store) struct PostgresStore {
+    /// `None` if there is but one connection; then the other pool does for both.
+    reads: Option<Pool>,
+    writes: Pool,
+    schema_seen: AtomicBool,
+}
+
+impl PostgresStore {
+    /// Checks the settings. It connects when it is first used. Call it within the runtime that shall drive
+    /// the connections.
+    pub(in crate::store) fn open(section: &config::Postgres) -> Result<Self, StoreError> {
+        let settings = Settings::read(section).map_err(|faults| StoreError::Settings(faults.join("; ")))?;
+        let (reads, writes) = settings.pool_sizes();
+        Ok(Self {
+            reads: (reads > 0)
+                .then(|| Pool::new(&settings, Purpose::Reads, reads))
+                .transpose()?,
+            writes: Pool::new(&settings, Purpose::Writes, writes)?,
+            schema_seen: AtomicBool::new(false),
+        })
+    }
+
+    /// Runs a statement that only reads; once more if the connection turned out dead.
+    async fn read(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Option<Row>, Failure> {
+        let pool = self.reads.as_ref().unwrap_or(&self.writes);
+        match pool.query_opt(sql, parameters).await {
+            Err(failure) if failure.remedy == Remedy::AnotherConnection => {
+                pool.query_opt(sql, parameters).await
+            }
+            result => result,
+        }
+    }
+
+    /// Runs a statement that writes. It is not run again: it may have been done although no answer came.
+    async fn write(
+        &self,
+        limit: Duration,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Option<Row>, StoreError> {
+        within(limit, self.writes.query_opt(sql, parameters))
+            .await
+            .map_err(|failure| failure.error)
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn redirect(&self, slug: &Slug) -> Result<Option<Redirect>, StoreError> {
+        let parameters: [Parameter<'_>; 1] = [(/* slug */ &slug.as_str(), Type::TEXT)];
+        let row = within(READ_LIMIT, self.read(REDIRECT, &parameters))
+            .await
+            .map_err(|failure| failure.error)?;
+        row.map(|row| to_redirect(slug, &row)).transpose()
+    }
+
+    async fn link(&self, slug: &Slug) -> Result<Option<Link>, StoreError> {
+        let parameters: [Parameter<'_>; 1] = [(/* slug */ &slug.as_str(), Type::TEXT)];
+        let row = within(READ_LIMIT, self.read(LINK, &parameters))
+            .await
+            .map_err(|failure| failure.error)?;
+        row.map(|row| to_link(slug, &row)).transpose()
+    }
+
+    async fn insert_link(&self, link: &Link) -> Result<Revision, StoreError> {
+        let parameters: [Parameter<'_>; 14] = [
+            (/* slug */ &link.slug.as_str(), Type::TEXT),
+            (/* target */ &link.target.as_str(), Type::TEXT),
+            (/* title */ &link.title, Type::TEXT),
+            (/* tags */ &link.tags, Type::TEXT_ARRAY),
+            (/* redirect_status */ &status(link), Type::INT2),
+            (/* cache_seconds */ &cache_seconds(link), Type::INT4),
+            (/* forward_query */ &link.forward_query, Type::BOOL),
+            (/* valid_from */ &link.valid_from, Type::TIMESTAMPTZ),
+            (/* expires_at */ &link.expires_at, Type::TIMESTAMPTZ),
+            (/* max_clicks */ &link.max_clicks, Type::INT8),
+            (/* disabled */ &link.disabled, Type::BOOL),
+            (/* updated_at */ &link.updated_at, Type::TIMESTAMPTZ),
+            (/* clicks */ &link.clicks, Type::INT8),
+            (/* created_at */ &link.created_at, Type::TIMESTAMPTZ),
+        ];
+        let row = self.write(WRITE_LIMIT, INSERT_LINK, &parameters).await?;
+        to_revision(&row.ok_or(StoreError::SlugTaken)?)
+    }
+
+    async fn update_link(&self, link: &Link) -> Result<Revision, StoreError> {
+        let parameters: [Parameter<'_>; 13] = [
+            (/* slug */ &link.slug.as_str(), Type::TEXT),
+            (/* target */ &link.target.as_str(), Type::TEXT),
+            (/* title */ &link.title, Type::TEXT),
+            (/* tags */ &link.tags, Type::TEXT_ARRAY),
+            (/* redirect_status */ &status(link), Type::INT2),
+            (/* cache_seconds */ &cache_seconds(link), Type::INT4),
+            (/* forward_query */ &link.forward_query, Type::BOOL),
+            (/* valid_from */ &link.valid_from, Type::TIMESTAMPTZ),
+            (/* expires_at */ &link.expires_at, Type::TIMESTAMPTZ),
+            (/* max_clicks */ &link.max_clicks, Type::INT8),
+            (/* disabled */ &link.disabled, Type::BOOL),
+            (/* updated_at */ &link.updated_at, Type::TIMESTAMPTZ),
+            (/* expected revision */ &link.revision.get(), Type::INT8),
+        ];
+        let row = self.write(WRITE_LIMIT, UPDATE_LINK, &parameters).await?;
+        to_revision(&row.ok_or(StoreError::Conflict)?)
+    }
+
+    async fn delete_link(&self, slug: &Slug) -> Result<Option<Revision>, StoreError> {
+        let parameters: [Parameter<'_>; 1] = [(/* slug */ &slug.as_str(), Type::TEXT)];
+        let row = self.write(WRITE_LIMIT, DELETE_LINK, &parameters).await?;
+        row.map(|row| to_revision(&row)).transpose()
+    }
+
+    async fn take_click(&self, slug: &Slug) -> Result<bool, StoreError> {
+        let parameters: [Parameter<'_>; 1] = [(/* slug */ &slug.as_str(), Type::TEXT)];
+        Ok(self.write(CLICK_LIMIT, TAKE_CLICK, &parameters).await?.is_some())
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        if self.schema_seen.load(Ordering::Relaxed) {
+            return match within(READ_LIMIT, self.read(ANSWERS, &[])).await {
+                Ok(_) => Ok(()),
+                Err(failure) => Err(failure.error),
+            };
+        }
+        let found = match within(READ_LIMIT, self.read(SCHEMA, &[])).await {
+            Ok(Some(row)) => Found {
+                version: column(&row, "version")?,
+                oldest_build: column(&row, "oldest_build")?,
+            },
+            Ok(None) => Found::NOTHING,
+            Err(failure) if failure.code == Some(SqlState::UNDEFINED_TABLE) => Found::NOTHING,
+            Err(failure) => return Err(failure.error),
+        };
+        found.check()?;
+        self.schema_seen.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn close(&self) {
+        if let Some(reads) = &self.reads {
+            reads.close();
+        }
+        self.writes.close();
+    }
+}
+
+/// Gives up on an operation after `limit`; its connection is thrown away then.
+async fn within<T>(
+    limit: Duration,
+    operation: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::time::timeout(limit, operation).await.unwrap_or_else(|_| {
+        let error = StoreError::unavailable(format!("no answer within {} ms", limit.as_millis()));
+        Err(Failure {
+            remedy: Remedy::Nothing,
+            code: None,
+            error,
+        })
+    })
+}
+
+/// A number that does not fit fails the table's check.
+fn status(link: &Link) -> i16 {
+    i16::try_from(link.redirect_status.code()).unwrap_or(i16::MAX)
+}
+
+/// A number that does not fit fails the table's check.
+fn cache_seconds(link: &Link) -> Option<i32> {
+    link.cache_seconds
+        .map(|seconds| i32::try_from(seconds).unwrap_or(i32::MAX))
+}
+
+fn to_redirect(slug: &Slug, row: &Row) -> Result<Redirect, StoreError> {
+    Ok(Redirect {
+        slug: slug.clone(),
+        revision: to_revision(row)?,
+        target: TargetUrl::from_stored(column(row, "target")?).map_err(corrupt("target"))?,
+        status: i64::from(column::<i16>(row, "redirect_status")?)
+            .try_into()
+            .map_err(corrupt("redirect_status"))?,
+        cache_seconds: to_cache_seconds(row)?,
+        forward_query: column(row, "forward_query")?,
+        valid_from: column(row, "valid_from")?,
+        expires_at: column(row, "expires_at")?,
+        limited: column(row, "limited")?,
+        disabled: column(row, "disabled")?,
+    })
+}
+
+fn to_link(slug: &Slug, row: &Row) -> Result<Link, StoreError> {
+    Ok(Link {
+        slug: slug.clone(),
+        revision: to_revision(row)?,
+        target: TargetUrl::from_stored(column(row, "target")?).map_err(corrupt("target"))?,
+        title: column(row, "title")?,
+        tags: column(row, "tags")?,
+        redirect_status: i64::from(column::<i16>(row, "redirect_status")?)
+            .try_into()
+            .map_err(corrupt("redirect_status"))?,
+        cache_seconds: to_cache_seconds(row)?,
+        forward_query: column(row, "forward_query")?,
+        valid_from: column(row, "valid_from")?,
+        expires_at: column(row, "expires_at")?,
+        max_clicks: column(row, "max_clicks")?,
+        disabled: column(row, "disabled")?,
+        clicks: column(row, "clicks")?,
+        created_at: column(row, "created_at")?,
+        updated_at: column(row, "updated_at")?,
+    })
+}
+
+fn to_revision(row: &Row) -> Result<Revision, StoreError> {
+    column(row, "revision").map(Revision::new)
+}
+
+fn to_cache_seconds(row: &Row) -> Result<Option<u32>, StoreError> {
+    column::<Option<i32>>(row, "cache_seconds")?
+        .map(u32::try_from)
+        .transpose()
+        .map_err(corrupt("cache_seconds"))
+}
+
+fn column<'a, T: FromSql<'a>>(row: &'a Row, name: &'static str) -> Result<T, StoreError> {
+    row.try_get(name).map_err(corrupt(name))
+}
+
+fn corrupt<E: std::fmt::Display>(column: &'static str) -> impl FnOnce(E) -> StoreError {
+    move |err| StoreError::Corrupt(format!("column {column}: {err}"))
+}

@@ -1,0 +1,16 @@
+//! Links in PostgreSQL.
+
+mod connect;
+mod conninfo;
+mod failure;
+mod links;
+mod migrate;
+mod pool;
+mod settings;
+mod tls;
+
+pub use settings::{Purpose, Settings};
+
+pub(super) use links::PostgresStore;
+pub(super) use migrate::migrate;
+pub(super) use settings::faults;

@@ -1,0 +1,173 @@
+//! Connections: when they are reused, and when they are thrown away.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use deadpool_postgres::{
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Metrics, Object, RecyclingMethod, Runtime,
+};
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::connect::Connector;
+use super::failure::{Failure, Remedy};
+use super::settings::{Purpose, Settings};
+use crate::store::StoreError;
+
+/// A parameter and its type.
+pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// How long a statement waits for a connection to come free.
+const WAIT: Duration = Duration::from_millis(250);
+/// How long connecting may take, with encryption and authentication.
+const CREATE: Duration = Duration::from_secs(1);
+/// How long a connection may take to show that it still works.
+const PROVE: Duration = Duration::from_millis(250);
+/// A connection that was idle this long is asked whether it still works.
+const IDLE_DOUBTED: Duration = Duration::from_secs(30);
+/// A connection that was idle this long is thrown away: firewalls and frozen instances drop them in silence.
+const IDLE_DROPPED: Duration = Duration::from_secs(300);
+
+/// Connections for one purpose.
+#[derive(Debug)]
+pub(super) struct Pool {
+    inner: deadpool_postgres::Pool,
+    doubt: Arc<Doubt>,
+    /// No named statements: the next one may reach another session of a transaction-mode pooler.
+    unnamed: bool,
+}
+
+impl Pool {
+    /// A pool that connects when it is first used.
+    pub(super) fn new(settings: &Settings, purpose: Purpose, size: usize) -> Result<Self, StoreError> {
+        let manager = Manager::from_connect(
+            settings.config(purpose),
+            Connector::new(settings.tls.clone()),
+            ManagerConfig {
+                recycling_method: RecyclingMethod::Fast,
+            },
+        );
+        let doubt = Arc::new(Doubt::default());
+        let inner = deadpool_postgres::Pool::builder(manager)
+            .max_size(size)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(WAIT))
+            .create_timeout(Some(CREATE))
+            .recycle_timeout(Some(PROVE))
+            .pre_recycle(trusted(Arc::clone(&doubt)))
+            .build()
+            .map_err(|err| StoreError::Settings(err.to_string()))?;
+        Ok(Self {
+            inner,
+            doubt,
+            unnamed: settings.pooler,
+        })
+    }
+
+    /// Runs a statement that gives one row at most.
+    pub(super) async fn query_opt(
+        &self,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Option<Row>, Failure> {
+        let lease = Lease(Some(self.inner.get().await.map_err(Failure::of_pool)?));
+        let mut result = self.run(lease.client(), sql, parameters).await;
+        if matches!(&result, Err(failure) if failure.remedy == Remedy::PrepareAgain) {
+            // The statement was refused before it did anything, so even a write may run again.
+            lease.client().statement_cache.clear();
+            result = self.run(lease.client(), sql, parameters).await;
+        }
+        match &result {
+            Err(failure) if failure.remedy == Remedy::AnotherConnection => self.doubt.raise(),
+            _ => lease.give_back(),
+        }
+        result
+    }
+
+    /// Closes the pool; statements under way come to their end.
+    pub(super) fn close(&self) {
+        self.inner.close();
+    }
+
+    async fn run(
+        &self,
+        client: &ClientWrapper,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Option<Row>, Failure> {
+        let result = async {
+            if self.unnamed {
+                return client.query_typed_opt(sql, parameters).await;
+            }
+            let statement = client.prepare_cached(sql).await?;
+            let values: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|(value, _)| *value).collect();
+            client.query_opt(&statement, &values).await
+        };
+        result.await.map_err(Failure::of_statement)
+    }
+}
+
+/// A borrowed connection. Unless it is given back, it is thrown away: the answer to an abandoned statement
+/// would still be under way, and the next statement would wait behind it.
+struct Lease(Option<Object>);
+
+impl Lease {
+    fn client(&self) -> &ClientWrapper {
+        self.0
+            .as_ref()
+            .expect("a lease holds its connection until it is given back")
+    }
+
+    fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        drop(self.0.take().map(Object::take));
+    }
+}
+
+/// The last time that a connection turned out dead. What was not used since is likely dead too: a server
+/// that restarts or fails over leaves all its connections at once.
+#[derive(Debug, Default)]
+struct Doubt(Mutex<Option<Instant>>);
+
+impl Doubt {
+    fn raise(&self) {
+        *self.0.lock().expect("doubt lock poisoned") = Some(Instant::now());
+    }
+
+    fn covers(&self, last_used: Instant) -> bool {
+        self.0
+            .lock()
+            .expect("doubt lock poisoned")
+            .is_some_and(|raised| last_used < raised)
+    }
+}
+
+/// Lets a connection be reused only if it is likely to work.
+fn trusted(doubt: Arc<Doubt>) -> Hook {
+    Hook::async_fn(move |client: &mut ClientWrapper, metrics: &Metrics| {
+        let doubt = Arc::clone(&doubt);
+        Box::pin(async move {
+            let idle = metrics.last_used();
+            if doubt.covers(metrics.recycled.unwrap_or(metrics.created)) || idle > IDLE_DROPPED {
+                return Err(HookError::message("not to be trusted"));
+            }
+            if idle > IDLE_DOUBTED && !works(client).await {
+                doubt.raise();
+                return Err(HookError::message("dead"));
+            }
+            Ok(())
+        })
+    })
+}
+
+async fn works(client: &ClientWrapper) -> bool {
+    matches!(
+        tokio::time::timeout(PROVE, client.check_connection()).await,
+        Ok(Ok(()))
+    )
+}

@@ -1,0 +1,13 @@
+//! What an error of SQLite means for the caller.
+
+use rusqlite::{Error, ErrorCode};
+
+use crate::store::StoreError;
+
+/// The file did not do what was asked, for a reason that is not the caller's.
+pub(super) fn unavailable(err: Error) -> StoreError {
+    match err.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StoreError::Corrupt(err.to_string()),
+        _ => StoreError::unavailable(err),
+    }
+}

@@ -1,0 +1,318 @@
+//! The store's operations, a transaction each.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::types::FromSql;
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+
+use super::failure::unavailable;
+use super::pool::{Pool, blocking};
+use super::{connect, faults, migrate};
+use crate::domain::{Link, Redirect, Revision, Slug, TargetUrl};
+use crate::store::limits::{CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
+use crate::store::{Store, StoreError};
+
+const REDIRECT: &str = "-- redirect()
+SELECT revision, target, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
+    max_clicks IS NOT NULL AS limited, disabled
+FROM links WHERE slug = ?1";
+
+const LINK: &str = "-- link()
+SELECT revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
+    max_clicks, disabled, clicks, created_at, updated_at
+FROM links WHERE slug = ?1";
+
+const DRAW_REVISION: &str = "-- draw_revision()
+UPDATE link_revision SET number = number + 1 RETURNING number";
+
+const INSERT_LINK: &str = "-- insert_link()
+INSERT INTO links (slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query,
+    valid_from, expires_at, max_clicks, disabled, updated_at, clicks, created_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+ON CONFLICT (slug) DO NOTHING";
+
+const UPDATE_LINK: &str = "-- update_link()
+UPDATE links SET revision = ?2, target = ?3, title = ?4, tags = ?5, redirect_status = ?6, cache_seconds = ?7,
+    forward_query = ?8, valid_from = ?9, expires_at = ?10, max_clicks = ?11, disabled = ?12, updated_at = ?13
+WHERE slug = ?1 AND revision = ?14";
+
+const DELETE_LINK: &str = "-- delete_link()
+DELETE FROM links WHERE slug = ?1 RETURNING revision";
+
+const TAKE_CLICK: &str = "-- take_click()
+UPDATE links SET clicks = clicks + 1 WHERE slug = ?1 AND clicks < max_clicks AND NOT disabled";
+
+const ANSWERS: &str = "-- check()
+SELECT count(*) FROM link_revision";
+
+/// Connections that read. WAL lets them read while another one writes.
+const READERS: usize = 2;
+
+/// Links in an SQLite file.
+#[derive(Debug)]
+pub(in crate::store) struct SqliteStore {
+    reads: Pool,
+    writes: Pool,
+    schema_seen: AtomicBool,
+}
+
+impl SqliteStore {
+    /// Opens the file, and makes it if need be; with `migrate`, brings its schema to this build's.
+    pub(in crate::store) async fn open(path: &Path, migrate: bool) -> Result<Self, StoreError> {
+        if let Some(fault) = faults(path).pop() {
+            return Err(StoreError::Settings(fault));
+        }
+        let path = path.to_owned();
+        blocking(move || {
+            let mut writer = connect::writer(&path)?;
+            if migrate {
+                migrate::migrate(&mut writer)?;
+            }
+            let readers = (0..READERS)
+                .map(|_| connect::reader(&path))
+                .collect::<Result<_, _>>()?;
+            Ok(Self {
+                reads: Pool::start("sqlite-read", readers, |_| ())?,
+                writes: Pool::start("sqlite-write", vec![writer], checkpoint)?,
+                schema_seen: AtomicBool::new(false),
+            })
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn redirect(&self, slug: &Slug) -> Result<Option<Redirect>, StoreError> {
+        let slug = slug.clone();
+        self.reads
+            .run(READ_LIMIT, move |connection| {
+                one(connection, REDIRECT, slug, to_redirect)
+            })
+            .await
+    }
+
+    async fn link(&self, slug: &Slug) -> Result<Option<Link>, StoreError> {
+        let slug = slug.clone();
+        self.reads
+            .run(READ_LIMIT, move |connection| one(connection, LINK, slug, to_link))
+            .await
+    }
+
+    async fn insert_link(&self, link: &Link) -> Result<Revision, StoreError> {
+        let link = link.clone();
+        self.writes
+            .run(WRITE_LIMIT, move |connection| insert_link(connection, &link))
+            .await
+    }
+
+    async fn update_link(&self, link: &Link) -> Result<Revision, StoreError> {
+        let link = link.clone();
+        self.writes
+            .run(WRITE_LIMIT, move |connection| update_link(connection, &link))
+            .await
+    }
+
+    async fn delete_link(&self, slug: &Slug) -> Result<Option<Revision>, StoreError> {
+        let slug = slug.clone();
+        let delete = move |connection: &mut Connection| {
+            let mut statement = connection.prepare_cached(DELETE_LINK).map_err(unavailable)?;
+            let revision = statement.query_row(params![/* slug */ slug.as_str()], |row| row.get(0));
+            Ok(revision.optional().map_err(unavailable)?.map(Revision::new))
+        };
+        self.writes.run(WRITE_LIMIT, delete).await
+    }
+
+    async fn take_click(&self, slug: &Slug) -> Result<bool, StoreError> {
+        let slug = slug.clone();
+        let take = move |connection: &mut Connection| {
+            let mut statement = connection.prepare_cached(TAKE_CLICK).map_err(unavailable)?;
+            Ok(statement
+                .execute(params![/* slug */ slug.as_str()])
+                .map_err(unavailable)?
+                == 1)
+        };
+        self.writes.run(CLICK_LIMIT, take).await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        if self.schema_seen.load(Ordering::Relaxed) {
+            let answers = |connection: &mut Connection| {
+                let mut statement = connection.prepare_cached(ANSWERS).map_err(unavailable)?;
+                statement
+                    .query_one([], |row| row.get::<_, i64>(0))
+                    .map(drop)
+                    .map_err(unavailable)
+            };
+            return self.reads.run(READ_LIMIT, answers).await;
+        }
+        let found = |connection: &mut Connection| migrate::found(connection).map_err(unavailable);
+        self.reads.run(READ_LIMIT, found).await?.check()?;
+        self.schema_seen.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.reads.close().await;
+        self.writes.close().await;
+    }
+}
+
+/// Moves what was written into the main file, so that it is whole without its journal.
+fn checkpoint(connection: &Connection) {
+    if let Err(err) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+        tracing::warn!(error = %err, "the journal was not emptied, and will be at the next start: {err}");
+    }
+}
+
+fn insert_link(connection: &mut Connection, link: &Link) -> Result<Revision, StoreError> {
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(unavailable)?;
+    let revision = draw_revision(&transaction)?;
+    let parameters = params![
+        /* slug */ link.slug.as_str(),
+        /* revision */ revision,
+        /* target */ link.target.as_str(),
+        /* title */ link.title,
+        /* tags */ tags(link)?,
+        /* redirect_status */ link.redirect_status.code(),
+        /* cache_seconds */ link.cache_seconds,
+        /* forward_query */ link.forward_query,
+        /* valid_from */ link.valid_from.map(Timestamp::as_microsecond),
+        /* expires_at */ link.expires_at.map(Timestamp::as_microsecond),
+        /* max_clicks */ link.max_clicks,
+        /* disabled */ link.disabled,
+        /* updated_at */ link.updated_at.as_microsecond(),
+        /* clicks */ link.clicks,
+        /* created_at */ link.created_at.as_microsecond(),
+    ];
+    let rows = transaction
+        .prepare_cached(INSERT_LINK)
+        .map_err(unavailable)?
+        .execute(parameters)
+        .map_err(unavailable)?;
+    if rows == 0 {
+        return Err(StoreError::SlugTaken);
+    }
+    transaction.commit().map_err(unavailable)?;
+    Ok(Revision::new(revision))
+}
+
+fn update_link(connection: &mut Connection, link: &Link) -> Result<Revision, StoreError> {
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(unavailable)?;
+    let revision = draw_revision(&transaction)?;
+    let parameters = params![
+        /* slug */ link.slug.as_str(),
+        /* revision */ revision,
+        /* target */ link.target.as_str(),
+        /* title */ link.title,
+        /* tags */ tags(link)?,
+        /* redirect_status */ link.redirect_status.code(),
+        /* cache_seconds */ link.cache_seconds,
+        /* forward_query */ link.forward_query,
+        /* valid_from */ link.valid_from.map(Timestamp::as_microsecond),
+        /* expires_at */ link.expires_at.map(Timestamp::as_microsecond),
+        /* max_clicks */ link.max_clicks,
+        /* disabled */ link.disabled,
+        /* updated_at */ link.updated_at.as_microsecond(),
+        /* expected revision */ link.revision.get(),
+    ];
+    let rows = transaction
+        .prepare_cached(UPDATE_LINK)
+        .map_err(unavailable)?
+        .execute(parameters)
+        .map_err(unavailable)?;
+    if rows == 0 {
+        return Err(StoreError::Conflict);
+    }
+    transaction.commit().map_err(unavailable)?;
+    Ok(Revision::new(revision))
+}
+
+/// The next revision. It is given back if the transaction is not committed.
+fn draw_revision(connection: &Connection) -> Result<i64, StoreError> {
+    let mut statement = connection.prepare_cached(DRAW_REVISION).map_err(unavailable)?;
+    statement.query_one([], |row| row.get(0)).map_err(unavailable)
+}
+
+fn tags(link: &Link) -> Result<String, StoreError> {
+    serde_json::to_string(&link.tags).map_err(corrupt("tags"))
+}
+
+/// The link that a statement finds by its slug.
+fn one<T>(
+    connection: &Connection,
+    sql: &str,
+    slug: Slug,
+    read: fn(Slug, &Row<'_>) -> Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    let mut statement = connection.prepare_cached(sql).map_err(unavailable)?;
+    let mut rows = statement
+        .query(params![/* slug */ slug.as_str()])
+        .map_err(unavailable)?;
+    rows.next()
+        .map_err(unavailable)?
+        .map(|row| read(slug, row))
+        .transpose()
+}
+
+fn to_redirect(slug: Slug, row: &Row<'_>) -> Result<Redirect, StoreError> {
+    Ok(Redirect {
+        slug,
+        revision: column(row, "revision").map(Revision::new)?,
+        target: TargetUrl::from_stored(&column::<String>(row, "target")?).map_err(corrupt("target"))?,
+        status: column::<i64>(row, "redirect_status")?
+            .try_into()
+            .map_err(corrupt("redirect_status"))?,
+        cache_seconds: column(row, "cache_seconds")?,
+        forward_query: column(row, "forward_query")?,
+        valid_from: to_time(row, "valid_from")?,
+        expires_at: to_time(row, "expires_at")?,
+        limited: column(row, "limited")?,
+        disabled: column(row, "disabled")?,
+    })
+}
+
+fn to_link(slug: Slug, row: &Row<'_>) -> Result<Link, StoreError> {
+    let required = |name| to_time(row, name)?.ok_or_else(|| corrupt(name)("no time"));
+    Ok(Link {
+        slug,
+        revision: column(row, "revision").map(Revision::new)?,
+        target: TargetUrl::from_stored(&column::<String>(row, "target")?).map_err(corrupt("target"))?,
+        title: column(row, "title")?,
+        tags: serde_json::from_str(&column::<String>(row, "tags")?).map_err(corrupt("tags"))?,
+        redirect_status: column::<i64>(row, "redirect_status")?
+            .try_into()
+            .map_err(corrupt("redirect_status"))?,
+        cache_seconds: column(row, "cache_seconds")?,
+        forward_query: column(row, "forward_query")?,
+        valid_from: to_time(row, "valid_from")?,
+        expires_at: to_time(row, "expires_at")?,
+        max_clicks: column(row, "max_clicks")?,
+        disabled: column(row, "disabled")?,
+        clicks: column(row, "clicks")?,
+        created_at: required("created_at")?,
+        updated_at: required("updated_at")?,
+    })
+}
+
+fn to_time(row: &Row<'_>, name: &'static str) -> Result<Option<Timestamp>, StoreError> {
+    column::<Option<i64>>(row, name)?
+        .map(Timestamp::from_microsecond)
+        .transpose()
+        .map_err(corrupt(name))
+}
+
+fn column<T: FromSql>(row: &Row<'_>, name: &'static str) -> Result<T, StoreError> {
+    row.get(name).map_err(corrupt(name))
+}
+
+fn corrupt<E: std::fmt::Display>(column: &'static str) -> impl FnOnce(E) -> StoreError {
+    move |err| StoreError::Corrupt(format!("column {column}: {err}"))
+}

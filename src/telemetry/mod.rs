@@ -1,0 +1,4 @@
+//! Floor 1: what an operator sees: the log and the metrics.
+
+pub mod log;
+pub mod metrics;
