@@ -1,0 +1,212 @@
+//! What every cache does, run for each of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use curtail::cache::{Cache, Entry, MemoryCache, Put};
+use curtail::domain::{Clock, ManualClock, Rank, Revision};
+
+use crate::cache_codec::samples_of;
+use crate::redis_server::{Opened, absent, any_slug, get, is_healthy, keep, link};
+
+/// Makes one test of each function for each cache.
+macro_rules! suite {
+    ($($test:ident)*) => {
+        mod memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(std::sync::Arc::new(super::MemoryCache::new(1000))).await;
+            })*
+        }
+        mod redis {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(super::Opened::on_shared_server().cache).await;
+            })*
+        }
+    };
+}
+
+suite! {
+    what_was_never_put_is_a_miss
+    what_was_put_is_found
+    every_field_of_a_link_comes_back
+    the_newer_link_replaces_the_older
+    an_older_link_is_refused_and_told_what_stands
+    the_same_revision_is_put_again_with_new_times
+    a_deletion_outranks_its_link_and_a_new_link_the_deletion
+    absent_replaces_only_what_was_seen
+    of_many_racing_writers_the_newest_stands
+    one_slug_does_not_touch_another
+    an_entry_past_its_time_is_still_answered
+    a_cache_that_answers_is_healthy
+}
+
+async fn what_was_never_put_is_a_miss(cache: Arc<dyn Cache>) {
+    let slug = any_slug();
+
+    assert_eq!(get(&*cache, &slug).await, None);
+}
+
+async fn what_was_put_is_found(cache: Arc<dyn Cache>) {
+    let (present, missing) = (any_slug(), any_slug());
+
+    keep(&*cache, &present, &link(&present, 7)).await;
+    keep(&*cache, &missing, &absent(Rank::UNSEEN)).await;
+
+    assert_eq!(get(&*cache, &present).await, Some(link(&present, 7)));
+    assert_eq!(get(&*cache, &missing).await, Some(absent(Rank::UNSEEN)));
+}
+
+async fn every_field_of_a_link_comes_back(cache: Arc<dyn Cache>) {
+    let slug = any_slug();
+
+    for entry in samples_of(&slug) {
+        cache.put(&slug, &entry, Rank::from_number(u64::MAX)).await;
+
+        assert_eq!(get(&*cache, &slug).await, Some(entry));
+    }
+}
+
+async fn the_newer_link_replaces_the_older(cache: Arc<dyn Cache>) {
+    let slug = any_slug();
+    keep(&*cache, &slug, &link(&slug, 9)).await;
+
+    keep(&*cache, &slug, &link(&slug, 10)).await;
+
+    assert_eq!(get(&*cache, &slug).await, Some(link(&slug, 10)));
+}
+
+/// A reader that read the store before a change once put the old state back.
+async fn an_older_link_is_refused_and_told_what_stands(cache: Arc<dyn Cache>) {
+    let slug = any_slug();
+    keep(&*cache, &slug, &link(&slug, 10)).await;
+
+    let outcome = cache.put(&slug, &link(&slug, 9), Rank::UNSEEN).await;
+
+    assert_eq!(outcome, Put::Outranked(link(&slug, 10)));
+    assert_eq!(get(&*cache, &slug).await, Some(link(&slug, 10)));
+}
+
+async fn the_same_revision_is_put_again_with_new_times(cache: Arc<dyn Cache>) {
+    let slug = any_slug();
+    let first = link(&slug, 3);
+    let again = Entry {
+        fresh_until: first.fresh_until + Duration::from_secs(60),
+        ..first.clone()
+    };
+    keep(&*cache, &slug, &first).await;
+
+    keep(&*cache, &slug, &again).await;
+
+    assert_eq!(get(&*cache, &slug).await, Some(again));
+}
+
+async fn a_deletion_outranks_its_link_and_a_new_link_the_deletion(cache: Arc<dyn Cache>) {
+    let slug = any_slug();
+    let deleted = absent(Rank::of_deletion(Revision::new(5)));
+    keep(&*cache, &slug, &link(&slug, 5)).await;
+    keep(&*cache, &slug, &deleted).await;
+
+    let late = cache.put(&slug, &link(&slug, 5), Rank::UNSEEN).await;
+    let never_was = cache.put(&slug, &absent(Rank::UNSEEN), Rank::UNSEEN).await;
+
+    assert_eq!(late, Put::Outranked(deleted.clone()));
+    assert_eq!(never_was, Put::Outranked(deleted));
+    keep(&*cache, &slug, &link(&slug, 6)).await;
+    assert_eq!(get(&*cache, &slug).await, Some(link(&slug, 6)));
+}
+
+async fn absent_replaces_only_what_was_seen(cache: Arc<dyn Cache>) {
+    let slug = any_slug();
+    keep(&*cache, &slug, &link(&slug, 5)).await;
+
+    let seen_less = cache
+        .put(&slug, &absent(Rank::UNSEEN), Rank::of_link(Revision::new(4)))
+        .await;
+    let seen_it = cache
+        .put(&slug, &absent(Rank::UNSEEN), Rank::of_link(Revision::new(5)))
+        .await;
+
+    assert_eq!(seen_less, Put::Outranked(link(&slug, 5)));
+    assert_eq!(seen_it, Put::Kept);
+    assert_eq!(get(&*cache, &slug).await, Some(absent(Rank::UNSEEN)));
+}
+
+async fn of_many_racing_writers_the_newest_stands(cache: Arc<dyn Cache>) {
+    let slug = any_slug();
+    let mut revisions: Vec<i64> = (1..=64).collect();
+    fastrand::shuffle(&mut revisions);
+
+    let mut writers = tokio::task::JoinSet::new();
+    for chunk in revisions.chunks(16).map(<[i64]>::to_vec) {
+        let (cache, slug) = (Arc::clone(&cache), slug.clone());
+        writers.spawn(async move {
+            for revision in chunk {
+                let outcome = cache.put(&slug, &link(&slug, revision), Rank::UNSEEN).await;
+                assert_ne!(outcome, Put::Lost);
+            }
+        });
+    }
+    while let Some(ended) = writers.join_next().await {
+        ended.unwrap();
+    }
+
+    assert_eq!(get(&*cache, &slug).await, Some(link(&slug, 64)));
+}
+
+async fn one_slug_does_not_touch_another(cache: Arc<dyn Cache>) {
+    let slug = any_slug();
+    let longer = format!("{slug}-2").parse().unwrap();
+    keep(&*cache, &slug, &link(&slug, 5)).await;
+
+    keep(&*cache, &longer, &link(&longer, 1)).await;
+    keep(&*cache, &longer, &absent(Rank::of_deletion(Revision::new(1)))).await;
+
+    assert_eq!(get(&*cache, &slug).await, Some(link(&slug, 5)));
+}
+
+async fn an_entry_past_its_time_is_still_answered(cache: Arc<dyn Cache>) {
+    let slug = any_slug();
+    let now = ManualClock::default().now();
+    let past = now - Duration::from_secs(60);
+    let stale = Entry {
+        fresh_until: past,
+        stale_until: now + Duration::from_secs(60),
+        ..link(&slug, 1)
+    };
+
+    keep(&*cache, &slug, &stale).await;
+
+    assert_eq!(get(&*cache, &slug).await, Some(stale));
+}
+
+async fn a_cache_that_answers_is_healthy(cache: Arc<dyn Cache>) {
+    assert!(is_healthy(&*cache).await);
+}
+
+/// Were they kept together, anyone could empty the cache by asking for random slugs.
+#[tokio::test]
+async fn a_scan_of_unknown_slugs_leaves_the_links_in_memory() {
+    let cache = MemoryCache::new(100);
+    let slug = any_slug();
+    keep(&cache, &slug, &link(&slug, 1)).await;
+
+    for _ in 0..10_000 {
+        keep(&cache, &any_slug(), &absent(Rank::UNSEEN)).await;
+    }
+
+    assert_eq!(get(&cache, &slug).await, Some(link(&slug, 1)));
+    assert!(format!("{cache:?}").contains("absents: 100"), "{cache:?}");
+}
+
+#[tokio::test]
+async fn memory_of_one_entry_holds_the_last() {
+    let cache = MemoryCache::new(1);
+
+    for _ in 0..10 {
+        let slug = any_slug();
+        keep(&cache, &slug, &link(&slug, 1)).await;
+        assert_eq!(get(&cache, &slug).await, Some(link(&slug, 1)));
+    }
+}

@@ -1,0 +1,34 @@
+//! Every test of the whole service, in one binary.
+#![expect(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a test may panic, and exports nothing"
+)]
+
+mod app;
+mod breaker;
+mod cache_codec;
+mod cache_open;
+mod cache_suite;
+mod db;
+mod floors;
+mod ground;
+mod links_api;
+mod migrate;
+mod operations;
+mod postgres;
+mod postgres_faults;
+mod postgres_settings;
+mod postgres_tls;
+mod process;
+mod redirects;
+mod redis_faults;
+mod redis_lies;
+mod redis_server;
+mod resolver;
+mod server;
+mod settings;
+mod slugs;
+mod sqlite;
+mod store_suite;
+mod targets;

@@ -1,0 +1,193 @@
+//! Migrations: once each, whoever runs them.
+
+use curtail::config;
+use curtail::store::{self, Migrated, SCHEMA_VERSION, StoreError};
+use futures_util::future::join_all;
+use tokio::time::{Duration, Instant, sleep};
+
+use crate::db::TestDatabase;
+
+#[tokio::test]
+async fn an_empty_database_is_migrated_once_postgres() {
+    an_empty_database_is_migrated_once(TestDatabase::postgres().await).await;
+}
+
+#[tokio::test]
+async fn an_empty_database_is_migrated_once_postgres_behind_pooler() {
+    an_empty_database_is_migrated_once(TestDatabase::postgres_behind_pooler().await).await;
+}
+
+#[tokio::test]
+async fn an_empty_database_is_migrated_once_sqlite() {
+    an_empty_database_is_migrated_once(TestDatabase::sqlite().await).await;
+}
+
+async fn an_empty_database_is_migrated_once(database: TestDatabase) {
+    let first = store::migrate(&database.section).await.unwrap();
+    let second = store::migrate(&database.section).await.unwrap();
+
+    assert_eq!(
+        first,
+        Migrated {
+            from: 0,
+            to: SCHEMA_VERSION
+        }
+    );
+    assert_eq!(
+        second,
+        Migrated {
+            from: SCHEMA_VERSION,
+            to: SCHEMA_VERSION
+        }
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_ten_migrators_one_migrates_postgres() {
+    of_ten_migrators_one_migrates(TestDatabase::postgres().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_ten_migrators_one_migrates_sqlite() {
+    of_ten_migrators_one_migrates(TestDatabase::sqlite().await).await;
+}
+
+async fn of_ten_migrators_one_migrates(database: TestDatabase) {
+    let results = join_all((0..10).map(|_| store::migrate(&database.section))).await;
+
+    let migrated: Vec<Migrated> = results.into_iter().map(Result::unwrap).collect();
+    assert!(
+        migrated.iter().all(|migrated| migrated.to == SCHEMA_VERSION),
+        "{migrated:?}"
+    );
+    assert_eq!(
+        migrated.iter().filter(|migrated| migrated.from == 0).count(),
+        1,
+        "{migrated:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_check_before_the_migration_names_both_versions() {
+    let database = TestDatabase::postgres().await;
+    let store = store::open(&database.section).await.unwrap();
+
+    let before = store.check().await;
+    store::migrate(&database.section).await.unwrap();
+    let after = store.check().await;
+
+    assert!(
+        matches!(
+            before,
+            Err(StoreError::Schema {
+                found: 0,
+                known: SCHEMA_VERSION
+            })
+        ),
+        "{before:?}"
+    );
+    assert!(after.is_ok(), "{after:?}");
+    store.close().await;
+}
+
+/// A migration runs before the deploy: the old build must go on, and start new instances, if it can work
+/// with the newer schema.
+async fn a_newer_schema_serves_if_it_says_so(database: TestDatabase, update: impl AsyncFn(&str)) {
+    let store = database.store().await;
+    update("INSERT INTO curtail_migrations (version, name) VALUES (1000, 'later')").await;
+
+    let refused = [
+        store.check().await,
+        store::migrate(&database.section).await.map(drop),
+    ];
+    update(&format!(
+        "UPDATE curtail_migrations SET oldest_build = {SCHEMA_VERSION} WHERE version = 1000"
+    ))
+    .await;
+    let accepted = store.check().await;
+    let migrated = store::migrate(&database.section).await;
+
+    for result in refused {
+        let text = result.unwrap_err().to_string();
+        assert!(
+            text.contains("1000") && text.contains(&format!("needs version {SCHEMA_VERSION}")),
+            "{text}"
+        );
+    }
+    assert!(accepted.is_ok(), "{accepted:?}");
+    assert_eq!(migrated.unwrap(), Migrated { from: 1000, to: 1000 });
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_newer_postgres_schema_serves_if_it_says_so() {
+    let database = TestDatabase::postgres().await;
+    let client = database.connect().await;
+
+    a_newer_schema_serves_if_it_says_so(database, async |sql| client.batch_execute(sql).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_newer_sqlite_schema_serves_if_it_says_so() {
+    let database = TestDatabase::sqlite().await;
+    let config::StoreKind::Sqlite(path) = database.section.kind.clone() else {
+        panic!("an SQLite file")
+    };
+
+    a_newer_schema_serves_if_it_says_so(database, async |sql| {
+        rusqlite::Connection::open(&path)
+            .unwrap()
+            .execute_batch(sql)
+            .unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_locked_table_is_waited_for_in_short_turns() {
+    let database = TestDatabase::postgres().await;
+    let mut blocker = database.connect().await;
+    blocker
+        .batch_execute("CREATE TABLE curtail_migrations (version bigint PRIMARY KEY, name text NOT NULL, oldest_build bigint)")
+        .await
+        .unwrap();
+    let lock = blocker.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE curtail_migrations IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
+
+    let release_after_one_turn = async {
+        wait_until_locked(&database, true).await;
+        wait_until_locked(&database, false).await;
+        lock.commit().await.unwrap();
+    };
+    let (migrated, ()) = tokio::join!(store::migrate(&database.section), release_after_one_turn);
+
+    assert_eq!(
+        migrated.unwrap(),
+        Migrated {
+            from: 0,
+            to: SCHEMA_VERSION
+        }
+    );
+}
+
+/// Asks the server until a session of the test waits for a lock, or none does. The server tells nobody of
+/// itself.
+pub async fn wait_until_locked(database: &TestDatabase, locked: bool) {
+    let client = database.connect().await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let sql =
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'";
+    loop {
+        let waiting: i64 = client.query_one(sql, &[&database.name()]).await.unwrap().get(0);
+        if (waiting > 0) == locked {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "no session came to wait, or none stopped waiting"
+        );
+        sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,102 @@
+//! A server that is gone, or does not answer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use curtail::config::{self, StoreKind};
+use curtail::store::{self, Store, StoreError};
+
+use crate::db::postgres_at;
+use crate::server::Server;
+use crate::store_suite::{link, slug};
+
+async fn open(url: &str) -> Arc<dyn Store> {
+    let mut postgres = postgres_at(url);
+    postgres.pool_size = 4;
+    let section = config::Store {
+        kind: StoreKind::Postgres(postgres),
+        migrate_on_start: false,
+    };
+    store::migrate(&section).await.unwrap();
+    store::open(&section).await.unwrap()
+}
+
+/// An outage is not a missing link.
+fn assert_unavailable<T: std::fmt::Debug>(result: Result<T, StoreError>, begun: Instant, limit: Duration) {
+    let took = begun.elapsed();
+    assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}");
+    assert!(took < limit, "{took:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_is_unavailable_at_once_and_found_again() {
+    let server = Server::start().await;
+    let store = open(&server.url("db")).await;
+    store.insert_link(&link("kept")).await.unwrap();
+    store.redirect(&slug("kept")).await.unwrap();
+
+    server.crash().await;
+    for _ in 0..5 {
+        let begun = Instant::now();
+        assert_unavailable(
+            store.redirect(&slug("kept")).await,
+            begun,
+            Duration::from_millis(300),
+        );
+        let begun = Instant::now();
+        assert_unavailable(
+            store.insert_link(&link("new")).await,
+            begun,
+            Duration::from_millis(300),
+        );
+    }
+    server.boot().await;
+
+    assert!(matches!(store.redirect(&slug("kept")).await, Ok(Some(_))));
+    store.insert_link(&link("new")).await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_frozen_server_is_unavailable_within_a_second_and_found_again() {
+    let server = Server::start().await;
+    let store = open(&server.url("db")).await;
+    store.insert_link(&link("kept")).await.unwrap();
+    store.redirect(&slug("kept")).await.unwrap();
+
+    server.freeze();
+    for _ in 0..4 {
+        let begun = Instant::now();
+        assert_unavailable(store.redirect(&slug("kept")).await, begun, Duration::from_secs(1));
+    }
+    let begun = Instant::now();
+    assert_unavailable(store.check().await, begun, Duration::from_secs(1));
+    let begun = Instant::now();
+    assert_unavailable(
+        store.insert_link(&link("new")).await,
+        begun,
+        Duration::from_secs(3),
+    );
+    server.thaw();
+
+    let begun = Instant::now();
+    let found = store.redirect(&slug("kept")).await;
+    assert!(
+        matches!(found, Ok(Some(_))),
+        "{found:?} after {:?}",
+        begun.elapsed()
+    );
+    store.insert_link(&link("newer")).await.unwrap();
+    store.close().await;
+}
+
+/// A socket to a server that offers TLS once failed, for want of a host's name.
+#[tokio::test]
+async fn a_socket_is_used_without_tls() {
+    let server = Server::start().await;
+
+    let store = open(&server.socket_url()).await;
+
+    store.check().await.unwrap();
+    store.close().await;
+}

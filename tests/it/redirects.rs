@@ -1,0 +1,234 @@
+//! Section 1 of the contract: redirects.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::app::TestApp;
+use crate::on_both_stores;
+
+on_both_stores! {
+    fn a_live_link_redirects_with_an_empty_body(backend) {
+        let app = TestApp::start(backend);
+        let link = app.create(json!({"url": "https://example.org/a?b=c#d"}));
+        let path = format!("/{}", link["slug"].as_str().unwrap());
+
+        for method in ["GET", "HEAD"] {
+            let answer = app.send(method, &path, &[], b"");
+
+            assert_eq!(answer.status, 302);
+            assert_eq!(answer.header("location"), Some("https://example.org/a?b=c#d"));
+            assert_eq!(answer.header("cache-control"), Some("private, max-age=0"));
+            assert_eq!(answer.body, "");
+            assert_eq!(answer.header("set-cookie"), None);
+            assert_eq!(answer.header("referrer-policy"), None);
+            assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+            assert_eq!(answer.header("x-request-id").map(str::len), Some(32));
+        }
+    }
+
+    fn each_status_has_its_cache_header(backend) {
+        let app = TestApp::start(backend);
+        let rows = [
+            (301, None, "public, max-age=300"),
+            (308, Some(60), "public, max-age=60"),
+            (302, Some(60), "private, max-age=0"),
+            (307, None, "private, max-age=0"),
+        ];
+        for (status, cache_seconds, expected) in rows {
+            let body = json!({"url": "https://example.org/", "redirect_status": status, "cache_seconds": cache_seconds});
+            let link = app.create(body);
+
+            let answer = app.get(&format!("/{}", link["slug"].as_str().unwrap()));
+
+            assert_eq!(answer.status, status);
+            assert_eq!(answer.header("cache-control"), Some(expected));
+        }
+    }
+
+    fn an_unknown_slug_is_404_and_each_404_looks_the_same(backend) {
+        let app = TestApp::start(backend);
+        app.create(json!({"url": "https://example.org/", "slug": "soon", "valid_from": "2030-01-01T00:00:00Z"}));
+        let paths = [
+            "/nothing", "/soon", "/a.b", "/a/b", "/%20", "/%0d%0aX", "/%00", "/..%2f", "/%F0%9F%98%80", "/nothing+", "/nothing/",
+            "/api", "/robots",
+        ];
+        let without_id = |answer: &crate::app::Answer| answer.body.replace(answer.header("x-request-id").unwrap(), "ID");
+        let first = app.get("/never-made");
+        first.assert_problem(404, "not_found");
+        for path in paths {
+            let answer = app.get(path);
+
+            answer.assert_problem(404, "not_found");
+            assert_eq!(without_id(&answer), without_id(&first), "{path}");
+            assert_eq!(answer.body.len(), first.body.len(), "{path}");
+            assert_eq!(answer.header_names(), first.header_names(), "{path}");
+        }
+    }
+
+    fn a_slug_of_65_characters_is_404(backend) {
+        let app = TestApp::start(backend);
+        let longest = "a".repeat(64);
+        app.create(json!({"url": "https://example.org/", "slug": longest}));
+
+        assert_eq!(app.get(&format!("/{longest}")).status, 302);
+        app.get(&format!("/{longest}a")).assert_problem(404, "not_found");
+    }
+
+    fn a_slug_is_matched_by_case_and_after_percent_decoding(backend) {
+        let app = TestApp::start(backend);
+        app.create(json!({"url": "https://example.org/lower", "slug": "abc-_9"}));
+
+        assert_eq!(app.get("/%61bc-_9").header("location"), Some("https://example.org/lower"));
+        assert_eq!(app.get("/abc%2D_9").header("location"), Some("https://example.org/lower"));
+        assert_eq!(app.get("/ABC-_9").status, 404);
+    }
+
+    fn an_expired_link_is_410_and_one_not_yet_valid_404(backend) {
+        let app = TestApp::start(backend);
+        let body = json!({"url": "https://example.org/", "slug": "window",
+            "valid_from": "2026-11-21T03:00:00Z", "expires_at": "2026-11-21T04:00:00Z"});
+        app.create(body);
+
+        app.get("/window").assert_problem(404, "not_found");
+        app.clock.advance(Duration::from_secs(3600));
+        assert_eq!(app.get("/window").status, 302);
+        app.clock.advance(Duration::from_secs(3599));
+        assert_eq!(app.get("/window").status, 302);
+        app.clock.advance(Duration::from_secs(1));
+        app.get("/window").assert_problem(410, "link_gone");
+    }
+
+    fn a_disabled_link_is_410_and_comes_back(backend) {
+        let app = TestApp::start(backend);
+        app.create(json!({"url": "https://example.org/", "slug": "down"}));
+        assert_eq!(app.get("/down").status, 302);
+
+        app.api("PATCH", "/links/down", Some(&json!({"disabled": true})));
+        app.get("/down").assert_problem(410, "link_gone");
+
+        app.api("PATCH", "/links/down", Some(&json!({"disabled": false})));
+        assert_eq!(app.get("/down").status, 302);
+    }
+
+    fn a_click_limit_is_used_up_by_gets_alone(backend) {
+        let app = TestApp::start(backend);
+        app.create(json!({"url": "https://example.org/", "slug": "two", "max_clicks": 2}));
+
+        for _ in 0..5 {
+            assert_eq!(app.send("HEAD", "/two", &[], b"").status, 302);
+        }
+        assert_eq!(app.get("/two").status, 302);
+        assert_eq!(app.get("/two").status, 302);
+        app.get("/two").assert_problem(410, "link_gone");
+        assert_eq!(app.send("HEAD", "/two", &[], b"").status, 410);
+        assert_eq!(app.api("GET", "/links/two", None).json()["clicks"], 2);
+    }
+
+    fn a_click_limit_is_exact_over_two_instances(backend) {
+        let first = TestApp::start(backend);
+        let second = first.twin(backend, &[]);
+        first.create(json!({"url": "https://example.org/", "slug": "ten", "max_clicks": 10}));
+
+        let redirects = std::thread::scope(|scope| {
+            let ask = |app: &TestApp| (0..10).filter(|_| app.get("/ten").status == 302).count();
+            let tasks: Vec<_> = [&first, &second, &first, &second].map(|app| scope.spawn(move || ask(app))).into_iter().collect();
+            tasks.into_iter().map(|task| task.join().unwrap()).sum::<usize>()
+        });
+
+        assert_eq!(redirects, 10);
+    }
+
+    fn a_query_is_forwarded_only_when_the_link_says_so(backend) {
+        let app = TestApp::start(backend);
+        app.create(json!({"url": "https://example.org/?x=1#f", "slug": "with", "forward_query": true}));
+        app.create(json!({"url": "https://example.org/?x=1#f", "slug": "without"}));
+
+        assert_eq!(app.get("/with?a=b&c=%20d").header("location"), Some("https://example.org/?x=1&a=b&c=%20d#f"));
+        assert_eq!(app.get("/with").header("location"), Some("https://example.org/?x=1#f"));
+        assert_eq!(app.get("/without?a=b").header("location"), Some("https://example.org/?x=1#f"));
+    }
+
+    fn other_methods_are_405(backend) {
+        let app = TestApp::start(backend);
+        app.create(json!({"url": "https://example.org/", "slug": "read"}));
+        for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"] {
+            let answer = app.send(method, "/read", &[], b"");
+
+            answer.assert_problem(405, "method_not_allowed");
+            assert_eq!(answer.header("allow"), Some("GET, HEAD"));
+        }
+    }
+
+    fn a_browser_gets_a_page_and_a_client_a_problem(backend) {
+        let app = TestApp::start(backend);
+        let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+        let rows = [
+            (browser, true),
+            ("text/html", true),
+            ("text/html, application/json;q=0.5", true),
+            ("text/html;q=0.5, application/json", false),
+            ("application/problem+json", false),
+            ("*/*", false),
+            ("text/*", false),
+            ("", false),
+            ("garbage;;;", false),
+        ];
+        for (accept, html) in rows {
+            let answer = app.send("GET", "/nothing", &[("accept", accept)], b"");
+
+            assert_eq!(answer.status, 404);
+            let kind = if html { "text/html; charset=utf-8" } else { "application/problem+json" };
+            assert_eq!(answer.header("content-type"), Some(kind), "{accept:?}");
+            assert_eq!(answer.header("content-security-policy").is_some(), html);
+            assert_eq!(answer.header("x-frame-options").is_some(), html);
+            assert_eq!(answer.header("cache-control"), Some("no-store"));
+            assert_eq!(answer.header("strict-transport-security"), None);
+        }
+    }
+
+    fn a_referrer_policy_is_sent_when_it_is_set(backend) {
+        let app = TestApp::start_with(backend, &[("REFERRER_POLICY", "no-referrer")]);
+        app.create(json!({"url": "https://example.org/", "slug": "quiet"}));
+
+        assert_eq!(app.get("/quiet").header("referrer-policy"), Some("no-referrer"));
+    }
+
+    fn a_change_or_deletion_is_seen_by_another_instance_within_five_seconds(backend) {
+        let first = TestApp::start(backend);
+        let second = first.twin(backend, &[]);
+        first.create(json!({"url": "https://example.org/old", "slug": "moving"}));
+        assert_eq!(second.get("/moving").header("location"), Some("https://example.org/old"));
+
+        first.api("PATCH", "/links/moving", Some(&json!({"url": "https://example.org/new"})));
+        assert_eq!(first.get("/moving").header("location"), Some("https://example.org/new"));
+        first.clock.advance(Duration::from_secs(5));
+        assert_eq!(second.get("/moving").header("location"), Some("https://example.org/new"));
+
+        first.api("DELETE", "/links/moving", None);
+        assert_eq!(first.get("/moving").status, 404);
+        first.clock.advance(Duration::from_secs(5));
+        assert_eq!(second.get("/moving").status, 404);
+    }
+
+    fn a_slug_that_was_asked_for_before_it_was_made_works_at_once(backend) {
+        let app = TestApp::start(backend);
+        assert_eq!(app.get("/early").status, 404);
+
+        app.create(json!({"url": "https://example.org/", "slug": "early"}));
+
+        assert_eq!(app.get("/early").status, 302);
+    }
+
+    fn a_deleted_slug_can_be_made_again(backend) {
+        let app = TestApp::start(backend);
+        app.create(json!({"url": "https://example.org/1", "slug": "phoenix"}));
+        app.get("/phoenix");
+        app.api("DELETE", "/links/phoenix", None);
+        assert_eq!(app.get("/phoenix").status, 404);
+
+        app.create(json!({"url": "https://example.org/2", "slug": "phoenix"}));
+
+        assert_eq!(app.get("/phoenix").header("location"), Some("https://example.org/2"));
+    }
+}

@@ -1,0 +1,205 @@
+//! Settings: read once, all faults at once, never with a value.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::Path;
+
+use curtail::config::{Config, Effective, Env, ExposeSecret, StoreKind};
+
+fn read(pairs: &[(&str, &str)]) -> (Config, Result<Vec<Effective>, String>) {
+    let mut env = Env::from_pairs(pairs.iter().copied());
+    let config = Config::read(&mut env);
+    (config, env.finish().map_err(|faults| faults.to_string()))
+}
+
+fn value<'a>(effective: &'a [Effective], name: &str) -> Option<&'a str> {
+    effective
+        .iter()
+        .find(|setting| setting.name == name)
+        .unwrap()
+        .value
+        .as_deref()
+}
+
+#[test]
+fn nothing_set_is_trial_mode_on_loopback() {
+    let (config, effective) = read(&[]);
+    let effective = effective.unwrap();
+
+    assert_eq!(value(&effective, "PORT"), Some("8080"));
+    assert_eq!(value(&effective, "LISTEN_ADDRESS"), Some("127.0.0.1"));
+    assert_eq!(value(&effective, "MIGRATE_ON_START"), Some("true"));
+    assert_eq!(value(&effective, "DATABASE_URL"), None);
+    assert!(config.access.trial && config.http.trial);
+    assert!(matches!(config.store.kind, StoreKind::Sqlite(path) if path == Path::new("data/curtail.db")));
+}
+
+#[test]
+fn a_database_makes_it_production() {
+    let (config, effective) = read(&[("DATABASE_URL", "postgres://curtail:secret@db/curtail")]);
+    let effective = effective.unwrap();
+
+    assert_eq!(value(&effective, "LISTEN_ADDRESS"), Some("0.0.0.0"));
+    assert_eq!(value(&effective, "MIGRATE_ON_START"), Some("false"));
+    assert_eq!(value(&effective, "DATABASE_URL"), Some("(hidden)"));
+    assert!(!config.access.trial && !config.http.trial);
+    assert!(
+        !format!("{config:?}").contains("secret@"),
+        "a secret must not be printed by accident"
+    );
+}
+
+#[test]
+fn every_fault_is_named_at_once_and_no_value_is_repeated() {
+    let pairs = [
+        ("PORT", "eighty-SENTINEL"),
+        ("LISTEN_ADDRESS", "SENTINEL"),
+        ("BASE_URL", "https://go.example.com/SENTINEL"),
+        ("DATABASE_URL", ""),
+        ("DATABASE_POOL_SIZE", "0"),
+        ("DATABASE_POOLER", "SENTINEL"),
+        ("ADMIN_API_KEY", "SENTINEL"),
+        ("ANONYMOUS_CREATE", "ture-SENTINEL"),
+        ("TRUSTED_PROXY_HOPS", "-1"),
+        ("SLUG_LENGTH", "4"),
+        ("OWN_HOSTS", "SENTINEL host"),
+        ("LOG_FORMAT", "xml"),
+        ("REFERRER_POLICY", "SENTINEL"),
+        ("MEMORY_CACHE_SECONDS", "1.5"),
+        ("REDIS_URL", ""),
+        ("REDIS_PASSWORD_FILE", "/nowhere/to/be/found"),
+    ];
+    let (_, effective) = read(&pairs);
+    let faults = effective.unwrap_err();
+
+    for (name, _) in pairs {
+        assert!(faults.contains(name), "{name} is not named: {faults}");
+    }
+    assert!(!faults.contains("SENTINEL"), "{faults}");
+    assert!(!faults.contains('\n'), "one line");
+}
+
+#[test]
+fn a_secret_comes_by_value_or_by_file_and_not_by_both() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"a-key-of-at-least-24-characters\n").unwrap();
+    let path = file.path().to_str().unwrap();
+
+    let (config, effective) = read(&[("ADMIN_API_KEY_FILE", path)]);
+    assert!(effective.is_ok());
+    assert_eq!(
+        config.access.admin_api_key.unwrap().expose_secret(),
+        "a-key-of-at-least-24-characters"
+    );
+
+    let (_, both) = read(&[
+        ("ADMIN_API_KEY_FILE", path),
+        ("ADMIN_API_KEY", "a-key-of-at-least-24-characters"),
+    ]);
+    assert!(
+        both.unwrap_err()
+            .contains("ADMIN_API_KEY and ADMIN_API_KEY_FILE are both set")
+    );
+
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    let (_, empty) = read(&[("ADMIN_API_KEY_FILE", empty.path().to_str().unwrap())]);
+    assert!(
+        empty
+            .unwrap_err()
+            .contains("ADMIN_API_KEY_FILE names an empty file")
+    );
+
+    let (_, empty) = read(&[("ADMIN_API_KEY", "")]);
+    assert!(empty.unwrap_err().contains("ADMIN_API_KEY is empty"));
+}
+
+#[test]
+fn a_database_url_by_file_is_production_too() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"postgres://curtail@db/curtail").unwrap();
+
+    let (config, effective) = read(&[("DATABASE_URL_FILE", file.path().to_str().unwrap())]);
+
+    assert!(effective.is_ok());
+    assert!(matches!(config.store.kind, StoreKind::Postgres(_)));
+    assert!(!config.http.trial);
+}
+
+#[test]
+fn cloud_run_does_not_start_on_a_file_that_will_be_lost() {
+    let (_, refused) = read(&[("K_SERVICE", "curtail")]);
+    assert!(
+        refused
+            .unwrap_err()
+            .contains("DATABASE_URL must be a postgres:// URL on Cloud Run")
+    );
+
+    let (_, refused) = read(&[("K_SERVICE", "curtail"), ("DATABASE_URL", "sqlite:/tmp/x.db")]);
+    assert!(refused.is_err());
+
+    let (config, allowed) = read(&[("K_SERVICE", "curtail"), ("ALLOW_EPHEMERAL_STORE", "true")]);
+    assert!(allowed.is_ok());
+    assert!(
+        !config.access.trial,
+        "a service that the world can reach needs a key"
+    );
+
+    let (config, good) = read(&[
+        ("K_SERVICE", "curtail"),
+        ("DATABASE_URL", "postgres://db/curtail"),
+    ]);
+    let good = good.unwrap();
+    assert_eq!(value(&good, "TRUSTED_PROXY_HOPS"), Some("1"));
+    assert!(config.links.slugs.refuse_final_z);
+}
+
+#[test]
+fn trial_mode_cannot_be_opened_to_the_network() {
+    let (_, refused) = read(&[("LISTEN_ADDRESS", "0.0.0.0")]);
+    assert!(
+        refused
+            .unwrap_err()
+            .contains("LISTEN_ADDRESS must be a loopback address")
+    );
+}
+
+#[test]
+fn the_example_file_lists_every_setting_with_its_default() {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".env.example")).unwrap();
+    let (_, effective) = read(&[]);
+    let effective = effective.unwrap();
+
+    let listed: BTreeSet<(String, String)> = text
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .filter(|(name, _)| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'))
+        .collect();
+    let known: BTreeSet<(String, String)> = effective
+        .iter()
+        .map(|setting| (setting.name.to_owned(), setting.value.clone().unwrap_or_default()))
+        // What the terminal decides.
+        .map(|(name, value)| {
+            if name == "LOG_FORMAT" {
+                (name, "json".to_owned())
+            } else {
+                (name, value)
+            }
+        })
+        .collect();
+
+    assert_eq!(listed, known);
+}
+
+#[test]
+fn the_readme_names_every_setting() {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let (_, effective) = read(&[]);
+    for setting in effective.unwrap() {
+        assert!(
+            text.contains(&format!("`{}`", setting.name)),
+            "{} is not in README.md",
+            setting.name
+        );
+    }
+}
