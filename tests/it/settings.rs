@@ -143,6 +143,8 @@ fn cloud_run_does_not_start_on_a_file_that_will_be_lost() {
         !config.access.trial,
         "a service that the world can reach needs a key"
     );
+    assert!(!config.http.trial, "and is asked for by its public name");
+    assert!(config.http.address.is_unspecified());
 
     let (config, good) = read(&[
         ("K_SERVICE", "curtail"),
