@@ -48,7 +48,7 @@ enum Command {
     Worker,
     /// Exit with 0 if the service on this machine is ready, else with 1
     #[command(after_help = "Example:\n  PORT=8080 curtail healthcheck")]
-    Healthcheck,
+    Healthcheck(healthcheck::Arguments),
     /// Print the settings in force, secrets hidden
     #[command(after_help = "Example:\n  PORT=9000 curtail config")]
     Config,
@@ -61,7 +61,7 @@ pub fn run() -> ExitCode {
         None | Some(Command::Serve) => serve::serve(),
         Some(Command::Migrate) => migrate::migrate(),
         Some(Command::Worker) => worker::worker(),
-        Some(Command::Healthcheck) => healthcheck::healthcheck(),
+        Some(Command::Healthcheck(arguments)) => healthcheck::healthcheck(&arguments),
         Some(Command::Config) => config::config(),
     };
     match result {

@@ -42,14 +42,15 @@ pub struct Config {
 pub struct Place {
     /// `DATABASE_URL` is unset, and this is not Cloud Run: an SQLite file, loopback only, no key needed.
     pub trial: bool,
-    /// `K_SERVICE` is set: Cloud Run's container contract.
+    /// `K_SERVICE` or `CLOUD_RUN_JOB` is set: Cloud Run's container contract.
     pub cloud_run: bool,
 }
 
 impl Config {
     /// Reads every setting from `env`. Faults are collected there; see [`Env::finish`].
     pub fn read(env: &mut Env) -> Self {
-        let cloud_run = env.is_set("K_SERVICE");
+        // The one is set for a service, the other for a job.
+        let cloud_run = env.is_set("K_SERVICE") || env.is_set("CLOUD_RUN_JOB");
         let place = Place {
             trial: !env.is_set("DATABASE_URL") && !cloud_run,
             cloud_run,
