@@ -5,6 +5,7 @@ mod healthcheck;
 mod migrate;
 mod serve;
 mod settings;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,15 @@ enum Command {
     /// Bring the database's schema to the version of this build
     #[command(after_help = "Example:\n  DATABASE_URL=postgres://curtail@localhost/curtail curtail migrate")]
     Migrate,
+    /// Do the jobs that nobody waits for, every hour: partitions, retention, purge
+    #[command(
+        after_help = "Example:\n  DATABASE_URL=postgres://curtail@localhost/curtail curtail worker --once"
+    )]
+    Worker {
+        /// Do every job once, then exit: with 0 if all went well
+        #[arg(long)]
+        once: bool,
+    },
     /// Exit with 0 if the service on this machine is ready, else with 1
     #[command(after_help = "Example:\n  PORT=8080 curtail healthcheck")]
     Healthcheck,
@@ -55,6 +65,7 @@ pub fn run() -> ExitCode {
     let result = match Arguments::parse().command {
         None | Some(Command::Serve) => serve::serve(),
         Some(Command::Migrate) => migrate::migrate(),
+        Some(Command::Worker { once }) => worker::worker(once),
         Some(Command::Healthcheck) => healthcheck::healthcheck(),
         Some(Command::Config) => config::config(),
     };

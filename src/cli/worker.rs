@@ -1,0 +1,37 @@
+//! `curtail worker`
+
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::app;
+use crate::domain::SystemClock;
+use crate::lifecycle::Lifecycle;
+use crate::telemetry::log;
+
+/// Does the jobs until SIGTERM or SIGINT, or once.
+pub(super) fn worker(once: bool) -> Result<(), String> {
+    let (config, _) = super::settings::load().map_err(|faults| faults.to_string())?;
+    log::start(&config.logs);
+    super::block_on(async {
+        let listen = |kind| signal(kind).map_err(|err| format!("signals cannot be received: {err}"));
+        let (mut terminate, mut interrupt) =
+            (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+        let stop = CancellationToken::new();
+        let asked = stop.clone();
+        Lifecycle::new().spawn(|_stop| async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            asked.cancel();
+        });
+        tracing::info!("the worker has started");
+        app::work(&config, Arc::new(SystemClock), once, stop)
+            .await
+            .map_err(|err| err.to_string())?;
+        tracing::info!("the worker has ended");
+        Ok(())
+    })?
+}
