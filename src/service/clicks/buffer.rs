@@ -44,7 +44,7 @@ impl Buffer {
         }
         queue.since.get_or_insert_with(Instant::now);
         queue.clicks.push_back(click);
-        let full = queue.clicks.len() % self.batch == 0;
+        let full = queue.clicks.len().is_multiple_of(self.batch);
         drop(queue);
         if full {
             self.wake.notify_one();

@@ -1,6 +1,7 @@
 //! Parses waiting clicks and stores them, one batch at a time, each until it is known to be stored.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -165,9 +166,8 @@ impl Flusher {
         days.dedup();
         desk.secrets.retain(|day, _| days.contains(day));
         for day in days {
-            if !desk.secrets.contains_key(&day) {
-                let secret = self.store.visitor_secret(day, &nanoid::nanoid!(43)).await?;
-                desk.secrets.insert(day, secret);
+            if let Entry::Vacant(place) = desk.secrets.entry(day) {
+                place.insert(self.store.visitor_secret(day, &nanoid::nanoid!(43)).await?);
             }
         }
         Ok(())

@@ -14,7 +14,7 @@ pub(super) const TALLY: &str = "-- tally()
 WITH link AS (
     SELECT id FROM links WHERE slug = $1
 ), counts AS (
-    SELECT to_timestamp(floor(extract(epoch FROM start) / $6) * $6) AS time, sum(clicks)::bigint AS clicks,
+    SELECT to_timestamp(floor(extract(epoch FROM start)::float8 / $6::float8) * $6::float8) AS time, sum(clicks)::bigint AS clicks,
         sum(bots)::bigint AS bots, sum(visitors)::bigint AS visitors
     FROM click_hours WHERE link_id = (SELECT id FROM link) AND start >= $2 AND start < $3
     GROUP BY time

@@ -1,5 +1,6 @@
 //! Clicks and their sums, a transaction for each batch.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
@@ -128,7 +129,7 @@ fn bound(transaction: &Transaction<'_>, rollup: &mut Rollup) -> rusqlite::Result
             continue;
         }
         new.insert(day_value.clone());
-        if !kept.contains_key(&day_value.0) {
+        if let Entry::Vacant(place) = kept.entry(day_value.0) {
             let number: i64 = count.query_row(
                 params![
                     /* link_id */ link,
@@ -139,7 +140,7 @@ fn bound(transaction: &Transaction<'_>, rollup: &mut Rollup) -> rusqlite::Result
                 ],
                 |row| row.get(0),
             )?;
-            kept.insert(day_value.0, usize::try_from(number).unwrap_or(usize::MAX));
+            place.insert(usize::try_from(number).unwrap_or(usize::MAX));
         }
     }
     rollup.bound(&new, &kept);
