@@ -51,10 +51,14 @@ fn address(request: &HttpRequest, hops: u64) -> Option<IpAddr> {
     let Some(place) = usize::try_from(hops).ok().and_then(|hops| hops.checked_sub(1)) else {
         return peer();
     };
-    let lines = request.headers().get_all(FORWARDED_FOR);
-    let texts: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
-    let entry = texts.iter().rev().flat_map(|line| line.rsplit(',')).nth(place);
-    match entry {
+    let entries = || {
+        let lines = request.headers().get_all(FORWARDED_FOR);
+        lines
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.split(','))
+    };
+    let from_the_left = entries().count().checked_sub(place + 1);
+    match from_the_left.and_then(|place| entries().nth(place)) {
         Some(entry) => parse(entry.trim()).or_else(peer),
         None => peer(),
     }

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -36,6 +36,8 @@ pub(super) struct Flusher {
     /// Failures in a row.
     failures: AtomicU32,
     landed: Notify,
+    /// When the try under way began.
+    began: std::sync::Mutex<Option<Instant>>,
     /// Only one request waits at a time.
     waiting: Semaphore,
     flush: Duration,
@@ -67,6 +69,7 @@ impl Flusher {
             held: AtomicUsize::new(0),
             failures: AtomicU32::new(0),
             landed: Notify::new(),
+            began: std::sync::Mutex::default(),
             waiting: Semaphore::new(1),
             flush,
         }
@@ -91,9 +94,11 @@ impl Flusher {
             .mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
-    /// A wait for the next batch to land, unless another request has it or the store is down.
-    pub(super) fn wait_for_one(&self) -> Option<impl Future<Output = ()> + '_> {
-        if self.failures.load(Ordering::Relaxed) > 0 {
+    /// A wait for the next batch to land, unless another request has it or the store is down: the last try
+    /// failed, or one has been under way for longer than `limit`.
+    pub(super) fn wait_for_one(&self, limit: Duration) -> Option<impl Future<Output = ()> + '_> {
+        let began = *self.began.lock().expect("flusher lock poisoned");
+        if self.failures.load(Ordering::Relaxed) > 0 || began.is_some_and(|began| began.elapsed() > limit) {
             return None;
         }
         let permit = self.waiting.try_acquire().ok()?;
@@ -111,7 +116,9 @@ impl Flusher {
             desk.raw = buffer.take(most);
             self.held.store(desk.raw.len(), Ordering::SeqCst);
         }
+        self.begin(Some(Instant::now()));
         let result = self.store_one(&mut desk).await;
+        self.begin(None);
         let failed_before = match &result {
             Ok(_) => self.failures.swap(0, Ordering::Relaxed),
             Err(_) => self.failures.fetch_add(1, Ordering::Relaxed),
@@ -135,6 +142,10 @@ impl Flusher {
                 Err(())
             }
         }
+    }
+
+    fn begin(&self, began: Option<Instant>) {
+        *self.began.lock().expect("flusher lock poisoned") = began;
     }
 
     async fn store_one(&self, desk: &mut Desk) -> Result<usize, StoreError> {

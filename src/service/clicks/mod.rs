@@ -23,7 +23,7 @@ pub use intake::Seen;
 /// The most clicks of one batch. A batch holds a connection for writes, and others wait for it.
 const BATCH: usize = 1000;
 
-/// The longest that a request waits for a batch, counted from the beginning of that batch.
+/// The longest that a request waits for a batch.
 const WAIT: Duration = Duration::from_millis(100);
 
 /// Takes clicks. Clones share everything.
@@ -76,7 +76,7 @@ impl Clicks {
         if inner.buffer.oldest().is_none_or(|age| age < inner.flush * 2) {
             return;
         }
-        let Some(landed) = inner.flusher.wait_for_one() else {
+        let Some(landed) = inner.flusher.wait_for_one(WAIT) else {
             return;
         };
         inner.buffer.wake();
