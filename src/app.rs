@@ -2,20 +2,22 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::Server;
+use actix_web::http::header::HeaderName;
 use actix_web::{App, HttpServer, web};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config, StoreKind};
 use crate::domain::{Clock, SystemClock};
 use crate::http::{Build, Services, routes};
 use crate::lifecycle::Lifecycle;
-use crate::service::{Health, Keys, Links, RandomSlugs, Resolver, SlugSource};
+use crate::service::{Clicks, Health, Housekeeping, Keys, Links, RandomSlugs, Resolver, SlugSource, Stats};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
-use crate::{cache, store};
+use crate::{cache, store, worker};
 
 /// What this build is.
 pub const BUILD: Build = Build {
@@ -27,8 +29,12 @@ pub const BUILD: Build = Build {
 /// Time for requests in flight once the service has stopped listening.
 const FINISH_SECONDS: u64 = 5;
 
-/// Time for background tasks to end, after the last request.
-const TASKS: Duration = Duration::from_secs(1);
+/// When the last clicks must be stored, counted from the stop; but they get a second in any case.
+const CLICKS_BY: Duration = Duration::from_millis(6500);
+const CLICKS_AT_LEAST: Duration = Duration::from_secs(1);
+
+/// Time for background tasks to end, after the last request and the last click.
+const TASKS: Duration = Duration::from_millis(700);
 
 /// How long an idle connection is kept. Longer on Cloud Run than its front end keeps its own: the side that
 /// closes first may cut a request that is on its way.
@@ -91,6 +97,7 @@ pub struct Application {
     port: u16,
     lifecycle: Lifecycle,
     store: Arc<dyn Store>,
+    clicks: Clicks,
     server: Running,
     unusable: oneshot::Receiver<StoreError>,
 }
@@ -121,9 +128,21 @@ impl Application {
             shared.clone(),
             Arc::clone(&store),
             Arc::clone(&parts.clock),
-            parts.metrics,
+            Arc::clone(&parts.metrics),
             lifecycle.clone(),
         );
+        let clicks = Clicks::new(
+            &config.clicks,
+            Arc::clone(&store),
+            Arc::clone(&parts.clock),
+            parts.metrics,
+            &lifecycle,
+        );
+        if matches!(config.store.kind, StoreKind::Sqlite(_)) {
+            // There is no second process that could: the file is this one's.
+            let jobs = Housekeeping::new(&config.clicks, Arc::clone(&store), Arc::clone(&parts.clock));
+            lifecycle.spawn(|stop| async move { worker::run(&jobs, &stop).await });
+        }
         let health = Arc::new(Health::new(Arc::clone(&store), shared, lifecycle.clone()));
         let services = web::Data::new(Services {
             config: config.http.clone(),
@@ -132,9 +151,16 @@ impl Application {
                 Arc::clone(&store),
                 resolver.clone(),
                 parts.slugs,
-                parts.clock,
+                Arc::clone(&parts.clock),
             ),
             resolver,
+            clicks: clicks.clone(),
+            country_header: config
+                .clicks
+                .country_header
+                .as_deref()
+                .and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok()),
+            stats: Stats::new(Arc::clone(&store), Arc::clone(&parts.clock)),
             keys: Keys::new(&config.access),
             health: Arc::clone(&health),
             lifecycle: lifecycle.clone(),
@@ -147,6 +173,7 @@ impl Application {
             port,
             lifecycle,
             store,
+            clicks,
             server: Running(server),
             unusable,
         })
@@ -159,11 +186,13 @@ impl Application {
     }
 
     /// Answers requests until `stop` tells how long to go on answering before the listener closes; then
-    /// drains, answers what is in flight, ends the tasks and closes the store, all within 8 seconds.
+    /// drains, answers what is in flight, stores the last clicks, ends the tasks and closes the store, all
+    /// within 8 seconds.
     pub async fn run(self, stop: impl Future<Output = Duration>) -> Result<(), StartError> {
         let Self {
             lifecycle,
             store,
+            clicks,
             server: Running(mut server),
             unusable,
             ..
@@ -181,6 +210,7 @@ impl Application {
                 Duration::ZERO
             }
         };
+        let asked = Instant::now();
         lifecycle.begin_drain();
         tracing::info!(
             drain_ms = u64::try_from(drain.as_millis()).unwrap_or(u64::MAX),
@@ -195,6 +225,8 @@ impl Application {
             // The server's future must be polled for the stop to come about.
             _ = async { let _ = (&mut server).await; std::future::pending::<()>().await } => {}
         }
+        let left = CLICKS_BY.saturating_sub(asked.elapsed());
+        clicks.finish(left.max(CLICKS_AT_LEAST)).await;
         if !lifecycle.stop(TASKS).await {
             tracing::warn!("some tasks did not end in time");
         }
@@ -202,6 +234,31 @@ impl Application {
         tracing::info!("stopped");
         fault.map_or(Ok(()), Err)
     }
+}
+
+/// Does the jobs of `curtail worker`: one round with `once`, else a round every hour until `stop`.
+pub async fn work(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    once: bool,
+    stop: CancellationToken,
+) -> Result<(), StartError> {
+    let store = store::open(&config.store).await?;
+    let jobs = Housekeeping::new(&config.clicks, Arc::clone(&store), clock);
+    let result = match jobs.check().await {
+        Err(err) if once || matches!(err, StoreError::Schema { .. }) => Err(err.into()),
+        // A store that is down now may be back at the next round.
+        _ if !once => {
+            worker::run(&jobs, &stop).await;
+            Ok(())
+        }
+        _ if worker::round(&jobs, &stop).await => Ok(()),
+        _ => Err(StartError::Settings(
+            "some jobs failed, as the log says".to_owned(),
+        )),
+    };
+    store.close().await;
+    result
 }
 
 fn listen(config: &Config, services: web::Data<Services>) -> Result<(u16, Server), StartError> {

@@ -6,11 +6,11 @@
 //! | --- | --- | --- |
 //! | 6 | [`cli`] | one file for each subcommand |
 //! | 5 | [`app`] | the wiring: build, bind, run, stop |
-//! | 4 | [`http`] | routes, handlers, problems |
-//! | 3 | [`service`] | links, resolver, keys, health |
+//! | 4 | [`http`], [`worker`] | routes, handlers, problems; hourly jobs |
+//! | 3 | [`service`] | links, resolver, clicks, statistics, keys, health |
 //! | 2 | [`store`], [`cache`] | Postgres and SQLite; memory and Redis |
 //! | 1 | [`config`], [`telemetry`], [`lifecycle`] | settings; log and metrics; tasks and their end |
-//! | 0 | [`domain`] | slug, target, link, redirect, clock |
+//! | 0 | [`domain`] | slug, target, link, redirect, click, clock |
 
 pub mod app;
 pub mod cache;
@@ -22,3 +22,4 @@ pub mod lifecycle;
 pub mod service;
 pub mod store;
 pub mod telemetry;
+pub mod worker;

@@ -43,9 +43,15 @@ enum Command {
     /// Bring the database's schema to the version of this build
     #[command(after_help = "Example:\n  DATABASE_URL=postgres://curtail@localhost/curtail curtail migrate")]
     Migrate,
-    /// Do the work that no request waits for, until SIGTERM
-    #[command(after_help = "Example:\n  DATABASE_URL=postgres://curtail@localhost/curtail curtail worker")]
-    Worker,
+    /// Do the jobs that nobody waits for, every hour: partitions, retention, purge
+    #[command(
+        after_help = "Example:\n  DATABASE_URL=postgres://curtail@localhost/curtail curtail worker --once"
+    )]
+    Worker {
+        /// Do every job once, then exit: with 0 if all went well
+        #[arg(long)]
+        once: bool,
+    },
     /// Exit with 0 if the service on this machine is ready, else with 1
     #[command(after_help = "Example:\n  PORT=8080 curtail healthcheck")]
     Healthcheck(healthcheck::Arguments),
@@ -60,7 +66,7 @@ pub fn run() -> ExitCode {
     let result = match Arguments::parse().command {
         None | Some(Command::Serve) => serve::serve(),
         Some(Command::Migrate) => migrate::migrate(),
-        Some(Command::Worker) => worker::worker(),
+        Some(Command::Worker { once }) => worker::worker(once),
         Some(Command::Healthcheck(arguments)) => healthcheck::healthcheck(&arguments),
         Some(Command::Config) => config::config(),
     };

@@ -1,16 +1,32 @@
 //! `curtail worker`
 
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
 use super::signals::Signals;
+use crate::app;
+use crate::domain::SystemClock;
+use crate::lifecycle::Lifecycle;
 use crate::telemetry::log;
 
-/// Runs until SIGTERM or SIGINT. There is no work for it yet.
-pub(super) fn worker() -> Result<(), String> {
+/// Does the jobs until SIGTERM or SIGINT, or once.
+pub(super) fn worker(once: bool) -> Result<(), String> {
     let (config, _) = super::settings::load().map_err(|faults| faults.to_string())?;
     log::start(&config.logs);
     super::block_on(async {
         let signals = Signals::listen()?;
-        tracing::info!("the worker runs; there is no work for it yet");
-        signals.first().await;
+        let stop = CancellationToken::new();
+        let asked = stop.clone();
+        Lifecycle::new().spawn(|_stop| async move {
+            signals.first().await;
+            asked.cancel();
+        });
+        tracing::info!("the worker has started");
+        app::work(&config, Arc::new(SystemClock), once, stop)
+            .await
+            .map_err(|err| err.to_string())?;
+        tracing::info!("the worker has ended");
         Ok(())
     })?
 }

@@ -4,6 +4,7 @@
 
 mod access;
 mod cache;
+mod clicks;
 mod env;
 mod http;
 mod links;
@@ -13,6 +14,7 @@ mod store;
 
 pub use access::Access;
 pub use cache::{Cache, Redis};
+pub use clicks::Clicks;
 pub use env::{Effective, Env, Faults};
 pub use http::{BaseUrl, Http};
 pub use links::Links;
@@ -31,6 +33,8 @@ pub struct Config {
     pub cache: Cache,
     /// What links may be.
     pub links: Links,
+    /// Clicks and statistics.
+    pub clicks: Clicks,
     /// Who may do what.
     pub access: Access,
     /// What is logged, and how.
@@ -60,6 +64,7 @@ impl Config {
             store: Store::read(env, place),
             cache: Cache::read(env),
             links: Links::read(env, place, &http),
+            clicks: Clicks::read(env),
             access: Access::read(env, place),
             logs: Logs::read(env),
             http,

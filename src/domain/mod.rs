@@ -2,7 +2,9 @@
 //!
 //! Nothing here reads a file, a socket, the environment or the time of day.
 
+mod agent;
 mod checks;
+mod click;
 mod clock;
 mod draft;
 mod fault;
@@ -10,8 +12,11 @@ mod link;
 mod patch;
 mod redirect;
 mod slug;
+mod statistics;
 mod target;
 
+pub use agent::{Agent, is_bot};
+pub use click::{Click, ClickBatch, Dimension, country, language, referrer};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use draft::{LinkDraft, NewLink};
 pub use fault::{Fault, FaultCode};
@@ -19,4 +24,7 @@ pub use link::{Link, Revision};
 pub use patch::{Change, LinkPatch, LinkUpdate};
 pub use redirect::{GoneReason, Rank, Redirect, RedirectStatus, UnknownStatus, Verdict};
 pub use slug::{Slug, SlugError, SlugPolicy};
+pub use statistics::{
+    Bucket, Counts, Interval, Range, RangeError, Ranked, Statistics, Tally, day_of, hour_of,
+};
 pub use target::{TargetError, TargetPolicy, TargetUrl};

@@ -11,12 +11,15 @@ mod problem;
 mod redirect;
 mod routes;
 mod trace;
+mod visitor;
 
 use std::sync::Arc;
 
+use actix_web::http::header::HeaderName;
+
 use crate::config;
 use crate::lifecycle::Lifecycle;
-use crate::service::{Health, Keys, Links, Resolver};
+use crate::service::{Clicks, Health, Keys, Links, Resolver, Stats};
 
 pub use routes::routes;
 
@@ -29,6 +32,12 @@ pub struct Services {
     pub links: Links,
     /// Redirects.
     pub resolver: Resolver,
+    /// Clicks.
+    pub clicks: Clicks,
+    /// The header in which a load balancer names the visitor's country.
+    pub country_header: Option<HeaderName>,
+    /// Statistics.
+    pub stats: Stats,
     /// Keys.
     pub keys: Keys,
     /// Probes.

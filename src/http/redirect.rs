@@ -4,10 +4,10 @@ use actix_web::http::header::{CACHE_CONTROL, HeaderValue, LOCATION, REFERRER_POL
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::Services;
 use super::problem::Problem;
+use super::{Services, visitor};
 use crate::domain::{Redirect, Slug};
-use crate::service::Visit;
+use crate::service::{Visit, is_program};
 
 /// How long a browser may keep a permanent redirect when its link does not say, in seconds.
 const PERMANENT_CACHE_SECONDS: u32 = 300;
@@ -20,9 +20,17 @@ pub(super) async fn redirect(
     let Ok(slug) = request.match_info().query("slug").parse::<Slug>() else {
         return Err(no_such_slug());
     };
-    let counts = request.method() == Method::GET;
+    let is_click = request.method() == Method::GET;
+    let seen = visitor::seen(&request, &services);
+    let counts = || is_click && !is_program(&seen);
     match services.resolver.visit(&slug, counts).await {
-        Ok(Visit::Follow(redirect)) => Ok(follow(&redirect, request.query_string(), &services)),
+        Ok(Visit::Follow(redirect)) => {
+            if is_click {
+                services.clicks.record(&slug, redirect.limited, &seen);
+                services.clicks.keep_up().await;
+            }
+            Ok(follow(&redirect, request.query_string(), &services))
+        }
         Ok(Visit::Unknown) => Err(no_such_slug()),
         Ok(Visit::Gone(reason)) => Err(Problem::gone(reason).for_visitor()),
         Err(err) => Err(Problem::from(err).for_visitor()),

@@ -22,6 +22,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
                 .route(web::patch().to(api::update::update))
                 .route(web::delete().to(api::delete::delete)),
         )
+        .service(only("/links/{slug}/stats", "GET, HEAD").route(reading().to(api::stats::stats)))
         .default_service(web::to(api::no_such_path));
     let all = web::scope("")
         .wrap(from_fn(frame::frame))

@@ -16,6 +16,8 @@ pub enum Scope {
     LinksRead,
     /// Change and delete links.
     LinksWrite,
+    /// See statistics.
+    StatsRead,
 }
 
 impl Scope {
@@ -26,6 +28,7 @@ impl Scope {
             Self::LinksCreate => "links:create",
             Self::LinksRead => "links:read",
             Self::LinksWrite => "links:write",
+            Self::StatsRead => "stats:read",
         }
     }
 }

@@ -76,8 +76,9 @@ impl Resolver {
         }))
     }
 
-    /// What a visitor of `slug` gets. `counts` tells a click from a look: only a click uses up a limit.
-    pub async fn visit(&self, slug: &Slug, counts: bool) -> Result<Visit, Error> {
+    /// What a visitor of `slug` gets. `counts` tells a person's click from a look: only such a click uses up a
+    /// limit. It is asked only for links with a limit.
+    pub async fn visit(&self, slug: &Slug, counts: impl FnOnce() -> bool) -> Result<Visit, Error> {
         let now = self.0.clock.now();
         let redirect = match self.resolve(slug, now).await? {
             Known::Link(redirect) => redirect,
@@ -87,7 +88,7 @@ impl Resolver {
             Verdict::Follow => Visit::Follow(redirect),
             Verdict::Unknown => Visit::Unknown,
             Verdict::Gone(reason) => Visit::Gone(reason),
-            Verdict::FollowIfGranted if self.0.granted(slug, counts).await? => Visit::Follow(redirect),
+            Verdict::FollowIfGranted if self.0.granted(slug, counts()).await? => Visit::Follow(redirect),
             Verdict::FollowIfGranted => Visit::Gone(GoneReason::LimitReached),
         })
     }

@@ -11,3 +11,6 @@ pub(super) const WRITE_LIMIT: Duration = Duration::from_millis(2500);
 
 /// For taking a click: a write, but a visitor waits for it.
 pub(super) const CLICK_LIMIT: Duration = Duration::from_secs(1);
+
+/// For a batch of clicks: several statements. Nobody waits for it.
+pub(super) const BATCH_LIMIT: Duration = Duration::from_secs(5);

@@ -5,16 +5,38 @@ mod limits;
 mod migration;
 mod open;
 mod postgres;
+mod rollup;
 mod sqlite;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::domain::{Link, Redirect, Revision, Slug};
+use jiff::Timestamp;
+
+use crate::domain::{ClickBatch, Link, Range, Redirect, Revision, Slug, Tally};
 
 pub use error::StoreError;
 pub use migration::{Migrated, SCHEMA_VERSION};
 pub use open::{faults, migrate, open};
 pub use postgres::{Purpose as PostgresPurpose, Settings as PostgresSettings};
+
+/// What is to be done now and then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chore {
+    /// Make room for the clicks of the month of this time and of the two after it.
+    MakePartitions(Timestamp),
+    /// Delete clicks and sums from before this time. Clicks in partitions go by whole months.
+    DropClicks(Timestamp),
+    /// Delete the sums of links that are gone.
+    DropRemains,
+    /// Forget who visited on the days before this one, and their keys.
+    ForgetVisitors(Timestamp),
+    /// Forget the batches that were recorded before this time.
+    ForgetBatches(Timestamp),
+    /// Delete links that expired before this time.
+    PurgeLinks(Timestamp),
+}
 
 /// Keeps links. Every operation is whole: it happens, or nothing of it does.
 ///
@@ -42,6 +64,23 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// Takes one click of a link with a click limit: `true` if the limit granted it. Exact, however many
     /// instances ask at once. A link that is gone or has no limit grants none.
     async fn take_click(&self, slug: &Slug) -> Result<bool, StoreError>;
+
+    /// Keeps a batch of clicks and adds them to the sums, whole and once: a batch whose id was kept before is
+    /// left out, so one whose outcome is not known may be sent again. Clicks of links that are gone are left
+    /// out.
+    async fn record_clicks(&self, batch: &Arc<ClickBatch>) -> Result<(), StoreError>;
+
+    /// The key of the visitor hashes of the day that begins at `day`: the one that is kept, or else
+    /// `candidate`, which is kept then. All instances get the same. Keys of days before the last are deleted.
+    async fn visitor_secret(&self, day: Timestamp, candidate: &str) -> Result<String, StoreError>;
+
+    /// The sums of a link over `range`, and for each dimension its `limit` most frequent values; `None` if
+    /// there is no such link.
+    async fn tally(&self, slug: &Slug, range: &Range, limit: u16) -> Result<Option<Tally>, StoreError>;
+
+    /// Does a piece of a chore that is small enough to disturb nobody, and answers how many rows or tables it
+    /// touched; 0 if there was nothing left to do. Many instances may do the same one at once.
+    async fn keep_house(&self, chore: Chore) -> Result<u64, StoreError>;
 
     /// Succeeds if the database answers and its schema is the one that this build knows, or a newer one: a
     /// migration runs before the deploy, and new instances of the old build must start meanwhile.

@@ -12,6 +12,11 @@ impl Counter {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts `number` more.
+    pub fn add(&self, number: u64) {
+        self.0.fetch_add(number, Ordering::Relaxed);
+    }
+
     /// The number so far.
     #[must_use]
     pub fn get(&self) -> u64 {
@@ -26,6 +31,21 @@ pub struct Metrics {
     pub resolve: Resolve,
     /// What went wrong with the shared cache.
     pub shared_cache: SharedCache,
+    /// Clicks on their way to the store.
+    pub clicks: Clicks,
+}
+
+/// Clicks on their way to the store.
+#[derive(Debug, Default)]
+pub struct Clicks {
+    /// Handed over by redirects.
+    pub taken: Counter,
+    /// Acknowledged by the store.
+    pub stored: Counter,
+    /// Lost: the buffer was full, or the service stopped while the store was down.
+    pub dropped: Counter,
+    /// Times that the store did not take a batch, or did not say that it did.
+    pub failed: Counter,
 }
 
 /// Look-ups of slugs, by who answered.

@@ -21,6 +21,10 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
             vec!["domain", "config", "telemetry", "lifecycle", "service"],
         ),
         (
+            "worker",
+            vec!["domain", "config", "telemetry", "lifecycle", "service"],
+        ),
+        (
             "app",
             vec![
                 "domain",
@@ -31,6 +35,7 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
                 "cache",
                 "service",
                 "http",
+                "worker",
             ],
         ),
         (
@@ -44,6 +49,7 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
                 "cache",
                 "service",
                 "http",
+                "worker",
                 "app",
             ],
         ),
@@ -88,6 +94,16 @@ const FORBIDDEN_CRATES: &[(&str, &[&str])] = &[
     (
         "http",
         &[
+            "tokio_postgres",
+            "deadpool_postgres",
+            "rusqlite",
+            "deadpool_redis",
+        ],
+    ),
+    (
+        "worker",
+        &[
+            "actix_web",
             "tokio_postgres",
             "deadpool_postgres",
             "rusqlite",

@@ -99,6 +99,19 @@ impl Ground {
         block_on(async { self.database().connect().await.batch_execute(sql).await.unwrap() });
     }
 
+    /// A number that SQL gives, without the service.
+    pub fn number(&self, sql: &str) -> i64 {
+        block_on(async {
+            self.database()
+                .connect()
+                .await
+                .query_one(sql, &[])
+                .await
+                .unwrap()
+                .get(0)
+        })
+    }
+
     /// The shared cache without the service.
     pub fn redis(&self) -> Redis {
         Redis(

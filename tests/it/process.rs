@@ -290,7 +290,14 @@ fn bad_settings_end_the_start_with_one_line_that_names_them() {
         ("DATABASE_URL", "postgres://u:hunter2@:bad:/x"),
         ("REDIS_URL", "http://hunter2"),
     ];
-    for subcommand in [&[][..], &["serve"], &["migrate"], &["config"], &["healthcheck"]] {
+    for subcommand in [
+        &[][..],
+        &["serve"],
+        &["migrate"],
+        &["worker"],
+        &["config"],
+        &["healthcheck"],
+    ] {
         let output = output(subcommand, &settings);
         let text = String::from_utf8(output.stderr).unwrap();
 
@@ -444,7 +451,7 @@ fn the_version_names_commit_and_build_time() {
 fn every_subcommand_explains_itself_with_an_example() {
     let help = String::from_utf8(output(&["--help"], &[]).stdout).unwrap();
     assert!(help.contains("Example:"), "{help}");
-    for subcommand in ["serve", "migrate", "healthcheck", "config"] {
+    for subcommand in ["serve", "migrate", "worker", "healthcheck", "config"] {
         assert!(help.contains(subcommand), "{subcommand}: {help}");
         let text = String::from_utf8(output(&[subcommand, "--help"], &[]).stdout).unwrap();
         assert!(text.contains("Example:"), "{subcommand}: {text}");

@@ -51,9 +51,9 @@ fn full_link(name: &str) -> Link {
 /// Runs each named test with a fresh store of each kind.
 macro_rules! for_every_store {
     ($($name:ident)*) => {
-        for_every_store!(@kind postgres: $($name)*);
-        for_every_store!(@kind postgres_behind_pooler: $($name)*);
-        for_every_store!(@kind sqlite: $($name)*);
+        $crate::store_suite::for_every_store!(@kind postgres: $($name)*);
+        $crate::store_suite::for_every_store!(@kind postgres_behind_pooler: $($name)*);
+        $crate::store_suite::for_every_store!(@kind sqlite: $($name)*);
     };
     (@kind $kind:ident: $($name:ident)*) => {
         mod $kind {
@@ -71,6 +71,8 @@ macro_rules! for_every_store {
         }
     };
 }
+
+pub(crate) use for_every_store;
 
 for_every_store! {
     every_field_is_read_back

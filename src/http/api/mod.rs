@@ -4,6 +4,7 @@ pub(super) mod create;
 pub(super) mod delete;
 mod link;
 pub(super) mod read;
+pub(super) mod stats;
 pub(super) mod update;
 
 use actix_web::HttpResponse;

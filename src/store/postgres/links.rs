@@ -1,10 +1,12 @@
 //! The store's operations, a statement each.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, Type};
@@ -12,11 +14,12 @@ use tokio_postgres::types::{FromSql, Type};
 use super::failure::{Failure, Remedy};
 use super::pool::{Parameter, Pool};
 use super::settings::{Purpose, Settings};
+use super::{chores, clicks, tally};
 use crate::config;
-use crate::domain::{Link, Redirect, Revision, Slug, TargetUrl};
-use crate::store::limits::{CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
+use crate::domain::{ClickBatch, Link, Range, Redirect, Revision, Slug, Tally, TargetUrl};
+use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
 use crate::store::migration::Found;
-use crate::store::{Store, StoreError};
+use crate::store::{Chore, Store, StoreError};
 
 const REDIRECT: &str = "-- redirect()
 SELECT revision, target, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
@@ -103,6 +106,20 @@ impl PostgresStore {
     }
 }
 
+impl PostgresStore {
+    /// Runs a transaction. Like a write, it is not run again.
+    async fn whole<T>(
+        &self,
+        limit: Duration,
+        transaction: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, StoreError> {
+        within(limit, transaction).await.map_err(|failure| {
+            self.writes.learn_from(&failure);
+            failure.error
+        })
+    }
+}
+
 #[async_trait]
 impl Store for PostgresStore {
     async fn redirect(&self, slug: &Slug) -> Result<Option<Redirect>, StoreError> {
@@ -171,6 +188,28 @@ impl Store for PostgresStore {
     async fn take_click(&self, slug: &Slug) -> Result<bool, StoreError> {
         let parameters: [Parameter<'_>; 1] = [(/* slug */ &slug.as_str(), Type::TEXT)];
         Ok(self.write(CLICK_LIMIT, TAKE_CLICK, &parameters).await?.is_some())
+    }
+
+    async fn record_clicks(&self, batch: &Arc<ClickBatch>) -> Result<(), StoreError> {
+        self.whole(BATCH_LIMIT, clicks::record(&self.writes, batch)).await
+    }
+
+    async fn visitor_secret(&self, day: Timestamp, candidate: &str) -> Result<String, StoreError> {
+        self.whole(WRITE_LIMIT, clicks::secret(&self.writes, day, candidate))
+            .await
+    }
+
+    async fn tally(&self, slug: &Slug, range: &Range, limit: u16) -> Result<Option<Tally>, StoreError> {
+        let question = tally::Question::new(slug, range, limit);
+        let row = within(READ_LIMIT, self.read(tally::TALLY, &question.parameters()))
+            .await
+            .map_err(|failure| failure.error)?;
+        row.map(|row| tally::to_tally(&row)).transpose()
+    }
+
+    async fn keep_house(&self, chore: Chore) -> Result<u64, StoreError> {
+        self.whole(BATCH_LIMIT, chores::keep_house(&self.writes, chore))
+            .await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -1,5 +1,7 @@
 //! Links in PostgreSQL.
 
+mod chores;
+mod clicks;
 mod connect;
 mod conninfo;
 mod failure;
@@ -7,7 +9,9 @@ mod links;
 mod migrate;
 mod pool;
 mod settings;
+mod tally;
 mod tls;
+mod work;
 
 pub use settings::{Purpose, Settings};
 

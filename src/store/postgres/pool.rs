@@ -84,6 +84,23 @@ impl Pool {
         result
     }
 
+    /// Borrows a connection for a transaction.
+    pub(super) async fn lease(&self) -> Result<Lease, Failure> {
+        Ok(Lease(Some(self.inner.get().await.map_err(Failure::of_pool)?)))
+    }
+
+    /// Whether statements must not be named.
+    pub(super) fn is_unnamed(&self) -> bool {
+        self.unnamed
+    }
+
+    /// Takes note of what a failure says of all connections.
+    pub(super) fn learn_from(&self, failure: &Failure) {
+        if failure.remedy == Remedy::AnotherConnection {
+            self.doubt.raise();
+        }
+    }
+
     /// Closes the pool; statements under way come to their end.
     pub(super) fn close(&self) {
         self.inner.close();
@@ -109,7 +126,7 @@ impl Pool {
 
 /// A borrowed connection. Unless it is given back, it is thrown away: the answer to an abandoned statement
 /// would still be under way, and the next statement would wait behind it.
-struct Lease(Option<Object>);
+pub(super) struct Lease(Option<Object>);
 
 impl Lease {
     fn client(&self) -> &ClientWrapper {
@@ -118,7 +135,15 @@ impl Lease {
             .expect("a lease holds its connection until it is given back")
     }
 
-    fn give_back(mut self) {
+    /// The connection, to begin a transaction on.
+    pub(super) fn client_mut(&mut self) -> &mut ClientWrapper {
+        self.0
+            .as_mut()
+            .expect("a lease holds its connection until it is given back")
+    }
+
+    /// Lets the connection be used again.
+    pub(super) fn give_back(mut self) {
         drop(self.0.take());
     }
 }

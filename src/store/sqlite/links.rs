@@ -1,6 +1,7 @@
 //! The store's operations, a transaction each.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
@@ -10,10 +11,10 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::failure::unavailable;
 use super::pool::{Pool, blocking};
-use super::{connect, faults, migrate};
-use crate::domain::{Link, Redirect, Revision, Slug, TargetUrl};
-use crate::store::limits::{CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
-use crate::store::{Store, StoreError};
+use super::{chores, clicks, connect, faults, migrate};
+use crate::domain::{ClickBatch, Link, Range, Redirect, Revision, Slug, Tally, TargetUrl};
+use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
+use crate::store::{Chore, Store, StoreError};
 
 const REDIRECT: &str = "-- redirect()
 SELECT revision, target, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
@@ -28,10 +29,11 @@ FROM links WHERE slug = ?1";
 const DRAW_REVISION: &str = "-- draw_revision()
 UPDATE link_revision SET number = number + 1 RETURNING number";
 
+// The first revision is the id: SQLite itself would give the id of a deleted link again, and with it its clicks.
 const INSERT_LINK: &str = "-- insert_link()
-INSERT INTO links (slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query,
+INSERT INTO links (id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query,
     valid_from, expires_at, max_clicks, disabled, updated_at, clicks, created_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+VALUES (?2, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
 ON CONFLICT (slug) DO NOTHING";
 
 const UPDATE_LINK: &str = "-- update_link()
@@ -136,6 +138,39 @@ impl Store for SqliteStore {
                 == 1)
         };
         self.writes.run(CLICK_LIMIT, take).await
+    }
+
+    async fn record_clicks(&self, batch: &Arc<ClickBatch>) -> Result<(), StoreError> {
+        let batch = Arc::clone(batch);
+        self.writes
+            .run(BATCH_LIMIT, move |connection| clicks::record(connection, &batch))
+            .await
+    }
+
+    async fn visitor_secret(&self, day: Timestamp, candidate: &str) -> Result<String, StoreError> {
+        let candidate = candidate.to_owned();
+        self.writes
+            .run(WRITE_LIMIT, move |connection| {
+                clicks::secret(connection, day, &candidate)
+            })
+            .await
+    }
+
+    async fn tally(&self, slug: &Slug, range: &Range, limit: u16) -> Result<Option<Tally>, StoreError> {
+        let (slug, range) = (slug.clone(), *range);
+        self.reads
+            .run(READ_LIMIT, move |connection| {
+                clicks::tally(connection, &slug, &range, limit)
+            })
+            .await
+    }
+
+    async fn keep_house(&self, chore: Chore) -> Result<u64, StoreError> {
+        self.writes
+            .run(WRITE_LIMIT, move |connection| {
+                chores::keep_house(connection, chore)
+            })
+            .await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

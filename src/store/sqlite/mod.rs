@@ -1,5 +1,7 @@
 //! Links in an SQLite file.
 
+mod chores;
+mod clicks;
 mod connect;
 mod failure;
 mod links;

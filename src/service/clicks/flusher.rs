@@ -1,0 +1,240 @@
+//! Parses waiting clicks and stores them, one batch at a time, each until it is known to be stored.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use tokio::sync::{Mutex, Notify, Semaphore};
+
+use super::buffer::Buffer;
+use super::intake::Pending;
+use crate::domain::{Agent, Click, ClickBatch, Clock, country, day_of, language, referrer};
+use crate::store::{Store, StoreError};
+use crate::telemetry::metrics::Metrics;
+
+/// Time between a failure and the next try, growing up to the slowest.
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const SLOWEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How many user agents are remembered with their families.
+const AGENTS: usize = 1000;
+
+/// Stores clicks.
+#[derive(Debug)]
+pub(super) struct Flusher {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    desk: Mutex<Desk>,
+    /// Clicks on the desk.
+    held: AtomicUsize,
+    /// Failures in a row.
+    failures: AtomicU32,
+    landed: Notify,
+    /// When the try under way began.
+    began: std::sync::Mutex<Option<Instant>>,
+    /// Only one request waits at a time.
+    waiting: Semaphore,
+    flush: Duration,
+}
+
+/// What the batch under way needs.
+#[derive(Debug, Default)]
+struct Desk {
+    /// Out of the buffer, not yet parsed: the key of their day was not to be had.
+    raw: Vec<Pending>,
+    /// The batch whose outcome is not known yet. It goes to the store unchanged until that says that it has it.
+    batch: Option<Arc<ClickBatch>>,
+    secrets: HashMap<Timestamp, String>,
+    agents: HashMap<Box<str>, Agent>,
+}
+
+impl Flusher {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        flush: Duration,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            metrics,
+            desk: Mutex::default(),
+            held: AtomicUsize::new(0),
+            failures: AtomicU32::new(0),
+            landed: Notify::new(),
+            began: std::sync::Mutex::default(),
+            waiting: Semaphore::new(1),
+            flush,
+        }
+    }
+
+    /// Clicks that are out of the buffer and not known to be stored.
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::SeqCst)
+    }
+
+    pub(super) async fn is_empty(&self) -> bool {
+        let desk = self.desk.lock().await;
+        desk.raw.is_empty() && desk.batch.is_none()
+    }
+
+    /// How long to wait after the failures so far.
+    pub(super) fn pause(&self) -> Duration {
+        let failures = self.failures.load(Ordering::Relaxed).clamp(1, 10);
+        let pause = FIRST_PAUSE * (1 << (failures - 1));
+        pause
+            .min(SLOWEST_PAUSE.max(self.flush))
+            .mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+
+    /// A wait for the next batch to land, unless another request has it or the store is down: the last try
+    /// failed, or one has been under way for longer than `limit`.
+    pub(super) fn wait_for_one(&self, limit: Duration) -> Option<impl Future<Output = ()> + '_> {
+        let began = *self.began.lock().expect("flusher lock poisoned");
+        if self.failures.load(Ordering::Relaxed) > 0 || began.is_some_and(|began| began.elapsed() > limit) {
+            return None;
+        }
+        let permit = self.waiting.try_acquire().ok()?;
+        let landed = self.landed.notified();
+        Some(async move {
+            landed.await;
+            drop(permit);
+        })
+    }
+
+    /// Stores one batch: the one whose outcome is not known, or else the oldest clicks of `buffer`.
+    pub(super) async fn flush(&self, buffer: &Buffer, most: usize) -> Result<(), ()> {
+        let mut desk = self.desk.lock().await;
+        if desk.batch.is_none() && desk.raw.is_empty() {
+            desk.raw = buffer.take(most);
+            self.held.store(desk.raw.len(), Ordering::SeqCst);
+        }
+        self.begin(Some(Instant::now()));
+        let result = self.store_one(&mut desk).await;
+        self.begin(None);
+        let failed_before = match &result {
+            Ok(_) => self.failures.swap(0, Ordering::Relaxed),
+            Err(_) => self.failures.fetch_add(1, Ordering::Relaxed),
+        };
+        self.landed.notify_waiters();
+        match result {
+            Ok(number) => {
+                self.held.store(0, Ordering::SeqCst);
+                self.metrics.clicks.stored.add(number as u64);
+                if failed_before > 0 {
+                    tracing::info!("clicks are stored again");
+                }
+                Ok(())
+            }
+            Err(err) => {
+                self.metrics.clicks.failed.add_one();
+                // Once for each outage, not once for each try.
+                if failed_before == 0 {
+                    tracing::warn!(error = %err, "clicks wait for the store: {err}");
+                }
+                Err(())
+            }
+        }
+    }
+
+    fn begin(&self, began: Option<Instant>) {
+        *self.began.lock().expect("flusher lock poisoned") = began;
+    }
+
+    async fn store_one(&self, desk: &mut Desk) -> Result<usize, StoreError> {
+        if desk.batch.is_none() {
+            if desk.raw.is_empty() {
+                return Ok(0);
+            }
+            self.learn_secrets(desk).await?;
+            let raw = std::mem::take(&mut desk.raw);
+            let clicks = raw.iter().map(|pending| desk.click(pending)).collect();
+            desk.batch = Some(Arc::new(ClickBatch {
+                id: nanoid::nanoid!(),
+                made_at: self.clock.now(),
+                clicks,
+            }));
+        }
+        let Some(batch) = desk.batch.clone() else {
+            return Ok(0);
+        };
+        self.store.record_clicks(&batch).await?;
+        desk.batch = None;
+        Ok(batch.clicks.len())
+    }
+
+    /// Asks for the keys of the days that the waiting clicks are of, and forgets those of others.
+    async fn learn_secrets(&self, desk: &mut Desk) -> Result<(), StoreError> {
+        let mut days: Vec<Timestamp> = desk.raw.iter().map(|pending| day_of(pending.at)).collect();
+        days.sort_unstable();
+        days.dedup();
+        desk.secrets.retain(|day, _| days.contains(day));
+        for day in days {
+            if let Entry::Vacant(place) = desk.secrets.entry(day) {
+                place.insert(self.store.visitor_secret(day, &nanoid::nanoid!(43)).await?);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Desk {
+    fn click(&mut self, pending: &Pending) -> Click {
+        let agent = self.agent(pending.agent());
+        let secret = self.secrets.get(&day_of(pending.at)).map_or("", String::as_str);
+        Click {
+            at: pending.at,
+            slug: pending.slug.clone(),
+            bot: pending.prefetch || agent.bot,
+            counted: pending.counted,
+            visitor: visitor(secret, pending),
+            referrer: referrer(pending.referrer()),
+            browser: agent.browser,
+            system: agent.system,
+            device: agent.device,
+            country: country(pending.country()),
+            language: language(pending.language()),
+        }
+    }
+
+    /// Parsing costs more than all the rest, and few user agents make most of the clicks.
+    fn agent(&mut self, text: &str) -> Agent {
+        if let Some(agent) = self.agents.get(text) {
+            return *agent;
+        }
+        if self.agents.len() >= AGENTS {
+            self.agents.clear();
+        }
+        let agent = Agent::of(text);
+        self.agents.insert(text.into(), agent);
+        agent
+    }
+}
+
+/// Tells visitors of one link and one day apart. The link is in it, so that nobody can follow a visitor from
+/// link to link.
+fn visitor(secret: &str, pending: &Pending) -> i64 {
+    let mut hash = Sha256::new();
+    hash.update(secret);
+    hash.update([0]);
+    hash.update(pending.slug.as_str());
+    hash.update([0]);
+    match pending.address {
+        Some(std::net::IpAddr::V4(address)) => hash.update(address.octets()),
+        Some(std::net::IpAddr::V6(address)) => hash.update(address.octets()),
+        None => {}
+    }
+    hash.update([0]);
+    hash.update(pending.agent());
+    let digest: [u8; 32] = hash.finalize().into();
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    i64::from_be_bytes(first)
+}

@@ -1,0 +1,69 @@
+//! What has to be done now and then, by any instance or by many at once.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::config;
+use crate::domain::{Clock, day_of};
+use crate::store::{Chore, Store, StoreError};
+
+/// How long the id of a stored batch is remembered. An instance may be frozen, with a batch whose outcome it
+/// does not know, for as long as its platform likes.
+const BATCH_DAYS: i64 = 7;
+
+/// Keeps the store clean.
+#[derive(Debug)]
+pub struct Housekeeping {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    config: config::Clicks,
+}
+
+impl Housekeeping {
+    /// The housekeeping of `store`.
+    pub fn new(config: &config::Clicks, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            store,
+            clock,
+            config: config.clone(),
+        }
+    }
+
+    /// Succeeds if the store answers and has a schema that this build knows.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        self.store.check().await
+    }
+
+    /// The chores as they stand now, each with its name for the log.
+    #[must_use]
+    pub fn chores(&self) -> Vec<(&'static str, Chore)> {
+        let now = self.clock.now();
+        let yesterday = days_before(day_of(now), 1);
+        let mut chores = vec![
+            ("partitions", Chore::MakePartitions(now)),
+            (
+                "retention",
+                Chore::DropClicks(days_before(now, self.config.retention_days.into())),
+            ),
+            ("visitors", Chore::ForgetVisitors(yesterday)),
+            ("batches", Chore::ForgetBatches(days_before(now, BATCH_DAYS))),
+        ];
+        if let Some(days) = self.config.purge_after_days {
+            chores.push(("purge", Chore::PurgeLinks(days_before(now, days.into()))));
+        }
+        // After the purge, whose links leave sums behind.
+        chores.push(("remains", Chore::DropRemains));
+        chores
+    }
+
+    /// Does the next piece of a chore, and answers how much it did; 0 if the chore is done.
+    pub async fn work(&self, chore: Chore) -> Result<u64, StoreError> {
+        self.store.keep_house(chore).await
+    }
+}
+
+fn days_before(time: Timestamp, days: i64) -> Timestamp {
+    time.checked_sub(SignedDuration::from_hours(24 * days))
+        .unwrap_or(Timestamp::MIN)
+}

@@ -1,0 +1,326 @@
+//! Clicks and their sums, a transaction for each batch.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use super::failure::unavailable;
+use crate::domain::{ClickBatch, Counts, Dimension, Range, Ranked, Slug, Tally};
+use crate::store::StoreError;
+use crate::store::rollup::{DAY, DayValue, LinkId, Rollup};
+
+const RECORD_BATCH: &str = "-- record_batch()
+INSERT INTO click_batches (id, recorded_at) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING";
+
+const LINK_ID: &str = "-- link_id()
+SELECT id FROM links WHERE slug = ?1";
+
+const HAS_VALUE: &str = "-- has_value()
+SELECT 1 FROM click_values WHERE link_id = ?1 AND span = ?2 AND start = ?3 AND dimension = ?4 AND value = ?5";
+
+const COUNT_VALUES: &str = "-- count_values()
+SELECT count(*) FROM click_values
+WHERE link_id = ?1 AND span = ?2 AND start = ?3 AND dimension = ?4 AND value <> ?5";
+
+const APPEND: &str = "-- append()
+INSERT INTO clicks (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+
+const SEE_VISITOR: &str = "-- see_visitor()
+INSERT INTO click_visitors (day, link_id, visitor) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+
+const ADD_HOUR: &str = "-- add_hour()
+INSERT INTO click_hours (link_id, start, clicks, bots, visitors) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (link_id, start) DO UPDATE SET clicks = clicks + excluded.clicks, bots = bots + excluded.bots,
+    visitors = visitors + excluded.visitors";
+
+const ADD_VALUE: &str = "-- add_value()
+INSERT INTO click_values (link_id, span, start, dimension, value, clicks) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+ON CONFLICT (link_id, span, start, dimension, value) DO UPDATE SET clicks = clicks + excluded.clicks";
+
+const ADD_TOTAL: &str = "-- add_total()
+UPDATE links SET clicks = clicks + ?2 WHERE id = ?1";
+
+const SECRET: &str = "-- secret()
+SELECT secret FROM visitor_secrets WHERE day = ?1";
+
+const KEEP_SECRET: &str = "-- keep_secret()
+INSERT INTO visitor_secrets (day, secret) VALUES (?1, ?2) ON CONFLICT (day) DO NOTHING";
+
+const FORGET_SECRETS: &str = "-- forget_secrets()
+DELETE FROM visitor_secrets WHERE day < ?1";
+
+const COUNTS: &str = "-- counts()
+SELECT start - start % ?4 AS time, sum(clicks), sum(bots), sum(visitors) FROM click_hours
+WHERE link_id = ?1 AND start >= ?2 AND start < ?3
+GROUP BY time ORDER BY time";
+
+const VALUES: &str = "-- values()
+WITH sums AS (
+    SELECT dimension, value, sum(clicks) AS clicks FROM (
+        SELECT dimension, value, clicks FROM click_values
+        WHERE link_id = ?1 AND span = 1 AND start >= ?4 AND start < ?5
+        UNION ALL
+        SELECT dimension, value, clicks FROM click_values
+        WHERE link_id = ?1 AND span = 0 AND start >= ?2 AND start < ?4
+        UNION ALL
+        SELECT dimension, value, clicks FROM click_values
+        WHERE link_id = ?1 AND span = 0 AND start >= ?5 AND start < ?3
+    ) GROUP BY dimension, value
+), ranked AS (
+    SELECT dimension, value, clicks,
+        row_number() OVER (PARTITION BY dimension ORDER BY clicks DESC, value) AS place
+    FROM sums
+)
+SELECT dimension, value, clicks FROM ranked WHERE place <= ?6 ORDER BY dimension, place";
+
+/// Keeps a batch; does nothing if it was kept before.
+pub(super) fn record(connection: &mut Connection, batch: &ClickBatch) -> Result<(), StoreError> {
+    record_batch(connection, batch).map_err(unavailable)
+}
+
+fn record_batch(connection: &mut Connection, batch: &ClickBatch) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let new = transaction.prepare_cached(RECORD_BATCH)?.execute(params![
+        /* id */ batch.id,
+        /* recorded_at */ batch.made_at.as_microsecond()
+    ])?;
+    if new == 0 {
+        return Ok(());
+    }
+    let ids = link_ids(&transaction, batch)?;
+    let mut rollup = Rollup::of(&batch.clicks, &ids);
+    bound(&transaction, &mut rollup)?;
+    append(&transaction, batch, &ids)?;
+    add(&transaction, &mut rollup)?;
+    transaction.commit()
+}
+
+fn link_ids(transaction: &Transaction<'_>, batch: &ClickBatch) -> rusqlite::Result<HashMap<Slug, LinkId>> {
+    let slugs: BTreeSet<&Slug> = batch.clicks.iter().map(|click| &click.slug).collect();
+    let mut statement = transaction.prepare_cached(LINK_ID)?;
+    let mut ids = HashMap::new();
+    for slug in slugs {
+        let id = statement.query_row(params![/* slug */ slug.as_str()], |row| row.get(0));
+        if let Some(id) = id.optional()? {
+            ids.insert(slug.clone(), id);
+        }
+    }
+    Ok(ids)
+}
+
+fn bound(transaction: &Transaction<'_>, rollup: &mut Rollup) -> rusqlite::Result<()> {
+    let mut new: BTreeSet<DayValue> = BTreeSet::new();
+    let mut kept = BTreeMap::new();
+    let mut has = transaction.prepare_cached(HAS_VALUE)?;
+    let mut count = transaction.prepare_cached(COUNT_VALUES)?;
+    for day_value in rollup.day_values() {
+        let ((link, day, dimension), value) = day_value;
+        let key = params![
+            /* link_id */ link,
+            /* span */ DAY,
+            /* start */ day.as_microsecond(),
+            /* dimension */ dimension.code(),
+            /* value */ value
+        ];
+        if has.exists(key)? {
+            continue;
+        }
+        new.insert(day_value.clone());
+        if let Entry::Vacant(place) = kept.entry(day_value.0) {
+            let number: i64 = count.query_row(
+                params![
+                    /* link_id */ link,
+                    /* span */ DAY,
+                    /* start */ day.as_microsecond(),
+                    /* dimension */ dimension.code(),
+                    /* not */ Dimension::OTHER
+                ],
+                |row| row.get(0),
+            )?;
+            place.insert(usize::try_from(number).unwrap_or(usize::MAX));
+        }
+    }
+    rollup.bound(&new, &kept);
+    Ok(())
+}
+
+fn append(
+    transaction: &Transaction<'_>,
+    batch: &ClickBatch,
+    ids: &HashMap<Slug, LinkId>,
+) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare_cached(APPEND)?;
+    for click in &batch.clicks {
+        let Some(link) = ids.get(&click.slug) else {
+            continue;
+        };
+        statement.execute(params![
+            /* clicked_at */ click.at.as_microsecond(),
+            /* link_id */ link,
+            /* bot */ click.bot,
+            /* visitor */ (!click.bot).then_some(click.visitor),
+            /* referrer */ click.referrer,
+            /* browser */ click.browser,
+            /* system */ click.system,
+            /* device */ click.device,
+            /* country */ click.country,
+            /* language */ click.language,
+        ])?;
+    }
+    Ok(())
+}
+
+fn add(transaction: &Transaction<'_>, rollup: &mut Rollup) -> rusqlite::Result<()> {
+    let mut see = transaction.prepare_cached(SEE_VISITOR)?;
+    let mut new = Vec::new();
+    for visitor @ (day, link, hash) in rollup.visitors.keys() {
+        let rows = see.execute(params![
+            /* day */ day.as_microsecond(),
+            /* link_id */ link,
+            /* visitor */ hash
+        ])?;
+        if rows == 1 {
+            new.push(*visitor);
+        }
+    }
+    rollup.count_visitors(new);
+    let mut statement = transaction.prepare_cached(ADD_HOUR)?;
+    for ((link, hour), counts) in &rollup.hours {
+        statement.execute(params![
+            /* link_id */ link,
+            /* start */ hour.as_microsecond(),
+            /* clicks */ counts.clicks,
+            /* bots */ counts.bots,
+            /* visitors */ counts.visitors,
+        ])?;
+    }
+    let mut statement = transaction.prepare_cached(ADD_VALUE)?;
+    for ((link, span, start, dimension, value), clicks) in rollup.value_rows() {
+        statement.execute(params![
+            /* link_id */ link,
+            /* span */ span,
+            /* start */ start.as_microsecond(),
+            /* dimension */ dimension.code(),
+            /* value */ value,
+            /* clicks */ clicks,
+        ])?;
+    }
+    let mut statement = transaction.prepare_cached(ADD_TOTAL)?;
+    for (link, clicks) in &rollup.totals {
+        statement.execute(params![/* id */ link, /* more */ clicks])?;
+    }
+    Ok(())
+}
+
+/// The key of a day; `candidate` if there was none.
+pub(super) fn secret(
+    connection: &mut Connection,
+    day: Timestamp,
+    candidate: &str,
+) -> Result<String, StoreError> {
+    let mut keep = || -> rusqlite::Result<String> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let before = (day - jiff::SignedDuration::from_hours(24)).as_microsecond();
+        let day = day.as_microsecond();
+        transaction
+            .prepare_cached(KEEP_SECRET)?
+            .execute(params![/* day */ day, /* secret */ candidate])?;
+        transaction
+            .prepare_cached(FORGET_SECRETS)?
+            .execute(params![/* before */ before])?;
+        let secret = transaction
+            .prepare_cached(SECRET)?
+            .query_row(params![/* day */ day], |row| row.get(0))?;
+        transaction.commit()?;
+        Ok(secret)
+    };
+    keep().map_err(unavailable)
+}
+
+/// The sums of a link, or `None` if there is no such link.
+pub(super) fn tally(
+    connection: &mut Connection,
+    slug: &Slug,
+    range: &Range,
+    limit: u16,
+) -> Result<Option<Tally>, StoreError> {
+    // One transaction, so that both readings see the same clicks.
+    let transaction = connection.transaction().map_err(unavailable)?;
+    let id = transaction
+        .prepare_cached(LINK_ID)
+        .and_then(|mut statement| {
+            statement
+                .query_row(params![/* slug */ slug.as_str()], |row| row.get::<_, LinkId>(0))
+                .optional()
+        })
+        .map_err(unavailable)?;
+    let Some(id) = id else { return Ok(None) };
+    let counts = counts(&transaction, id, range)?;
+    let values = values(&transaction, id, range, limit)?;
+    Ok(Some(Tally { counts, values }))
+}
+
+fn counts(
+    connection: &Connection,
+    id: LinkId,
+    range: &Range,
+) -> Result<Vec<(Timestamp, Counts)>, StoreError> {
+    let grain: i64 = match range.grain() {
+        jiff::Unit::Hour => 3_600_000_000,
+        _ => 86_400_000_000,
+    };
+    let mut statement = connection.prepare_cached(COUNTS).map_err(unavailable)?;
+    let parameters = params![
+        /* link_id */ id,
+        /* from */ range.from.as_microsecond(),
+        /* to */ range.to.as_microsecond(),
+        /* grain */ grain
+    ];
+    let rows = statement.query_map(parameters, |row| {
+        let counts = Counts {
+            clicks: row.get(1)?,
+            bots: row.get(2)?,
+            visitors: row.get(3)?,
+        };
+        Ok((row.get::<_, i64>(0)?, counts))
+    });
+    rows.map_err(unavailable)?
+        .map(|row| {
+            let (time, counts) = row.map_err(unavailable)?;
+            let time =
+                Timestamp::from_microsecond(time).map_err(|err| StoreError::Corrupt(err.to_string()))?;
+            Ok((time, counts))
+        })
+        .collect()
+}
+
+fn values(connection: &Connection, id: LinkId, range: &Range, limit: u16) -> Result<Vec<Ranked>, StoreError> {
+    let (first, last) = range.whole_days();
+    let mut statement = connection.prepare_cached(VALUES).map_err(unavailable)?;
+    let parameters = params![
+        /* link_id */ id,
+        /* from */ range.from.as_microsecond(),
+        /* to */ range.to.as_microsecond(),
+        /* first day */ first.as_microsecond(),
+        /* end of the last day */ last.as_microsecond(),
+        /* limit */ limit
+    ];
+    let rows = statement.query_map(parameters, |row| {
+        Ok((row.get::<_, i16>(0)?, row.get(1)?, row.get(2)?))
+    });
+    rows.map_err(unavailable)?
+        .map(|row| {
+            let (code, value, clicks) = row.map_err(unavailable)?;
+            let dimension = Dimension::of_code(code)
+                .ok_or_else(|| StoreError::Corrupt(format!("there is no dimension {code}")))?;
+            Ok(Ranked {
+                dimension,
+                value,
+                clicks,
+            })
+        })
+        .collect()
+}

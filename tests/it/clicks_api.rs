@@ -1,0 +1,203 @@
+//! Section 4 of the contract: what is counted, and what the statistics say.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::app::{ADMIN_KEY, Backend, TestApp};
+use crate::on_both_stores;
+
+const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+const IPHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1";
+
+/// Waits until every click that was taken is stored.
+pub fn settle(app: &TestApp) {
+    let clicks = &app.metrics.clicks;
+    let start = Instant::now();
+    while clicks.stored.get() < clicks.taken.get() {
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "clicks were not stored"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn stats(app: &TestApp, slug: &str, query: &str) -> Value {
+    settle(app);
+    let answer = app.api("GET", &format!("/links/{slug}/stats{query}"), None);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    answer.json()
+}
+
+on_both_stores! {
+    fn clicks_are_sorted_by_where_they_came_from_and_with_what(backend) {
+        let settings = [("COUNTRY_HEADER", "X-Country"), ("TRUSTED_PROXY_HOPS", "1"), ("CLICK_FLUSH_MS", "10")];
+        let app = TestApp::start_with(backend, &settings);
+        app.create(json!({"url": "https://example.org/", "slug": "counted"}));
+        let visitors = [
+            ("203.0.113.1", FIREFOX, "https://news.example/private?token=1", "de-CH,de;q=0.9", "ch"),
+            ("203.0.113.1", FIREFOX, "https://news.example/other", "de", "ch"),
+            ("203.0.113.2", IPHONE, "", "en", "nonsense"),
+        ];
+        for (address, agent, referrer, language, country) in visitors {
+            let headers = [("x-forwarded-for", address), ("user-agent", agent), ("referer", referrer),
+                ("accept-language", language), ("x-country", country)];
+            assert_eq!(app.send("GET", "/counted", &headers, b"").status, 302);
+        }
+        app.send("GET", "/counted", &[("user-agent", "Googlebot/2.1")], b"");
+        app.send("GET", "/counted", &[("user-agent", FIREFOX), ("sec-purpose", "prefetch;prerender")], b"");
+        app.send("HEAD", "/counted", &[("user-agent", FIREFOX)], b"");
+        app.send("GET", "/absent", &[("user-agent", FIREFOX)], b"");
+
+        let stats = stats(&app, "counted", "");
+
+        assert_eq!(stats["slug"], "counted");
+        assert_eq!((&stats["clicks"], &stats["bots"], &stats["visitors"]), (&json!(3), &json!(2), &json!(2)), "{stats}");
+        assert_eq!(stats["referrers"], json!([{"value": "news.example", "clicks": 2}, {"value": "(direct)", "clicks": 1}]));
+        assert_eq!(stats["browsers"], json!([{"value": "Firefox", "clicks": 2}, {"value": "Safari", "clicks": 1}]));
+        assert_eq!(stats["systems"], json!([{"value": "Linux", "clicks": 2}, {"value": "iOS", "clicks": 1}]));
+        assert_eq!(stats["devices"], json!([{"value": "desktop", "clicks": 2}, {"value": "mobile", "clicks": 1}]));
+        assert_eq!(stats["countries"], json!([{"value": "CH", "clicks": 2}]));
+        assert_eq!(stats["languages"], json!([{"value": "de", "clicks": 2}, {"value": "en", "clicks": 1}]));
+        assert_eq!(stats["interval"], "day");
+        assert_eq!((&stats["from"], &stats["to"]), (&json!("2026-10-23T00:00:00Z"), &json!("2026-11-22T00:00:00Z")));
+        let series = stats["series"].as_array().unwrap();
+        assert_eq!(series.len(), 30);
+        assert_eq!(series[29], json!({"start": "2026-11-21T00:00:00Z", "clicks": 3, "bots": 2}));
+        assert_eq!(series[0], json!({"start": "2026-10-23T00:00:00Z", "clicks": 0, "bots": 0}));
+        assert_eq!(app.api("GET", "/links/counted", None).json()["clicks"], 3);
+        assert_eq!(stats.as_object().unwrap().len(), 14);
+    }
+
+    fn a_question_has_a_range_an_interval_and_a_limit(backend) {
+        let app = TestApp::start_with(backend, &[("CLICK_FLUSH_MS", "10")]);
+        app.create(json!({"url": "https://example.org/", "slug": "asked"}));
+        for number in 0..3 {
+            let referrer = format!("https://{number}.example/");
+            app.send("GET", "/asked", &[("user-agent", FIREFOX), ("referer", &referrer)], b"");
+        }
+        app.clock.advance(Duration::from_secs(3600));
+        app.send("GET", "/asked", &[("user-agent", FIREFOX), ("referer", "https://2.example/")], b"");
+
+        let hours = stats(&app, "asked", "?from=2026-11-21T02:30:00Z&to=2026-11-21T04:00:00Z&interval=hour&limit=2");
+        let months = stats(&app, "asked", "?from=2026-10-01T00:00:00Z&interval=month");
+        let before = stats(&app, "asked", "?to=2026-11-21T02:00:00Z&interval=hour");
+
+        assert_eq!(hours["series"], json!([{"start": "2026-11-21T02:00:00Z", "clicks": 3, "bots": 0},
+            {"start": "2026-11-21T03:00:00Z", "clicks": 1, "bots": 0}]));
+        assert_eq!(hours["referrers"], json!([{"value": "2.example", "clicks": 2}, {"value": "0.example", "clicks": 1}]));
+        assert_eq!(months["series"], json!([{"start": "2026-10-01T00:00:00Z", "clicks": 0, "bots": 0},
+            {"start": "2026-11-01T00:00:00Z", "clicks": 4, "bots": 0}]));
+        assert_eq!((&before["clicks"], before["series"].as_array().unwrap().len()), (&json!(0), 720));
+    }
+
+    fn a_question_that_makes_no_sense_is_400(backend) {
+        let app = TestApp::start(backend);
+        app.create(json!({"url": "https://example.org/", "slug": "asked"}));
+        for query in [
+            "?from=yesterday", "?to=2026-13-01T00:00:00Z", "?interval=week", "?limit=0", "?limit=1001", "?limit=x",
+            "?unknown=1", "?limit=1&limit=2", "?from=2026-11-21T00:00:00Z&to=2026-11-20T00:00:00Z",
+            "?from=2027-01-01T00:00:00Z", "?from=0001-01-01T00:00:00Z&interval=hour",
+            "?from=-009999-01-02T00:00:00Z", "?to=-009999-01-02T00:00:00Z",
+        ] {
+            app.api("GET", &format!("/links/asked/stats{query}"), None).assert_problem(400, "malformed_query");
+        }
+        app.api("GET", "/links/absent/stats", None).assert_problem(404, "link_not_found");
+        app.get("/api/v1/links/asked/stats").assert_problem(401, "unauthenticated");
+        app.api("POST", "/links/asked/stats", Some(&json!({}))).assert_problem(405, "method_not_allowed");
+    }
+
+    fn programs_use_up_no_click_limit(backend) {
+        let app = TestApp::start_with(backend, &[("CLICK_FLUSH_MS", "10")]);
+        app.create(json!({"url": "https://example.org/", "slug": "limited", "max_clicks": 2}));
+        let get = |agent: &str| app.send("GET", "/limited", &[("user-agent", agent)], b"").status;
+        for _ in 0..3 {
+            assert_eq!(get("Googlebot/2.1"), 302);
+        }
+
+        assert_eq!([get(FIREFOX), get(FIREFOX), get(FIREFOX), get("Googlebot/2.1")], [302, 302, 410, 410]);
+
+        let stats = stats(&app, "limited", "");
+        assert_eq!((&stats["clicks"], &stats["bots"]), (&json!(2), &json!(3)));
+        assert_eq!(app.api("GET", "/links/limited", None).json()["clicks"], 2);
+    }
+
+    fn the_last_clicks_are_stored_at_the_stop(backend) {
+        let app = TestApp::start_with(backend, &[("CLICK_FLUSH_MS", "60000")]);
+        app.create(json!({"url": "https://example.org/", "slug": "last"}));
+        for _ in 0..50 {
+            assert_eq!(app.send("GET", "/last", &[("user-agent", FIREFOX)], b"").status, 302);
+        }
+        let twin = app.twin(backend, &[("CLICK_FLUSH_MS", "10")]);
+
+        app.stop();
+
+        assert_eq!(twin.api("GET", "/links/last", None).json()["clicks"], 50);
+    }
+}
+
+#[test]
+fn a_full_buffer_drops_the_oldest_and_counts_them() {
+    let switch = crate::ground::Switch::before_postgres();
+    let ground = std::sync::Arc::new(crate::ground::Ground::through(&switch));
+    let settings = [("CLICK_BUFFER", "10"), ("CLICK_FLUSH_MS", "20")];
+    let app = TestApp::start_on(Backend::Postgres, ground, &settings);
+    app.create(json!({"url": "https://example.org/", "slug": "flood"}));
+    let get = || app.send("GET", "/flood", &[("user-agent", FIREFOX)], b"").status;
+    get();
+    settle(&app);
+    switch.cut();
+    let clicks = &app.metrics.clicks;
+    // The first that fails is out of the buffer, and waits for its outcome.
+    get();
+    while clicks.failed.get() == 0 {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+
+    for _ in 0..25 {
+        assert_eq!(get(), 302);
+    }
+    let dropped = clicks.dropped.get();
+    switch.heal();
+    let start = Instant::now();
+    while clicks.stored.get() + dropped < 27 {
+        assert!(start.elapsed() < Duration::from_secs(20), "{clicks:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+
+    assert!((15..=16).contains(&dropped), "{dropped}");
+    assert_eq!(
+        app.database.number("SELECT count(*) FROM clicks"),
+        27 - dropped as i64
+    );
+}
+
+/// No user agent, address or path is in the database.
+#[test]
+fn nothing_that_names_a_person_is_kept() {
+    let settings = [("CLICK_FLUSH_MS", "10"), ("TRUSTED_PROXY_HOPS", "1")];
+    let app = TestApp::start_with(Backend::Postgres, &settings);
+    app.create(json!({"url": "https://example.org/", "slug": "private"}));
+    let headers = [
+        ("user-agent", FIREFOX),
+        ("x-forwarded-for", "203.0.113.77"),
+        (
+            "referer",
+            "https://user:password@ref.example:444/a/secret?path=1#here",
+        ),
+        ("authorization", ADMIN_KEY),
+    ];
+    app.send("GET", "/private", &headers, b"");
+    settle(&app);
+
+    let columns = "SELECT count(*) FROM (SELECT c::text AS row FROM clicks c UNION ALL SELECT v::text FROM click_values v
+        UNION ALL SELECT v::text FROM click_visitors v) AS t WHERE row ~ '203\\.0|secret|password|444|Gecko|140'";
+
+    assert_eq!(app.database.number(columns), 0);
+    assert_eq!(
+        app.database
+            .number("SELECT count(*) FROM clicks WHERE referrer = 'ref.example'"),
+        1
+    );
+}

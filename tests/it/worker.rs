@@ -1,0 +1,111 @@
+//! `curtail worker`: the real binary.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::app::Backend;
+use crate::ground::Ground;
+use crate::process::command;
+
+fn worker(ground: &Ground, arguments: &[&str]) -> Command {
+    let settings = [
+        ("DATABASE_URL", ground.url()),
+        ("PURGE_AFTER_DAYS", "30"),
+        ("CLICK_RETENTION_DAYS", "10"),
+    ];
+    let mut command = command(&settings);
+    command
+        .arg("worker")
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+const PREPARE: &str = "
+INSERT INTO links (slug, revision, target, tags, redirect_status, forward_query, disabled, expires_at, created_at, updated_at)
+SELECT slug, nextval('link_revision'), 'https://example.org/', '{}', 302, false, false, expires_at, now(), now()
+FROM (VALUES ('old', now() - interval '31 days'), ('ended', now() - interval '29 days'), ('lasting', NULL)) AS l (slug, expires_at);
+INSERT INTO click_hours (link_id, start, clicks, bots, visitors)
+SELECT id, date_trunc('hour', now()), 1, 0, 1 FROM links;
+INSERT INTO click_hours (link_id, start, clicks, bots, visitors)
+SELECT id, date_trunc('hour', now() - interval '11 days'), 1, 0, 1 FROM links;
+INSERT INTO click_batches (id, recorded_at) VALUES ('old', now() - interval '8 days'), ('new', now());
+INSERT INTO visitor_secrets (day, secret) VALUES (date_trunc('day', now(), 'UTC') - interval '3 days', 'x'),
+    (date_trunc('day', now(), 'UTC'), 'y');
+INSERT INTO clicks (clicked_at, link_id, bot, referrer, browser, system, device, language)
+VALUES (now() - interval '60 days', 1, false, 'a', 'b', 'c', 'd', 'e'), (now(), 1, false, 'a', 'b', 'c', 'd', 'e');
+";
+
+#[test]
+fn three_workers_at_once_do_every_job_once() {
+    let ground = Ground::fresh(Backend::Postgres);
+    ground.execute(PREPARE);
+
+    let workers: Vec<_> = (0..3)
+        .map(|_| worker(&ground, &["--once"]).spawn().unwrap())
+        .collect();
+    for worker in workers {
+        let output = worker.wait_with_output().unwrap();
+        let log = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{log}");
+        for job in [
+            "partitions",
+            "retention",
+            "visitors",
+            "batches",
+            "purge",
+            "remains",
+        ] {
+            assert!(log.contains(&format!("\"{job}: ")), "{job}: {log}");
+        }
+    }
+
+    assert_eq!(ground.number("SELECT count(*) FROM links"), 2);
+    assert_eq!(ground.number("SELECT count(*) FROM click_hours"), 2);
+    assert_eq!(ground.number("SELECT count(*) FROM click_batches"), 1);
+    assert_eq!(ground.number("SELECT count(*) FROM visitor_secrets"), 1);
+    assert_eq!(ground.number("SELECT count(*) FROM clicks"), 1);
+    assert_eq!(ground.number("SELECT count(*) FROM link_remains"), 0);
+    let again = worker(&ground, &["--once"]).output().unwrap();
+    assert_eq!(again.status.code(), Some(0));
+    assert_eq!(ground.number("SELECT count(*) FROM links"), 2);
+}
+
+#[test]
+fn a_worker_stops_at_once_when_asked() {
+    let ground = Ground::fresh(Backend::Postgres);
+    let mut worker = worker(&ground, &[]).spawn().unwrap();
+    let start = Instant::now();
+    while ground.number("SELECT count(*) FROM pg_stat_activity WHERE application_name = current_schema()") < 2
+    {
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "the worker did not connect"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+        if start.elapsed() > Duration::from_secs(2) {
+            break;
+        }
+    }
+
+    let asked = Instant::now();
+    kill_process(Pid::from_child(&worker), Signal::TERM).unwrap();
+    let status = worker.wait().unwrap();
+
+    assert_eq!(status.code(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+}
+
+#[test]
+fn a_worker_without_a_schema_says_what_to_do() {
+    let ground = Ground::fresh_without_schema();
+
+    let output = worker(&ground, &["--once"]).output().unwrap();
+
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.contains("curtail migrate"), "{text}");
+}
