@@ -66,6 +66,11 @@ fn every_fault_is_named_at_once_and_no_value_is_repeated() {
         ("LOG_FORMAT", "xml"),
         ("REFERRER_POLICY", "SENTINEL"),
         ("MEMORY_CACHE_SECONDS", "1.5"),
+        ("CLICK_FLUSH_MS", "0"),
+        ("CLICK_BUFFER", "0"),
+        ("CLICK_RETENTION_DAYS", "0"),
+        ("COUNTRY_HEADER", "X SENTINEL"),
+        ("PURGE_AFTER_DAYS", "soon-SENTINEL"),
         ("REDIS_URL", ""),
         ("REDIS_PASSWORD_FILE", "/nowhere/to/be/found"),
     ];

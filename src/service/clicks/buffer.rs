@@ -52,13 +52,14 @@ impl Buffer {
         u64::from(dropped.is_some())
     }
 
-    /// Takes the oldest clicks out.
-    pub(super) fn take(&self, most: usize) -> Vec<Pending> {
+    /// Takes the oldest clicks out, and tells since when they may have waited.
+    pub(super) fn take(&self, most: usize) -> (Vec<Pending>, Option<Instant>) {
         let mut queue = self.queue.lock().expect("click lock poisoned");
         let number = most.min(queue.clicks.len());
         let taken = queue.clicks.drain(..number).collect();
+        let since = queue.since;
         queue.since = (!queue.clicks.is_empty()).then(Instant::now);
-        taken
+        (taken, since)
     }
 
     /// How long the queue has not been emptied.

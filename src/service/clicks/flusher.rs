@@ -21,6 +21,9 @@ use crate::telemetry::metrics::Metrics;
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const SLOWEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// Longer than any try takes: the store has limits of its own.
+const OLDEST_TRY: Duration = Duration::from_secs(15);
+
 /// How many user agents are remembered with their families.
 const AGENTS: usize = 1000;
 
@@ -36,11 +39,19 @@ pub(super) struct Flusher {
     /// Failures in a row.
     failures: AtomicU32,
     landed: Notify,
-    /// When the try under way began.
-    began: std::sync::Mutex<Option<Instant>>,
+    progress: std::sync::Mutex<Progress>,
     /// Only one request waits at a time.
     waiting: Semaphore,
     flush: Duration,
+}
+
+/// How the batch under way gets on.
+#[derive(Debug, Default, Clone, Copy)]
+struct Progress {
+    /// How long its clicks have waited: since then.
+    since: Option<Instant>,
+    /// When the try under way began.
+    began: Option<Instant>,
 }
 
 /// What the batch under way needs.
@@ -69,7 +80,7 @@ impl Flusher {
             held: AtomicUsize::new(0),
             failures: AtomicU32::new(0),
             landed: Notify::new(),
-            began: std::sync::Mutex::default(),
+            progress: std::sync::Mutex::default(),
             waiting: Semaphore::new(1),
             flush,
         }
@@ -94,11 +105,19 @@ impl Flusher {
             .mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
+    /// How long the clicks of the batch under way have waited.
+    pub(super) fn oldest(&self) -> Option<Duration> {
+        let since = self.progress.lock().expect("flusher lock poisoned").since;
+        since.map(|since| since.elapsed())
+    }
+
     /// A wait for the next batch to land, unless another request has it or the store is down: the last try
-    /// failed, or one has been under way for longer than `limit`.
+    /// failed, or one has been under way for longer than `limit`. But a try that is older than any can
+    /// be was frozen, and says nothing of the store.
     pub(super) fn wait_for_one(&self, limit: Duration) -> Option<impl Future<Output = ()> + '_> {
-        let began = *self.began.lock().expect("flusher lock poisoned");
-        if self.failures.load(Ordering::Relaxed) > 0 || began.is_some_and(|began| began.elapsed() > limit) {
+        let began = self.progress.lock().expect("flusher lock poisoned").began;
+        let hangs = began.is_some_and(|began| (limit..OLDEST_TRY).contains(&began.elapsed()));
+        if hangs || self.failures.load(Ordering::Relaxed) > 0 {
             return None;
         }
         let permit = self.waiting.try_acquire().ok()?;
@@ -113,7 +132,9 @@ impl Flusher {
     pub(super) async fn flush(&self, buffer: &Buffer, most: usize) -> Result<(), ()> {
         let mut desk = self.desk.lock().await;
         if desk.batch.is_none() && desk.raw.is_empty() {
-            desk.raw = buffer.take(most);
+            let (raw, since) = buffer.take(most);
+            desk.raw = raw;
+            self.progress.lock().expect("flusher lock poisoned").since = since;
             self.held.store(desk.raw.len(), Ordering::SeqCst);
         }
         self.begin(Some(Instant::now()));
@@ -127,6 +148,7 @@ impl Flusher {
         match result {
             Ok(number) => {
                 self.held.store(0, Ordering::SeqCst);
+                self.progress.lock().expect("flusher lock poisoned").since = None;
                 self.metrics.clicks.stored.add(number as u64);
                 if failed_before > 0 {
                     tracing::info!("clicks are stored again");
@@ -145,7 +167,7 @@ impl Flusher {
     }
 
     fn begin(&self, began: Option<Instant>) {
-        *self.began.lock().expect("flusher lock poisoned") = began;
+        self.progress.lock().expect("flusher lock poisoned").began = began;
     }
 
     async fn store_one(&self, desk: &mut Desk) -> Result<usize, StoreError> {

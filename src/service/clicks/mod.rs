@@ -73,7 +73,9 @@ impl Clicks {
     /// is down.
     pub async fn keep_up(&self) {
         let inner = &self.0;
-        if inner.buffer.oldest().is_none_or(|age| age < inner.flush * 2) {
+        // The timer may have woken up with this request, and have taken the clicks already.
+        let oldest = inner.buffer.oldest().max(inner.flusher.oldest());
+        if oldest.is_none_or(|age| age < inner.flush * 2) {
             return;
         }
         let Some(landed) = inner.flusher.wait_for_one(WAIT) else {
