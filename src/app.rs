@@ -183,7 +183,7 @@ impl Application {
         };
         lifecycle.begin_drain();
         tracing::info!(
-            drain_ms = drain.as_millis(),
+            drain_ms = u64::try_from(drain.as_millis()).unwrap_or(u64::MAX),
             "stopping: requests in flight are answered first"
         );
         let closing = async {

@@ -4,15 +4,29 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use crate::store;
+
 /// The longest that a step may take.
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER: u64 = 4096;
 
-/// Asks the service on this machine whether it is ready.
-pub(super) fn healthcheck() -> Result<(), String> {
+/// The arguments of `curtail healthcheck`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Ask the database instead of the service: for a worker, which listens on no port
+    #[arg(long)]
+    store: bool,
+}
+
+/// Asks the service on this machine whether it is ready, or the store whether it can be worked with.
+pub(super) fn healthcheck(arguments: &Arguments) -> Result<(), String> {
     let (config, _) = super::settings::load().map_err(|faults| faults.to_string())?;
+    if arguments.store {
+        let answer = super::block_on(async { store::open(&config.store).await?.check().await })?;
+        return answer.map_err(|err| err.to_string());
+    }
     let address = match config.http.address {
         IpAddr::V4(address) if address.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(address) if address.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),

@@ -5,6 +5,8 @@ mod healthcheck;
 mod migrate;
 mod serve;
 mod settings;
+mod signals;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -41,9 +43,12 @@ enum Command {
     /// Bring the database's schema to the version of this build
     #[command(after_help = "Example:\n  DATABASE_URL=postgres://curtail@localhost/curtail curtail migrate")]
     Migrate,
+    /// Do the work that no request waits for, until SIGTERM
+    #[command(after_help = "Example:\n  DATABASE_URL=postgres://curtail@localhost/curtail curtail worker")]
+    Worker,
     /// Exit with 0 if the service on this machine is ready, else with 1
     #[command(after_help = "Example:\n  PORT=8080 curtail healthcheck")]
-    Healthcheck,
+    Healthcheck(healthcheck::Arguments),
     /// Print the settings in force, secrets hidden
     #[command(after_help = "Example:\n  PORT=9000 curtail config")]
     Config,
@@ -55,7 +60,8 @@ pub fn run() -> ExitCode {
     let result = match Arguments::parse().command {
         None | Some(Command::Serve) => serve::serve(),
         Some(Command::Migrate) => migrate::migrate(),
-        Some(Command::Healthcheck) => healthcheck::healthcheck(),
+        Some(Command::Worker) => worker::worker(),
+        Some(Command::Healthcheck(arguments)) => healthcheck::healthcheck(&arguments),
         Some(Command::Config) => config::config(),
     };
     match result {

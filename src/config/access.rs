@@ -39,7 +39,7 @@ impl Access {
         Self {
             admin_api_key,
             anonymous_create: env.flag_or("ANONYMOUS_CREATE", false),
-            trial: place.trial && !place.cloud_run,
+            trial: place.trial,
         }
     }
 }

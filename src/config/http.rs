@@ -90,20 +90,13 @@ const REFERRER_POLICIES: [&str; 8] = [
 
 impl Http {
     pub(super) fn read(env: &mut Env, place: Place) -> Self {
-        let anywhere = if place.trial {
+        let default = if place.trial {
             Ipv4Addr::LOCALHOST
         } else {
             Ipv4Addr::UNSPECIFIED
         };
-        let address = env.parsed_or(
-            "LISTEN_ADDRESS",
-            IpAddr::V4(if place.cloud_run {
-                Ipv4Addr::UNSPECIFIED
-            } else {
-                anywhere
-            }),
-        );
-        if place.trial && !place.cloud_run && !address.is_loopback() {
+        let address = env.parsed_or("LISTEN_ADDRESS", IpAddr::V4(default));
+        if place.trial && !address.is_loopback() {
             env.fault(
                 "LISTEN_ADDRESS",
                 "must be a loopback address while DATABASE_URL is unset (trial mode needs no key)",

@@ -40,18 +40,20 @@ pub struct Config {
 /// Where the service runs, as far as defaults depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// `DATABASE_URL` is unset: an SQLite file, loopback only, no key needed.
+    /// `DATABASE_URL` is unset, and this is not Cloud Run: an SQLite file, loopback only, no key needed.
     pub trial: bool,
-    /// `K_SERVICE` is set: Cloud Run's container contract.
+    /// `K_SERVICE` or `CLOUD_RUN_JOB` is set: Cloud Run's container contract.
     pub cloud_run: bool,
 }
 
 impl Config {
     /// Reads every setting from `env`. Faults are collected there; see [`Env::finish`].
     pub fn read(env: &mut Env) -> Self {
+        // The one is set for a service, the other for a job.
+        let cloud_run = env.is_set("K_SERVICE") || env.is_set("CLOUD_RUN_JOB");
         let place = Place {
-            trial: !env.is_set("DATABASE_URL"),
-            cloud_run: env.is_set("K_SERVICE"),
+            trial: !env.is_set("DATABASE_URL") && !cloud_run,
+            cloud_run,
         };
         let http = Http::read(env, place);
         Self {

@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::cache::{Cache, Entry, Put};
-use crate::domain::{Rank, Slug};
+use crate::domain::{Clock, Rank, Slug};
 use crate::lifecycle::Lifecycle;
 
 /// How long to wait before a lost write is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
-/// The most lost writes that are kept for another try. Beyond it the oldest state stands until it is no
-/// longer fresh.
+/// The most lost writes that are kept for another try. What is lost beyond it stands in the shared cache as it
+/// was, until it is no longer fresh.
 const MAX_PENDING: usize = 100_000;
 
 /// Writes through the caches.
@@ -25,6 +25,7 @@ pub(super) struct Publisher(Arc<Inner>);
 struct Inner {
     memory: Option<Arc<dyn Cache>>,
     shared: Option<Arc<dyn Cache>>,
+    clock: Arc<dyn Clock>,
     pending: Mutex<HashMap<Slug, Entry>>,
     lost: Notify,
 }
@@ -34,11 +35,13 @@ impl Publisher {
     pub(super) fn new(
         memory: Option<Arc<dyn Cache>>,
         shared: Option<Arc<dyn Cache>>,
+        clock: Arc<dyn Clock>,
         lifecycle: &Lifecycle,
     ) -> Self {
         let inner = Arc::new(Inner {
             memory,
             shared,
+            clock,
             pending: Mutex::default(),
             lost: Notify::new(),
         });
@@ -80,30 +83,43 @@ impl Inner {
 
     /// Tries lost writes again, for as long as there are any.
     async fn retry(&self) {
-        let Some(shared) = &self.shared else { return };
         loop {
-            let next = self
-                .pending
-                .lock()
-                .expect("pending lock poisoned")
-                .iter()
-                .next()
-                .map(|(s, e)| (s.clone(), e.clone()));
-            let Some((slug, entry)) = next else {
+            let round: Vec<_> = {
+                let pending = self.pending.lock().expect("pending lock poisoned");
+                pending
+                    .iter()
+                    .map(|(slug, entry)| (slug.clone(), entry.clone()))
+                    .collect()
+            };
+            if round.is_empty() {
                 self.lost.notified().await;
                 continue;
-            };
-            if matches!(shared.put(&slug, &entry, Rank::UNSEEN).await, Put::Lost) {
-                tokio::time::sleep(RETRY_AFTER).await;
-                continue;
             }
-            let mut pending = self.pending.lock().expect("pending lock poisoned");
-            if pending
-                .get(&slug)
-                .is_some_and(|kept| kept.known.rank() <= entry.known.rank())
-            {
-                pending.remove(&slug);
+            for (slug, entry) in round {
+                if self.is_settled(&slug, &entry).await {
+                    self.forget(&slug, &entry);
+                }
             }
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+    }
+
+    /// Whether a lost write needs no further try: it has landed, or what it should have replaced is no longer
+    /// fresh in the shared cache, where nothing is kept for longer than a new entry is.
+    async fn is_settled(&self, slug: &Slug, entry: &Entry) -> bool {
+        let Some(shared) = &self.shared else { return true };
+        self.clock.now() >= entry.fresh_until
+            || !matches!(shared.put(slug, entry, Rank::UNSEEN).await, Put::Lost)
+    }
+
+    /// Takes a write off the list, unless a later one of the same slug has taken its place.
+    fn forget(&self, slug: &Slug, entry: &Entry) {
+        let mut pending = self.pending.lock().expect("pending lock poisoned");
+        if pending
+            .get(slug)
+            .is_some_and(|kept| kept.known.rank() <= entry.known.rank())
+        {
+            pending.remove(slug);
         }
     }
 }

@@ -61,7 +61,7 @@ impl Resolver {
         metrics: Arc<Metrics>,
         lifecycle: Lifecycle,
     ) -> Self {
-        let publisher = Publisher::new(memory.clone(), shared.clone(), &lifecycle);
+        let publisher = Publisher::new(memory.clone(), shared.clone(), Arc::clone(&clock), &lifecycle);
         let times = times.clone();
         Self(Arc::new(Inner {
             memory,

@@ -27,9 +27,14 @@ pub fn faults(config: &Logs) -> Vec<String> {
     }
 }
 
+/// What the HTTP server logs at each start and stop, and at every malformed request that a stranger sends: as an
+/// error, which would fill an error report. `RUST_LOG` can ask for it by these names.
+const QUIET: &str = "actix_server=warn,actix_http::h1::dispatcher=off";
+
 /// Starts the log of this process. A second call changes nothing.
 pub fn start(config: &Logs) {
-    let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter =
+        EnvFilter::try_new(format!("{QUIET},{}", config.filter)).unwrap_or_else(|_| EnvFilter::new("info"));
     let registry = tracing_subscriber::registry().with(filter);
     // An error here means that a log was started before, which only tests do.
     let _ = match config.format {

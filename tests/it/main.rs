@@ -11,6 +11,7 @@ mod cache_codec;
 mod cache_open;
 mod cache_suite;
 mod db;
+mod deploy;
 mod floors;
 mod ground;
 mod links_api;

@@ -386,9 +386,27 @@ fn the_health_check_exits_with_0_for_a_ready_service_alone() {
     let settings = [("PORT", port.as_str()), ("DATABASE_URL", &url)];
 
     assert_eq!(output(&["healthcheck"], &settings).status.code(), Some(0));
+    assert_eq!(
+        output(&["healthcheck", "--store"], &settings).status.code(),
+        Some(0)
+    );
     curtail.signal(Signal::KILL);
     curtail.wait();
     assert_eq!(output(&["healthcheck"], &settings).status.code(), Some(1));
+}
+
+#[test]
+fn the_health_check_of_a_worker_asks_the_store() {
+    let url = Ground::unreachable().url().to_owned();
+
+    let failed = output(&["healthcheck", "--store"], &[("DATABASE_URL", &url)]);
+
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(
+        String::from_utf8(failed.stderr)
+            .unwrap()
+            .contains("the database is unavailable")
+    );
 }
 
 #[test]

@@ -134,6 +134,9 @@ fn cloud_run_does_not_start_on_a_file_that_will_be_lost() {
             .contains("DATABASE_URL must be a postgres:// URL on Cloud Run")
     );
 
+    let (_, refused) = read(&[("CLOUD_RUN_JOB", "curtail-migrate")]);
+    assert!(refused.unwrap_err().contains("DATABASE_URL"));
+
     let (_, refused) = read(&[("K_SERVICE", "curtail"), ("DATABASE_URL", "sqlite:/tmp/x.db")]);
     assert!(refused.is_err());
 
@@ -143,6 +146,8 @@ fn cloud_run_does_not_start_on_a_file_that_will_be_lost() {
         !config.access.trial,
         "a service that the world can reach needs a key"
     );
+    assert!(!config.http.trial, "and is asked for by its public name");
+    assert!(config.http.address.is_unspecified());
 
     let (config, good) = read(&[
         ("K_SERVICE", "curtail"),

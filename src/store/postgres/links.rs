@@ -180,7 +180,8 @@ impl Store for PostgresStore {
                 Err(failure) => Err(failure.error),
             };
         }
-        let found = match within(READ_LIMIT, self.read(SCHEMA, &[])).await {
+        // Longer than other reads: where connecting is slow, the first question is the one that connects.
+        let found = match within(WRITE_LIMIT, self.read(SCHEMA, &[])).await {
             Ok(Some(row)) => Found {
                 version: column(&row, "version")?,
                 oldest_build: column(&row, "oldest_build")?,

@@ -1,0 +1,74 @@
+# Curtail in an image that holds one file: the static binary. Certificate roots are compiled in, so
+# the image needs no certificate store; it has no shell, no libc and no /tmp.
+#
+#   docker build -t curtail .
+#
+# Nothing here needs BuildKit, so `gcloud run deploy --source .`, Cloud Build and older engines take
+# it as it is. Cloud Run runs amd64 only: on an ARM machine add `--platform linux/amd64`.
+
+# ---- dependencies: changes only when Cargo.toml or Cargo.lock does ----------------------------------
+FROM rust:1.95-slim-bookworm AS dependencies
+WORKDIR /build
+
+# The binary carries its own glibc. The target is named explicitly, because then the flag stays
+# away from build scripts and procedural macros, which must remain dynamic.
+ENV RUSTFLAGS="-C target-feature=+crt-static" \
+    CARGO_TERM_COLOR=never \
+    CARGO_INCREMENTAL=0
+
+COPY Cargo.toml Cargo.lock ./
+
+# An empty program with the same dependencies. Cargo refuses a manifest whose declared benches and
+# examples do not exist, so they get an empty file as well.
+RUN mkdir src benches examples \
+ && echo 'fn main() {}' > src/main.rs \
+ && touch src/lib.rs \
+ && for kind in bench example; do \
+      sed -n "/^\[\[$kind\]\]/,/^name/ s/^name *= *\"\(.*\)\"/\1/p" Cargo.toml | while read -r name; do \
+        case $kind in bench) folder=benches ;; *) folder=examples ;; esac; \
+        echo 'fn main() {}' > "$folder/$name.rs"; \
+      done; \
+    done \
+ && cargo build --release --locked --target x86_64-unknown-linux-gnu
+
+# ---- build: the real source ------------------------------------------------------------------------
+FROM dependencies AS build
+COPY . .
+
+# Declared here and not above: a new commit must not rebuild the dependencies. Left empty, the build
+# script says `unknown` for the one and takes the present for the other.
+ARG GIT_COMMIT=
+ARG BUILD_TIME=
+
+# Cargo compares times, and the copied files can be older than the empty program: touch them.
+RUN touch src/main.rs src/lib.rs \
+ && CURTAIL_GIT_COMMIT="$GIT_COMMIT" CURTAIL_BUILD_TIME="$BUILD_TIME" \
+    cargo build --release --locked --bin curtail --target x86_64-unknown-linux-gnu \
+ && cp target/x86_64-unknown-linux-gnu/release/curtail /curtail
+
+# ---- the image -------------------------------------------------------------------------------------
+FROM scratch
+
+ARG VERSION=0.1.0
+ARG GIT_COMMIT=unknown
+ARG BUILD_TIME=unknown
+LABEL org.opencontainers.image.title="Curtail" \
+      org.opencontainers.image.description="A URL shortener for Google Cloud Run" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$GIT_COMMIT" \
+      org.opencontainers.image.created="$BUILD_TIME"
+
+COPY --from=build /curtail /curtail
+
+# By number: Cloud Run starts an image with an unknown user name as root, and scratch has no
+# /etc/passwd that could know one.
+USER 65532:65532
+
+EXPOSE 8080
+
+# For Docker and Compose. Cloud Run and Kubernetes ignore it and use their own probes.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
+    CMD ["/curtail", "healthcheck"]
+
+ENTRYPOINT ["/curtail"]
