@@ -1,7 +1,5 @@
 //! What every answer has in common: a request id, security headers, and a body for problems.
 
-use std::fmt::Write;
-
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, Accept, Header, HeaderMap, HeaderName, HeaderValue};
@@ -10,24 +8,27 @@ use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, web};
 
 use super::origin::{is_https, is_loopback_host};
 use super::problem::Problem;
-use super::{Services, pages};
+use super::{Services, pages, redirect};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The id of one request: 32 hexadecimal digits.
-#[derive(Debug, Clone)]
-pub(super) struct RequestId(String);
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RequestId([u8; 32]);
 
 impl RequestId {
     fn new() -> Self {
-        let mut text = String::with_capacity(32);
-        // Writing to a string does not fail.
-        let _ = write!(text, "{:032x}", fastrand::u128(..));
-        Self(text)
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(fastrand::u128(..).to_be_bytes()) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        Self(digits)
     }
 
     pub(super) fn as_str(&self) -> &str {
-        &self.0
+        std::str::from_utf8(&self.0).expect("hexadecimal digits are text")
     }
 }
 
@@ -37,13 +38,11 @@ pub(super) async fn frame(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let id = RequestId::new();
-    request.extensions_mut().insert(id.clone());
-    let services = web::Data::clone(
-        request
-            .app_data::<web::Data<Services>>()
-            .expect("the app is built with its services"),
-    );
-    let response = if services.config.trial && !is_loopback_host(request.request()) {
+    // For the API's span. A redirect has none, and does not pay for this.
+    if request.path().starts_with("/api/") {
+        request.extensions_mut().insert(id);
+    }
+    let response = if services(request.request()).config.trial && !is_loopback_host(request.request()) {
         let (request, _) = request.into_parts();
         let answer = problem_response(&Problem::foreign_host(), &request, &id);
         ServiceResponse::new(request, answer)
@@ -58,15 +57,18 @@ pub(super) async fn frame(
             None => response.map_into_boxed_body(),
         }
     };
-    Ok(finish(response, &services, &id))
+    Ok(finish(response, &id))
+}
+
+fn services(request: &HttpRequest) -> &Services {
+    request
+        .app_data::<web::Data<Services>>()
+        .expect("the app is built with its services")
 }
 
 /// Adds the headers that every answer carries.
-fn finish(
-    mut response: ServiceResponse<BoxBody>,
-    services: &Services,
-    id: &RequestId,
-) -> ServiceResponse<BoxBody> {
+fn finish(mut response: ServiceResponse<BoxBody>, id: &RequestId) -> ServiceResponse<BoxBody> {
+    let services = services(response.request());
     let https = is_https(response.request(), &services.config);
     let closing = services.lifecycle.is_draining();
     if closing {
@@ -109,7 +111,10 @@ fn is_html(headers: &HeaderMap) -> bool {
 /// The one place where a failure is logged, and the one where a problem gets its body.
 fn problem_response(problem: &Problem, request: &HttpRequest, id: &RequestId) -> HttpResponse {
     if let Some(cause) = &problem.cause {
-        let route = request.match_pattern().unwrap_or_default();
+        // What no pattern matches and still fails is a redirect.
+        let route = request
+            .match_pattern()
+            .unwrap_or_else(|| redirect::PATTERN.to_owned());
         tracing::error!(request_id = id.as_str(), http.route = route, error = ?cause, "request failed: {cause}");
     }
     if problem.for_visitor && prefers_html(request) {

@@ -9,18 +9,31 @@ use super::{Services, visitor};
 use crate::domain::{Redirect, Slug};
 use crate::service::{Visit, is_program};
 
+/// Which paths are redirects.
+pub(super) const PATTERN: &str = "/{slug}";
+
+/// The methods of everything that is only read.
+pub(super) const METHODS: &str = "GET, HEAD";
+
 /// How long a browser may keep a permanent redirect when its link does not say, in seconds.
 const PERMANENT_CACHE_SECONDS: u32 = 300;
 
-/// Sends the visitor on.
+/// Sends the visitor on. Takes every path that nothing else answers: what could be no slug of any link looks the
+/// same as a slug that no link has.
 pub(super) async fn redirect(
     request: HttpRequest,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let Ok(slug) = request.match_info().query("slug").parse::<Slug>() else {
+    let Some(segment) = only_segment(request.match_info().as_str()) else {
         return Err(no_such_slug());
     };
     let is_click = request.method() == Method::GET;
+    if !is_click && request.method() != Method::HEAD {
+        return Err(Problem::method_not_allowed(METHODS));
+    }
+    let Ok(slug) = segment.parse::<Slug>() else {
+        return Err(no_such_slug());
+    };
     let seen = visitor::seen(&request, &services);
     let counts = || is_click && !is_program(&seen);
     match services.resolver.visit(&slug, counts).await {
@@ -56,9 +69,10 @@ fn follow(redirect: &Redirect, query: &str, services: &Services) -> HttpResponse
     response.finish()
 }
 
-/// Any path that nothing answers looks the same as an unknown slug.
-pub(super) async fn no_such_page() -> Result<HttpResponse, Problem> {
-    Err(no_such_slug())
+/// The segment of a path that has but one.
+fn only_segment(path: &str) -> Option<&str> {
+    let segment = path.strip_prefix('/')?;
+    (!segment.is_empty() && !segment.contains('/')).then_some(segment)
 }
 
 fn no_such_slug() -> Problem {

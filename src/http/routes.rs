@@ -34,14 +34,14 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .service(page("/robots.txt").route(reading().to(pages::robots)))
         .service(page("/favicon.ico").route(reading().to(pages::favicon)))
         .service(api)
-        .service(page("/{slug}").route(reading().to(redirect::redirect)))
-        .default_service(web::to(redirect::no_such_page));
+        // Not a resource of its own: its pattern would be matched by a regular expression for each visitor.
+        .default_service(web::to(redirect::redirect));
     app.service(all);
 }
 
 /// A resource that is only read.
 fn page(path: &str) -> Resource {
-    only(path, "GET, HEAD")
+    only(path, redirect::METHODS)
 }
 
 /// A resource that answers 405 to every method but `allow`.

@@ -97,7 +97,7 @@ impl Resolver {
     async fn resolve(&self, slug: &Slug, now: Timestamp) -> Outcome {
         let inner = &self.0;
         let Some(held) = inner.in_memory(slug).await else {
-            return self.look_up(slug, None).await;
+            return self.beyond_memory(slug).await;
         };
         if now >= held.fresh_until {
             return self.look_up(slug, Some(held)).await;
@@ -109,6 +109,33 @@ impl Resolver {
             drop(self.look_up(slug, Some(held)));
         }
         Ok(known)
+    }
+
+    /// Asks the shared cache in the visitor's own task: one command on a connection that all share costs less
+    /// than a task to share its answer. What it does not know is looked up once for all.
+    async fn beyond_memory(&self, slug: &Slug) -> Outcome {
+        let inner = &self.0;
+        if inner.shared.is_none() {
+            return self.look_up(slug, None).await;
+        }
+        let shared = inner.in_shared(slug).await;
+        if let Some(known) = inner.take_shared(slug, shared.as_ref(), None).await {
+            return Ok(known);
+        }
+        // A look-up that was under way may have landed meanwhile.
+        if let Some(landed) = inner.in_memory(slug).await
+            && inner.clock.now() < landed.fresh_until
+        {
+            inner.metrics.resolve.memory.add_one();
+            return Ok(landed.known);
+        }
+        let flights = &inner.flights;
+        flights
+            .join(slug, &inner.lifecycle, || {
+                let (inner, slug) = (Arc::clone(inner), slug.clone());
+                async move { inner.ask_store(&slug, shared).await }
+            })
+            .await
     }
 
     /// Joins or starts the one look-up of `slug`. It goes on when the answer is dropped.
@@ -150,19 +177,30 @@ impl Inner {
     /// Asks the shared cache, then the store; `held` is what memory has, past its freshness.
     async fn ask_below(self: Arc<Self>, slug: &Slug, held: Option<Entry>) -> Outcome {
         let shared = self.in_shared(slug).await;
-        let now = self.clock.now();
-        if let Some(entry) = shared.as_ref().filter(|entry| now < entry.fresh_until) {
-            self.metrics.resolve.shared.add_one();
-            let entry = Entry {
-                fresh_until: self.memory_fresh_until(&entry.known, now).min(entry.fresh_until),
-                ..entry.clone()
-            };
-            return Ok(self.remember(slug, entry, held.as_ref()).await);
+        if let Some(known) = self.take_shared(slug, shared.as_ref(), held.as_ref()).await {
+            return Ok(known);
         }
         let held = [held, shared]
             .into_iter()
             .flatten()
             .max_by_key(|entry| entry.known.rank());
+        self.ask_store(slug, held).await
+    }
+
+    /// What the shared cache had, kept in memory too, if it is still fresh.
+    async fn take_shared(&self, slug: &Slug, shared: Option<&Entry>, held: Option<&Entry>) -> Option<Known> {
+        let now = self.clock.now();
+        let entry = shared.filter(|entry| now < entry.fresh_until)?;
+        self.metrics.resolve.shared.add_one();
+        let entry = Entry {
+            fresh_until: self.memory_fresh_until(&entry.known, now).min(entry.fresh_until),
+            ..entry.clone()
+        };
+        Some(self.remember(slug, entry, held).await)
+    }
+
+    /// Asks the store; `held` is the newest of what the caches have, past its freshness.
+    async fn ask_store(self: Arc<Self>, slug: &Slug, held: Option<Entry>) -> Outcome {
         match self.store.redirect(slug).await {
             Ok(found) => {
                 let known = match found {

@@ -1,0 +1,189 @@
+//! Load: `wrk` with a script for each kind of traffic, and `pgbench`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Result;
+use crate::process::Server;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub enum Traffic {
+    /// One link, over and over.
+    Hot,
+    /// One slug that no link has.
+    Absent,
+    /// So many links, each as often as the next.
+    Uniform(u32),
+    /// So many links, the n-th one n times less often than the first.
+    Zipf(u32),
+    /// New links.
+    Create,
+}
+
+/// What came of one cell: a server under one kind of traffic for a while.
+#[derive(Debug, Clone, Copy)]
+pub struct Cell {
+    pub per_second: f64,
+    pub p50_us: f64,
+    pub p99_us: f64,
+    /// CPU seconds of the server for 100,000 requests.
+    pub cpu: f64,
+    pub requests: f64,
+}
+
+/// Prints what `parse` reads. Runs once, after the load.
+const DONE: &str = r#"
+function done(summary, latency, requests)
+  print(string.format("CELL %d %d %.1f %.1f %d %d", summary.requests, summary.duration,
+    latency:percentile(50), latency:percentile(99), summary.errors.status,
+    summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout))
+end
+local counter = 0
+function setup(thread)
+  thread:set("seed", counter)
+  counter = counter + 1
+end
+"#;
+
+impl Traffic {
+    fn script(self, key: &str) -> String {
+        let rest = match self {
+            Self::Hot | Self::Absent => String::new(),
+            Self::Uniform(links) => format!(
+                r#"
+local requests = {{}}
+function init(args)
+  math.randomseed(os.time() * 8 + seed)
+  for i = 0, {links} - 1 do requests[i] = wrk.format("GET", string.format("/b%07d", i)) end
+end
+function request() return requests[math.random(0, {links} - 1)] end
+"#
+            ),
+            Self::Zipf(links) => format!(
+                r#"
+local head, tail
+function init(args)
+  math.randomseed(os.time() * 8 + seed)
+  local whole = wrk.format("GET", "/SLUG")
+  local first, last = whole:find("SLUG", 1, true)
+  head, tail = whole:sub(1, first - 1), whole:sub(last + 1)
+end
+function request()
+  local rank = math.floor({links} ^ math.random())
+  return head .. string.format("b%07d", rank - 1) .. tail
+end
+"#
+            ),
+            Self::Create => format!(
+                r#"
+local number = 0
+wrk.headers["Content-Type"] = "application/json"
+wrk.headers["Authorization"] = "Bearer {key}"
+function request()
+  number = number + 1
+  local body = string.format('{{"url":"https://example.org/articles/%d-%d?utm_source=bench"}}', seed, number)
+  return wrk.format("POST", "/api/v1/links", nil, body)
+end
+"#
+            ),
+        };
+        format!("{DONE}{rest}")
+    }
+
+    fn path(self) -> &'static str {
+        match self {
+            Self::Absent => "/never-made",
+            _ => "/b0000000",
+        }
+    }
+}
+
+/// Runs loads. Its scripts are in a folder of its own.
+pub struct Loader {
+    pub folder: PathBuf,
+    pub key: String,
+}
+
+impl Loader {
+    /// Loads `server` from `connections` connections for so many seconds.
+    pub fn run(&self, server: &Server, traffic: Traffic, connections: u32, seconds: u32) -> Result<Cell> {
+        let script = self.folder.join("traffic.lua");
+        std::fs::write(&script, traffic.script(&self.key))?;
+        let before = server.cpu_seconds()?;
+        let output = Command::new("wrk")
+            .args(["-t2", &format!("-c{connections}"), &format!("-d{seconds}s"), "-s"])
+            .arg(&script)
+            .arg(format!("http://127.0.0.1:{}{}", server.port, traffic.path()))
+            .output()
+            .map_err(|err| format!("wrk cannot be run: {err}"))?;
+        let cpu = server.cpu_seconds()? - before;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let numbers: Vec<f64> = text
+            .lines()
+            .find_map(|line| line.strip_prefix("CELL "))
+            .unwrap_or_default()
+            .split(' ')
+            .filter_map(|number| number.parse().ok())
+            .collect();
+        let [requests, micros, p50_us, p99_us, refused, broken] = numbers[..] else {
+            return Err(format!("wrk said: {text}{}", String::from_utf8_lossy(&output.stderr)).into());
+        };
+        let expected = if matches!(traffic, Traffic::Absent) {
+            requests
+        } else {
+            0.0
+        };
+        if refused != expected || broken > 0.0 {
+            eprintln!("bench: {traffic:?}: {refused} of {requests} answers were refusals, {broken} broken");
+        }
+        // A row whose answers are wrong measures nothing. A few may fail while a limit is reached.
+        if (refused - expected).abs() > requests / 1000.0 {
+            return Err(format!("{traffic:?}: {refused} of {requests} answers had the wrong status").into());
+        }
+        Ok(Cell {
+            per_second: requests / micros * 1e6,
+            p50_us,
+            p99_us,
+            cpu: cpu / requests * 1e5,
+            requests,
+        })
+    }
+
+    /// The service's own insert, by `pgbench`.
+    pub fn insert(&self, postgres: &Path, database: &str, connections: u32, seconds: u32) -> Result<f64> {
+        const INSERT: &str = "INSERT INTO links (slug, revision, target, title, tags, redirect_status, cache_seconds, \
+            forward_query, valid_from, expires_at, max_clicks, disabled, updated_at, clicks, created_at) \
+            VALUES (substr(md5(random()::text), 1, 16), nextval('link_revision'), \
+            'https://example.org/articles/1?utm_source=bench', NULL, '{}', 302, NULL, false, NULL, NULL, NULL, false, \
+            now(), 0, now()) ON CONFLICT (slug) DO NOTHING RETURNING revision;\n";
+        let script = self.folder.join("insert.sql");
+        std::fs::write(&script, INSERT)?;
+        let output = Command::new(postgres.join("pgbench"))
+            .args(["-n", "-M", "prepared", "-j", "2", "-c", &connections.to_string()])
+            .args(["-T", &seconds.to_string(), "-f"])
+            .arg(&script)
+            .arg(database)
+            .output()
+            .map_err(|err| format!("pgbench cannot be run: {err}"))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.lines()
+            .find_map(|line| line.strip_prefix("tps = "))
+            .and_then(|rest| rest.split(' ').next())
+            .and_then(|number| number.parse().ok())
+            .ok_or_else(|| format!("pgbench said: {text}{}", String::from_utf8_lossy(&output.stderr)).into())
+    }
+}
+
+/// Runs SQL as the owner of the database.
+pub fn sql(postgres: &Path, database: &str, text: &str) -> Result<()> {
+    let output = Command::new(postgres.join("psql"))
+        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", text])
+        .output()
+        .map_err(|err| format!("psql cannot be run: {err}"))?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!("psql said: {}", String::from_utf8_lossy(&output.stderr)).into())
+    }
+}
