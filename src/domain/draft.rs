@@ -119,6 +119,7 @@ impl NewLink {
             clicks: 0,
             created_at: now,
             updated_at: now,
+            owner: None,
         }
     }
 }

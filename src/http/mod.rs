@@ -8,6 +8,7 @@ mod origin;
 mod pages;
 mod probes;
 mod problem;
+mod query;
 mod redirect;
 mod routes;
 mod trace;

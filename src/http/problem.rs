@@ -93,6 +93,16 @@ impl Problem {
         )
     }
 
+    /// The query string is not one that this address takes.
+    pub(super) fn malformed_query(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "malformed_query",
+            "The query string is not valid",
+            detail,
+        )
+    }
+
     /// The body is too long.
     pub(super) fn body_too_large(limit: usize) -> Self {
         let detail = format!("A body has at most {limit} bytes here.");

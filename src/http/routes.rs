@@ -15,7 +15,11 @@ use super::{api, frame, pages, probes, redirect};
 pub fn routes(app: &mut web::ServiceConfig) {
     let api = web::scope("/api/v1")
         .wrap(TracingLogger::<ApiSpan>::new())
-        .service(only("/links", "POST").route(web::post().to(api::create::create)))
+        .service(
+            only("/links", "GET, HEAD, POST")
+                .route(reading().to(api::list::list))
+                .route(web::post().to(api::create::create)),
+        )
         .service(
             only("/links/{slug}", "GET, HEAD, PATCH, DELETE")
                 .route(reading().to(api::read::read))

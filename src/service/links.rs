@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::slugs::SlugSource;
 use super::{Error, Resolver};
 use crate::config;
-use crate::domain::{Clock, Link, LinkDraft, LinkPatch, LinkUpdate, NewLink, Slug};
+use crate::domain::{
+    Clock, Cursor, Link, LinkDraft, LinkPage, LinkPatch, LinkQuery, LinkState, LinkUpdate, NewLink, Slug,
+};
 use crate::store::{Store, StoreError};
 
 /// Slugs that are tried before a create gives up.
@@ -22,6 +24,21 @@ const UPDATE_TRIES: u8 = 5;
 pub struct Origin<'a> {
     /// The host that the request was sent to, without its port.
     pub host: Option<&'a str>,
+}
+
+/// Which links somebody wants listed. What is `None` does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct ListRequest {
+    /// The most links of the page.
+    pub limit: u8,
+    /// The end of the page before.
+    pub after: Option<Cursor>,
+    /// A part of the slug, the target or the title, whatever its case.
+    pub text: Option<String>,
+    /// One of the tags.
+    pub tag: Option<String>,
+    /// The state now.
+    pub state: Option<LinkState>,
 }
 
 /// The links.
@@ -70,6 +87,20 @@ impl Links {
     /// The link called `slug`.
     pub async fn link(&self, slug: &Slug) -> Result<Link, Error> {
         self.store.link(slug).await?.ok_or(Error::LinkNotFound)
+    }
+
+    /// A page of the links, newest first.
+    pub async fn list(&self, wanted: ListRequest) -> Result<LinkPage, Error> {
+        let query = LinkQuery {
+            limit: wanted.limit,
+            after: wanted.after,
+            text: wanted.text,
+            tag: wanted.tag,
+            state: wanted.state,
+            owner: None,
+            now: self.clock.now(),
+        };
+        Ok(self.store.links(&query).await?)
     }
 
     /// Changes a link. Two changes at once are both made, one after the other.

@@ -9,7 +9,7 @@ mod sqlite;
 
 use async_trait::async_trait;
 
-use crate::domain::{Link, Redirect, Revision, Slug};
+use crate::domain::{Link, LinkPage, LinkQuery, Redirect, Revision, Slug};
 
 pub use error::StoreError;
 pub use migration::{Migrated, SCHEMA_VERSION};
@@ -32,12 +32,15 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// [`StoreError::SlugTaken`] if its slug is in use.
     async fn insert_link(&self, link: &Link) -> Result<Revision, StoreError>;
 
-    /// Writes every field of `link` but its slug, clicks and creation time, and answers the new revision.
+    /// Writes every field of `link` but its slug, clicks, owner and creation time, and answers the new revision.
     /// [`StoreError::Conflict`] if the kept link is no longer at `link.revision`, or is gone.
     async fn update_link(&self, link: &Link) -> Result<Revision, StoreError>;
 
     /// Removes a link and answers its last revision, or `None` if there was none.
     async fn delete_link(&self, slug: &Slug) -> Result<Option<Revision>, StoreError>;
+
+    /// The newest links that `query` asks for.
+    async fn links(&self, query: &LinkQuery) -> Result<LinkPage, StoreError>;
 
     /// Takes one click of a link with a click limit: `true` if the limit granted it. Exact, however many
     /// instances ask at once. A link that is gone or has no limit grants none.

@@ -14,6 +14,7 @@ mod db;
 mod floors;
 mod ground;
 mod links_api;
+mod links_list;
 mod migrate;
 mod operations;
 mod postgres;

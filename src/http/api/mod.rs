@@ -3,6 +3,7 @@
 pub(super) mod create;
 pub(super) mod delete;
 mod link;
+pub(super) mod list;
 pub(super) mod read;
 pub(super) mod update;
 

@@ -10,10 +10,11 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, Type};
 
 use super::failure::{Failure, Remedy};
+use super::list;
 use super::pool::{Parameter, Pool};
 use super::settings::{Purpose, Settings};
 use crate::config;
-use crate::domain::{Link, Redirect, Revision, Slug, TargetUrl};
+use crate::domain::{KeyId, Link, LinkPage, LinkQuery, Redirect, Revision, Slug, TargetUrl};
 use crate::store::limits::{CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
 use crate::store::migration::Found;
 use crate::store::{Store, StoreError};
@@ -25,13 +26,13 @@ FROM links WHERE slug = $1";
 
 const LINK: &str = "-- link()
 SELECT revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
-    max_clicks, disabled, clicks, created_at, updated_at
+    max_clicks, disabled, clicks, created_at, updated_at, owner
 FROM links WHERE slug = $1";
 
 const INSERT_LINK: &str = "-- insert_link()
 INSERT INTO links (slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query,
-    valid_from, expires_at, max_clicks, disabled, updated_at, clicks, created_at)
-VALUES ($1, nextval('link_revision'), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+    valid_from, expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner)
+VALUES ($1, nextval('link_revision'), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 ON CONFLICT (slug) DO NOTHING
 RETURNING revision";
 
@@ -81,13 +82,18 @@ impl PostgresStore {
 
     /// Runs a statement that only reads; once more if the connection turned out dead.
     async fn read(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Option<Row>, Failure> {
-        let pool = self.reads.as_ref().unwrap_or(&self.writes);
+        let pool = self.reads();
         match pool.query_opt(sql, parameters).await {
             Err(failure) if failure.remedy == Remedy::AnotherConnection => {
                 pool.query_opt(sql, parameters).await
             }
             result => result,
         }
+    }
+
+    /// The connections to read with.
+    pub(super) fn reads(&self) -> &Pool {
+        self.reads.as_ref().unwrap_or(&self.writes)
     }
 
     /// Runs a statement that writes. It is not run again: it may have been done although no answer came.
@@ -122,7 +128,7 @@ impl Store for PostgresStore {
     }
 
     async fn insert_link(&self, link: &Link) -> Result<Revision, StoreError> {
-        let parameters: [Parameter<'_>; 14] = [
+        let parameters: [Parameter<'_>; 15] = [
             (/* slug */ &link.slug.as_str(), Type::TEXT),
             (/* target */ &link.target.as_str(), Type::TEXT),
             (/* title */ &link.title, Type::TEXT),
@@ -137,6 +143,7 @@ impl Store for PostgresStore {
             (/* updated_at */ &link.updated_at, Type::TIMESTAMPTZ),
             (/* clicks */ &link.clicks, Type::INT8),
             (/* created_at */ &link.created_at, Type::TIMESTAMPTZ),
+            (/* owner */ &owner(link), Type::TEXT),
         ];
         let row = self.write(WRITE_LIMIT, INSERT_LINK, &parameters).await?;
         to_revision(&row.ok_or(StoreError::SlugTaken)?)
@@ -166,6 +173,10 @@ impl Store for PostgresStore {
         let parameters: [Parameter<'_>; 1] = [(/* slug */ &slug.as_str(), Type::TEXT)];
         let row = self.write(WRITE_LIMIT, DELETE_LINK, &parameters).await?;
         row.map(|row| to_revision(&row)).transpose()
+    }
+
+    async fn links(&self, query: &LinkQuery) -> Result<LinkPage, StoreError> {
+        list::links(self, query).await
     }
 
     async fn take_click(&self, slug: &Slug) -> Result<bool, StoreError> {
@@ -203,7 +214,7 @@ impl Store for PostgresStore {
 }
 
 /// Gives up on an operation after `limit`; its connection is thrown away then.
-async fn within<T>(
+pub(super) async fn within<T>(
     limit: Duration,
     operation: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
@@ -215,6 +226,10 @@ async fn within<T>(
             error,
         })
     })
+}
+
+fn owner(link: &Link) -> Option<&str> {
+    link.owner.as_ref().map(KeyId::as_str)
 }
 
 /// A number that does not fit fails the table's check.
@@ -245,7 +260,7 @@ fn to_redirect(slug: &Slug, row: &Row) -> Result<Redirect, StoreError> {
     })
 }
 
-fn to_link(slug: &Slug, row: &Row) -> Result<Link, StoreError> {
+pub(super) fn to_link(slug: &Slug, row: &Row) -> Result<Link, StoreError> {
     Ok(Link {
         slug: slug.clone(),
         revision: to_revision(row)?,
@@ -264,6 +279,10 @@ fn to_link(slug: &Slug, row: &Row) -> Result<Link, StoreError> {
         clicks: column(row, "clicks")?,
         created_at: column(row, "created_at")?,
         updated_at: column(row, "updated_at")?,
+        owner: column::<Option<&str>>(row, "owner")?
+            .map(str::parse)
+            .transpose()
+            .map_err(corrupt("owner"))?,
     })
 }
 
@@ -278,10 +297,10 @@ fn to_cache_seconds(row: &Row) -> Result<Option<u32>, StoreError> {
         .map_err(corrupt("cache_seconds"))
 }
 
-fn column<'a, T: FromSql<'a>>(row: &'a Row, name: &'static str) -> Result<T, StoreError> {
+pub(super) fn column<'a, T: FromSql<'a>>(row: &'a Row, name: &'static str) -> Result<T, StoreError> {
     row.try_get(name).map_err(corrupt(name))
 }
 
-fn corrupt<E: std::fmt::Display>(column: &'static str) -> impl FnOnce(E) -> StoreError {
+pub(super) fn corrupt<E: std::fmt::Display>(column: &'static str) -> impl FnOnce(E) -> StoreError {
     move |err| StoreError::Corrupt(format!("column {column}: {err}"))
 }

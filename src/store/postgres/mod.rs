@@ -4,6 +4,7 @@ mod connect;
 mod conninfo;
 mod failure;
 mod links;
+mod list;
 mod migrate;
 mod pool;
 mod settings;

@@ -84,6 +84,21 @@ impl Pool {
         result
     }
 
+    /// Runs a statement that is planned for its very values, as no kept plan can be.
+    pub(super) async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Failure> {
+        let lease = Lease(Some(self.inner.get().await.map_err(Failure::of_pool)?));
+        let result = lease
+            .client()
+            .query_typed(sql, parameters)
+            .await
+            .map_err(Failure::of_statement);
+        match &result {
+            Err(failure) if failure.remedy == Remedy::AnotherConnection => self.doubt.raise(),
+            _ => lease.give_back(),
+        }
+        result
+    }
+
     /// Closes the pool; statements under way come to their end.
     pub(super) fn close(&self) {
         self.inner.close();

@@ -10,8 +10,8 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::failure::unavailable;
 use super::pool::{Pool, blocking};
-use super::{connect, faults, migrate};
-use crate::domain::{Link, Redirect, Revision, Slug, TargetUrl};
+use super::{connect, faults, list, migrate};
+use crate::domain::{KeyId, Link, LinkPage, LinkQuery, Redirect, Revision, Slug, TargetUrl};
 use crate::store::limits::{CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
 use crate::store::{Store, StoreError};
 
@@ -22,7 +22,7 @@ FROM links WHERE slug = ?1";
 
 const LINK: &str = "-- link()
 SELECT revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
-    max_clicks, disabled, clicks, created_at, updated_at
+    max_clicks, disabled, clicks, created_at, updated_at, owner
 FROM links WHERE slug = ?1";
 
 const DRAW_REVISION: &str = "-- draw_revision()
@@ -30,8 +30,8 @@ UPDATE link_revision SET number = number + 1 RETURNING number";
 
 const INSERT_LINK: &str = "-- insert_link()
 INSERT INTO links (slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query,
-    valid_from, expires_at, max_clicks, disabled, updated_at, clicks, created_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+    valid_from, expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
 ON CONFLICT (slug) DO NOTHING";
 
 const UPDATE_LINK: &str = "-- update_link()
@@ -126,6 +126,13 @@ impl Store for SqliteStore {
         self.writes.run(WRITE_LIMIT, delete).await
     }
 
+    async fn links(&self, query: &LinkQuery) -> Result<LinkPage, StoreError> {
+        let query = query.clone();
+        self.reads
+            .run(READ_LIMIT, move |connection| list::links(connection, &query))
+            .await
+    }
+
     async fn take_click(&self, slug: &Slug) -> Result<bool, StoreError> {
         let slug = slug.clone();
         let take = move |connection: &mut Connection| {
@@ -189,6 +196,7 @@ fn insert_link(connection: &mut Connection, link: &Link) -> Result<Revision, Sto
         /* updated_at */ link.updated_at.as_microsecond(),
         /* clicks */ link.clicks,
         /* created_at */ link.created_at.as_microsecond(),
+        /* owner */ link.owner.as_ref().map(KeyId::as_str),
     ];
     let rows = transaction
         .prepare_cached(INSERT_LINK)
@@ -279,7 +287,7 @@ fn to_redirect(slug: Slug, row: &Row<'_>) -> Result<Redirect, StoreError> {
     })
 }
 
-fn to_link(slug: Slug, row: &Row<'_>) -> Result<Link, StoreError> {
+pub(super) fn to_link(slug: Slug, row: &Row<'_>) -> Result<Link, StoreError> {
     let required = |name| to_time(row, name)?.ok_or_else(|| corrupt(name)("no time"));
     Ok(Link {
         slug,
@@ -299,20 +307,24 @@ fn to_link(slug: Slug, row: &Row<'_>) -> Result<Link, StoreError> {
         clicks: column(row, "clicks")?,
         created_at: required("created_at")?,
         updated_at: required("updated_at")?,
+        owner: column::<Option<String>>(row, "owner")?
+            .map(|text| text.parse())
+            .transpose()
+            .map_err(corrupt("owner"))?,
     })
 }
 
-fn to_time(row: &Row<'_>, name: &'static str) -> Result<Option<Timestamp>, StoreError> {
+pub(super) fn to_time(row: &Row<'_>, name: &'static str) -> Result<Option<Timestamp>, StoreError> {
     column::<Option<i64>>(row, name)?
         .map(Timestamp::from_microsecond)
         .transpose()
         .map_err(corrupt(name))
 }
 
-fn column<T: FromSql>(row: &Row<'_>, name: &'static str) -> Result<T, StoreError> {
+pub(super) fn column<T: FromSql>(row: &Row<'_>, name: &'static str) -> Result<T, StoreError> {
     row.get(name).map_err(corrupt(name))
 }
 
-fn corrupt<E: std::fmt::Display>(column: &'static str) -> impl FnOnce(E) -> StoreError {
+pub(super) fn corrupt<E: std::fmt::Display>(column: &'static str) -> impl FnOnce(E) -> StoreError {
     move |err| StoreError::Corrupt(format!("column {column}: {err}"))
 }

@@ -3,6 +3,7 @@
 mod connect;
 mod failure;
 mod links;
+mod list;
 mod migrate;
 mod pool;
 
