@@ -127,6 +127,7 @@ impl Application {
         let health = Arc::new(Health::new(Arc::clone(&store), shared, lifecycle.clone()));
         let services = web::Data::new(Services {
             config: config.http.clone(),
+            keys: Keys::new(&config.access, Arc::clone(&store), Arc::clone(&parts.clock)),
             links: Links::new(
                 &config.links,
                 Arc::clone(&store),
@@ -135,7 +136,6 @@ impl Application {
                 parts.clock,
             ),
             resolver,
-            keys: Keys::new(&config.access),
             health: Arc::clone(&health),
             lifecycle: lifecycle.clone(),
             build: BUILD,
@@ -246,7 +246,9 @@ fn announce(config: &Config, port: u16) {
             "trial mode: DATABASE_URL is unset, links are kept in ./data, only this machine is answered, no key is needed"
         );
     } else if config.access.admin_api_key.is_none() {
-        tracing::warn!("ADMIN_API_KEY is unset: the links API answers 401 to everybody");
+        tracing::warn!(
+            "ADMIN_API_KEY is unset: the links API answers 401 to everybody without a key from `curtail keys create`"
+        );
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod config;
 mod healthcheck;
+mod keys;
 mod migrate;
 mod serve;
 mod settings;
@@ -46,6 +47,12 @@ enum Command {
     /// Do the work that no request waits for, until SIGTERM
     #[command(after_help = "Example:\n  DATABASE_URL=postgres://curtail@localhost/curtail curtail worker")]
     Worker,
+    /// Make, list and revoke keys of the API, in the database
+    #[command(
+        subcommand,
+        after_help = "Example:\n  curtail keys create --name shop --scope links:create --scope links:read"
+    )]
+    Keys(keys::Command),
     /// Exit with 0 if the service on this machine is ready, else with 1
     #[command(after_help = "Example:\n  PORT=8080 curtail healthcheck")]
     Healthcheck,
@@ -61,6 +68,7 @@ pub fn run() -> ExitCode {
         None | Some(Command::Serve) => serve::serve(),
         Some(Command::Migrate) => migrate::migrate(),
         Some(Command::Worker) => worker::worker(),
+        Some(Command::Keys(command)) => keys::keys(command),
         Some(Command::Healthcheck) => healthcheck::healthcheck(),
         Some(Command::Config) => config::config(),
     };

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::checks::{
     cache_seconds, keep, length, max_clicks, redirect_status, slug, tags, target, time, time_order, title,
 };
-use super::{Fault, Link, RedirectStatus, Revision, Slug, SlugPolicy, TargetPolicy, TargetUrl};
+use super::{Fault, KeyId, Link, RedirectStatus, Revision, Slug, SlugPolicy, TargetPolicy, TargetUrl};
 
 /// What a client asks for when it makes a link: of the right types, not yet checked.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +52,8 @@ pub struct NewLink {
     pub expires_at: Option<Timestamp>,
     /// See [`Link::max_clicks`].
     pub max_clicks: Option<i64>,
+    /// See [`Link::owner`].
+    pub owner: Option<KeyId>,
 }
 
 impl NewLink {
@@ -95,6 +97,7 @@ impl NewLink {
                 valid_from: valid_from.flatten(),
                 expires_at: expires_at.flatten(),
                 max_clicks: max_clicks.flatten(),
+                owner: None,
             }),
             _ => Err(faults),
         }
@@ -119,7 +122,7 @@ impl NewLink {
             clicks: 0,
             created_at: now,
             updated_at: now,
-            owner: None,
+            owner: self.owner,
         }
     }
 }

@@ -17,7 +17,7 @@ mod target;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use draft::{LinkDraft, NewLink};
 pub use fault::{Fault, FaultCode};
-pub use key::{KeyId, NoKeyId};
+pub use key::{Key, KeyDraft, KeyId, NoKeyId, Scope, UnknownScope};
 pub use link::{Link, Revision};
 pub use page::{BrokenCursor, Cursor, LinkPage, LinkQuery, LinkState, UnknownState};
 pub use patch::{Change, LinkPatch, LinkUpdate};

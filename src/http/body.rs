@@ -94,6 +94,11 @@ impl Fields {
         }
     }
 
+    /// Whether a field is there and was not taken yet.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.object.contains_key(name)
+    }
+
     /// Whether no fault was found yet.
     pub(super) fn is_whole(&self) -> bool {
         self.faults.is_empty()

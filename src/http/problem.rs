@@ -7,6 +7,7 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 
+use super::query::MalformedQuery;
 use crate::domain::{Fault, GoneReason};
 use crate::service::Error;
 
@@ -89,16 +90,6 @@ impl Problem {
             StatusCode::BAD_REQUEST,
             "malformed_json",
             "The body is not valid JSON",
-            detail,
-        )
-    }
-
-    /// The query string is not one that this address takes.
-    pub(super) fn malformed_query(detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "malformed_query",
-            "The query string is not valid",
             detail,
         )
     }
@@ -202,6 +193,17 @@ impl Problem {
     }
 }
 
+impl From<MalformedQuery> for Problem {
+    fn from(MalformedQuery(detail): MalformedQuery) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "malformed_query",
+            "The query string is not valid",
+            detail,
+        )
+    }
+}
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
@@ -230,6 +232,13 @@ impl From<Error> for Problem {
                 "There is no such link",
                 "No link has this slug.",
             ),
+            Error::KeyNotFound => Self::new(
+                StatusCode::NOT_FOUND,
+                "key_not_found",
+                "There is no such key",
+                "No key has this id.",
+            ),
+            Error::InvalidKey(faults) => Self::invalid("invalid_key", "The key is not valid", faults),
             Error::SlugTaken => Self::new(
                 StatusCode::CONFLICT,
                 "slug_taken",

@@ -26,6 +26,12 @@ pub fn routes(app: &mut web::ServiceConfig) {
                 .route(web::patch().to(api::update::update))
                 .route(web::delete().to(api::delete::delete)),
         )
+        .service(
+            only("/keys", "GET, HEAD, POST")
+                .route(reading().to(api::keys_list::list))
+                .route(web::post().to(api::keys_create::create)),
+        )
+        .service(only("/keys/{id}", "DELETE").route(web::delete().to(api::keys_revoke::revoke)))
         .default_service(web::to(api::no_such_path));
     let all = web::scope("")
         .wrap(from_fn(frame::frame))

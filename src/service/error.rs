@@ -17,6 +17,12 @@ pub enum Error {
     /// There is no such link.
     #[error("there is no such link")]
     LinkNotFound,
+    /// There is no such key.
+    #[error("there is no such key")]
+    KeyNotFound,
+    /// The key to be made breaks the rules.
+    #[error("the key is not valid")]
+    InvalidKey(Vec<Fault>),
     /// The slug is in use.
     #[error("the slug is taken")]
     SlugTaken,

@@ -11,7 +11,7 @@ mod slugs;
 
 pub use error::Error;
 pub use health::{Check, Health, Readiness};
-pub use keys::{Caller, Keys, Scope};
+pub use keys::{Caller, IssuedKey, Keys, Scope};
 pub use links::{Links, ListRequest, Origin};
 pub use resolver::{Resolver, Visit};
 pub use slugs::{RandomSlugs, SlugSource};

@@ -8,13 +8,17 @@ mod postgres;
 mod sqlite;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
-use crate::domain::{Link, LinkPage, LinkQuery, Redirect, Revision, Slug};
+use crate::domain::{Key, KeyId, Link, LinkPage, LinkQuery, Redirect, Revision, Slug};
 
 pub use error::StoreError;
 pub use migration::{Migrated, SCHEMA_VERSION};
 pub use open::{faults, migrate, open};
 pub use postgres::{Purpose as PostgresPurpose, Settings as PostgresSettings};
+
+/// SHA-256 of a key.
+pub type KeyHash = [u8; 32];
 
 /// Keeps links. Every operation is whole: it happens, or nothing of it does.
 ///
@@ -41,6 +45,24 @@ pub trait Store: std::fmt::Debug + Send + Sync {
 
     /// The newest links that `query` asks for.
     async fn links(&self, query: &LinkQuery) -> Result<LinkPage, StoreError>;
+
+    /// Removes a link that `owner` made and answers its last revision, or `None` if there was none.
+    async fn delete_link_of(&self, owner: &KeyId, slug: &Slug) -> Result<Option<Revision>, StoreError>;
+
+    /// Keeps a new key.
+    async fn insert_key(&self, key: &Key, hash: &KeyHash) -> Result<(), StoreError>;
+
+    /// The key with this hash, expired or not, or `None` if there is none.
+    async fn key(&self, hash: &KeyHash) -> Result<Option<Key>, StoreError>;
+
+    /// Every key, newest first.
+    async fn keys(&self) -> Result<Vec<Key>, StoreError>;
+
+    /// Removes a key; `false` if there was none. Links that it made keep it as their owner.
+    async fn delete_key(&self, id: &KeyId) -> Result<bool, StoreError>;
+
+    /// Notes that a key was used at a time, unless it was used later.
+    async fn touch_key(&self, id: &KeyId, at: Timestamp) -> Result<(), StoreError>;
 
     /// Takes one click of a link with a click limit: `true` if the limit granted it. Exact, however many
     /// instances ask at once. A link that is gone or has no limit grants none.

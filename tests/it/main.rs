@@ -13,6 +13,7 @@ mod cache_suite;
 mod db;
 mod floors;
 mod ground;
+mod keys_api;
 mod links_api;
 mod links_list;
 mod migrate;

@@ -26,6 +26,7 @@ pub(in crate::http) async fn create(
     let link = services
         .links
         .create(
+            &caller,
             draft,
             Origin {
                 host: origin::host(&request),

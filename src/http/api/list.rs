@@ -9,7 +9,7 @@ use crate::domain::{Cursor, Link, LinkPage, LinkState};
 use crate::http::Services;
 use crate::http::auth::Sender;
 use crate::http::problem::Problem;
-use crate::http::query::Parameters;
+use crate::http::query::{MalformedQuery, Parameters};
 use crate::service::{ListRequest, Scope};
 
 /// Links of a page, if the client does not say.
@@ -33,7 +33,7 @@ pub(in crate::http) async fn list(
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::LinksRead)?;
     let wanted = wanted(request.query_string())?;
-    let LinkPage { links, next } = services.links.list(wanted).await?;
+    let LinkPage { links, next } = services.links.list(&caller, wanted).await?;
     Ok(answer(StatusCode::OK).json(Body {
         links: links
             .iter()
@@ -43,11 +43,11 @@ pub(in crate::http) async fn list(
     }))
 }
 
-fn wanted(query: &str) -> Result<ListRequest, Problem> {
+fn wanted(query: &str) -> Result<ListRequest, MalformedQuery> {
     let mut parameters = Parameters::of(query)?;
     let limit = parameters.parsed::<u8>("limit")?.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(Problem::malformed_query(format!("limit is 1 to {MAX_LIMIT}.")));
+        return Err(MalformedQuery(format!("limit is 1 to {MAX_LIMIT}.")));
     }
     let wanted = ListRequest {
         limit,

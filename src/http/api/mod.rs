@@ -2,6 +2,10 @@
 
 pub(super) mod create;
 pub(super) mod delete;
+mod key;
+pub(super) mod keys_create;
+pub(super) mod keys_list;
+pub(super) mod keys_revoke;
 mod link;
 pub(super) mod list;
 pub(super) mod read;

@@ -18,6 +18,6 @@ pub(in crate::http) async fn read(
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::LinksRead)?;
-    let link = services.links.link(&slug_in_path(&path)?).await?;
+    let link = services.links.link(&caller, &slug_in_path(&path)?).await?;
     Ok(answer(StatusCode::OK).json(LinkBody::new(&link, &request, &services.config)))
 }

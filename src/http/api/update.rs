@@ -28,6 +28,7 @@ pub(in crate::http) async fn update(
     let link = services
         .links
         .update(
+            &caller,
             &slug,
             patch,
             Origin {

@@ -5,19 +5,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, Type};
 
 use super::failure::{Failure, Remedy};
-use super::list;
 use super::pool::{Parameter, Pool};
 use super::settings::{Purpose, Settings};
+use super::{keys, list};
 use crate::config;
-use crate::domain::{KeyId, Link, LinkPage, LinkQuery, Redirect, Revision, Slug, TargetUrl};
+use crate::domain::{Key, KeyId, Link, LinkPage, LinkQuery, Redirect, Revision, Slug, TargetUrl};
 use crate::store::limits::{CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
 use crate::store::migration::Found;
-use crate::store::{Store, StoreError};
+use crate::store::{KeyHash, Store, StoreError};
 
 const REDIRECT: &str = "-- redirect()
 SELECT revision, target, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
@@ -45,6 +46,9 @@ RETURNING revision";
 
 const DELETE_LINK: &str = "-- delete_link()
 DELETE FROM links WHERE slug = $1 RETURNING revision";
+
+const DELETE_LINK_OF: &str = "-- delete_link_of()
+DELETE FROM links WHERE slug = $1 AND owner = $2 RETURNING revision";
 
 const TAKE_CLICK: &str = "-- take_click()
 UPDATE links SET clicks = clicks + 1 WHERE slug = $1 AND clicks < max_clicks AND NOT disabled RETURNING clicks";
@@ -177,6 +181,35 @@ impl Store for PostgresStore {
 
     async fn links(&self, query: &LinkQuery) -> Result<LinkPage, StoreError> {
         list::links(self, query).await
+    }
+
+    async fn delete_link_of(&self, owner: &KeyId, slug: &Slug) -> Result<Option<Revision>, StoreError> {
+        let parameters: [Parameter<'_>; 2] = [
+            (/* slug */ &slug.as_str(), Type::TEXT),
+            (/* owner */ &owner.as_str(), Type::TEXT),
+        ];
+        let row = self.write(WRITE_LIMIT, DELETE_LINK_OF, &parameters).await?;
+        row.map(|row| to_revision(&row)).transpose()
+    }
+
+    async fn insert_key(&self, key: &Key, hash: &KeyHash) -> Result<(), StoreError> {
+        keys::insert_key(&self.writes, key, hash).await
+    }
+
+    async fn key(&self, hash: &KeyHash) -> Result<Option<Key>, StoreError> {
+        keys::key(self, hash).await
+    }
+
+    async fn keys(&self) -> Result<Vec<Key>, StoreError> {
+        keys::keys(self).await
+    }
+
+    async fn delete_key(&self, id: &KeyId) -> Result<bool, StoreError> {
+        keys::delete_key(&self.writes, id).await
+    }
+
+    async fn touch_key(&self, id: &KeyId, at: Timestamp) -> Result<(), StoreError> {
+        keys::touch_key(&self.writes, id, at).await
     }
 
     async fn take_click(&self, slug: &Slug) -> Result<bool, StoreError> {

@@ -3,6 +3,7 @@
 mod connect;
 mod conninfo;
 mod failure;
+mod keys;
 mod links;
 mod list;
 mod migrate;

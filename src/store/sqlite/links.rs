@@ -10,10 +10,10 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::failure::unavailable;
 use super::pool::{Pool, blocking};
-use super::{connect, faults, list, migrate};
-use crate::domain::{KeyId, Link, LinkPage, LinkQuery, Redirect, Revision, Slug, TargetUrl};
+use super::{connect, faults, keys, list, migrate};
+use crate::domain::{Key, KeyId, Link, LinkPage, LinkQuery, Redirect, Revision, Slug, TargetUrl};
 use crate::store::limits::{CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
-use crate::store::{Store, StoreError};
+use crate::store::{KeyHash, Store, StoreError};
 
 const REDIRECT: &str = "-- redirect()
 SELECT revision, target, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
@@ -41,6 +41,9 @@ WHERE slug = ?1 AND revision = ?14";
 
 const DELETE_LINK: &str = "-- delete_link()
 DELETE FROM links WHERE slug = ?1 RETURNING revision";
+
+const DELETE_LINK_OF: &str = "-- delete_link_of()
+DELETE FROM links WHERE slug = ?1 AND owner = ?2 RETURNING revision";
 
 const TAKE_CLICK: &str = "-- take_click()
 UPDATE links SET clicks = clicks + 1 WHERE slug = ?1 AND clicks < max_clicks AND NOT disabled";
@@ -131,6 +134,47 @@ impl Store for SqliteStore {
         self.reads
             .run(READ_LIMIT, move |connection| list::links(connection, &query))
             .await
+    }
+
+    async fn delete_link_of(&self, owner: &KeyId, slug: &Slug) -> Result<Option<Revision>, StoreError> {
+        let (owner, slug) = (owner.clone(), slug.clone());
+        let delete = move |connection: &mut Connection| {
+            let mut statement = connection.prepare_cached(DELETE_LINK_OF).map_err(unavailable)?;
+            let parameters = params![/* slug */ slug.as_str(), /* owner */ owner.as_str()];
+            let revision = statement.query_row(parameters, |row| row.get(0));
+            Ok(revision.optional().map_err(unavailable)?.map(Revision::new))
+        };
+        self.writes.run(WRITE_LIMIT, delete).await
+    }
+
+    async fn insert_key(&self, key: &Key, hash: &KeyHash) -> Result<(), StoreError> {
+        let (key, hash) = (key.clone(), *hash);
+        let insert = move |connection: &mut Connection| keys::insert_key(connection, &key, &hash);
+        self.writes.run(WRITE_LIMIT, insert).await
+    }
+
+    async fn key(&self, hash: &KeyHash) -> Result<Option<Key>, StoreError> {
+        let hash = *hash;
+        let find = move |connection: &mut Connection| keys::key(connection, &hash);
+        self.reads.run(READ_LIMIT, find).await
+    }
+
+    async fn keys(&self) -> Result<Vec<Key>, StoreError> {
+        self.reads
+            .run(READ_LIMIT, |connection| keys::keys(connection))
+            .await
+    }
+
+    async fn delete_key(&self, id: &KeyId) -> Result<bool, StoreError> {
+        let id = id.clone();
+        let delete = move |connection: &mut Connection| keys::delete_key(connection, &id);
+        self.writes.run(WRITE_LIMIT, delete).await
+    }
+
+    async fn touch_key(&self, id: &KeyId, at: Timestamp) -> Result<(), StoreError> {
+        let id = id.clone();
+        let touch = move |connection: &mut Connection| keys::touch_key(connection, &id, at);
+        self.writes.run(WRITE_LIMIT, touch).await
     }
 
     async fn take_click(&self, slug: &Slug) -> Result<bool, StoreError> {

@@ -2,6 +2,7 @@
 
 mod connect;
 mod failure;
+mod keys;
 mod links;
 mod list;
 mod migrate;
