@@ -25,6 +25,7 @@ pub struct LinkDraft {
     pub valid_from: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
     pub max_clicks: Option<i64>,
+    pub reuse_existing: bool,
 }
 
 /// A link to be made: checked, but without a slug of its own unless the client chose one.

@@ -20,6 +20,12 @@ pub fn routes(app: &mut web::ServiceConfig) {
                 .route(reading().to(api::list::list))
                 .route(web::post().to(api::create::create)),
         )
+        // Guarded, so that a link called bulk can still be seen.
+        .service(
+            web::resource("/links/bulk")
+                .guard(guard::Post())
+                .route(web::post().to(api::bulk::create)),
+        )
         .service(
             only("/links/{slug}", "GET, HEAD, PATCH, DELETE")
                 .route(reading().to(api::read::read))

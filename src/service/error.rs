@@ -23,6 +23,9 @@ pub enum Error {
     /// The key to be made breaks the rules.
     #[error("the key is not valid")]
     InvalidKey(Vec<Fault>),
+    /// The caller gave the same name to another request.
+    #[error("the idempotency key was used for another request")]
+    IdempotencyMismatch,
     /// The slug is in use.
     #[error("the slug is taken")]
     SlugTaken,

@@ -11,10 +11,10 @@ use crate::domain::{
 use crate::store::{Store, StoreError};
 
 /// Slugs that are tried before a create gives up.
-const TRIES: u8 = 5;
+pub(super) const TRIES: u8 = 5;
 
 /// Collisions in a row after which slugs get one character longer.
-const COLLISIONS_BEFORE_LONGER: u8 = 3;
+pub(super) const COLLISIONS_BEFORE_LONGER: u8 = 3;
 
 /// How often a change is tried again when somebody else changed the link in between.
 const UPDATE_TRIES: u8 = 5;
@@ -44,11 +44,11 @@ pub struct ListRequest {
 /// The links.
 #[derive(Debug)]
 pub struct Links {
-    config: config::Links,
-    store: Arc<dyn Store>,
-    resolver: Resolver,
-    slugs: Arc<dyn SlugSource>,
-    clock: Arc<dyn Clock>,
+    pub(super) config: config::Links,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) resolver: Resolver,
+    pub(super) slugs: Arc<dyn SlugSource>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Links {

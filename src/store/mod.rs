@@ -1,5 +1,6 @@
 //! Floor 2: where links are kept. One port, [`Store`], and two adapters behind it.
 
+mod batch;
 mod error;
 mod limits;
 mod migration;
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 
 use crate::domain::{Key, KeyId, Link, LinkPage, LinkQuery, Redirect, Revision, Slug};
 
+pub use batch::{Answer, BatchOutcome, Candidate, Made, Once, Render};
 pub use error::StoreError;
 pub use migration::{Migrated, SCHEMA_VERSION};
 pub use open::{faults, migrate, open};
@@ -35,6 +37,17 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// Keeps a new link and answers the revision drawn for it; the link's own is ignored.
     /// [`StoreError::SlugTaken`] if its slug is in use.
     async fn insert_link(&self, link: &Link) -> Result<Revision, StoreError>;
+
+    /// Keeps new links, in one transaction. A slug that is taken concerns its own candidate alone. Of any number of
+    /// calls at once with candidates that may be reused, one makes the link and the others reuse it.
+    ///
+    /// With `once`, the answer is kept in the same transaction. Of any number of calls with one name, one does the
+    /// work, and the others answer what it answered.
+    async fn insert_links(
+        &self,
+        candidates: &[Candidate],
+        once: Option<&Once>,
+    ) -> Result<BatchOutcome, StoreError>;
 
     /// Writes every field of `link` but its slug, clicks, owner and creation time, and answers the new revision.
     /// [`StoreError::Conflict`] if the kept link is no longer at `link.revision`, or is gone.

@@ -6,6 +6,7 @@
 )]
 
 mod app;
+mod batches;
 mod breaker;
 mod cache_codec;
 mod cache_open;

@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::link::{LinkBody, answer};
 use crate::domain::{Cursor, Link, LinkPage, LinkState};
-use crate::http::Services;
 use crate::http::auth::Sender;
 use crate::http::problem::Problem;
 use crate::http::query::{MalformedQuery, Parameters};
+use crate::http::{Services, origin};
 use crate::service::{ListRequest, Scope};
 
 /// Links of a page, if the client does not say.
@@ -34,11 +34,9 @@ pub(in crate::http) async fn list(
     caller.require(Scope::LinksRead)?;
     let wanted = wanted(request.query_string())?;
     let LinkPage { links, next } = services.links.list(&caller, wanted).await?;
+    let base = origin::base(&request, &services.config);
     Ok(answer(StatusCode::OK).json(Body {
-        links: links
-            .iter()
-            .map(|link| LinkBody::new(link, &request, &services.config))
-            .collect(),
+        links: links.iter().map(|link| LinkBody::new(link, &base)).collect(),
         next_cursor: next.map(|cursor| cursor.to_string()),
     }))
 }

@@ -1,5 +1,6 @@
 //! The links API: a file for each endpoint.
 
+pub(super) mod bulk;
 pub(super) mod create;
 pub(super) mod delete;
 mod key;
@@ -8,6 +9,7 @@ pub(super) mod keys_list;
 pub(super) mod keys_revoke;
 mod link;
 pub(super) mod list;
+mod made;
 pub(super) mod read;
 pub(super) mod update;
 

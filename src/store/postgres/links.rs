@@ -13,12 +13,12 @@ use tokio_postgres::types::{FromSql, Type};
 use super::failure::{Failure, Remedy};
 use super::pool::{Parameter, Pool};
 use super::settings::{Purpose, Settings};
-use super::{keys, list};
+use super::{batch, keys, list};
 use crate::config;
 use crate::domain::{Key, KeyId, Link, LinkPage, LinkQuery, Redirect, Revision, Slug, TargetUrl};
 use crate::store::limits::{CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
 use crate::store::migration::Found;
-use crate::store::{KeyHash, Store, StoreError};
+use crate::store::{BatchOutcome, Candidate, KeyHash, Once, Store, StoreError};
 
 const REDIRECT: &str = "-- redirect()
 SELECT revision, target, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
@@ -151,6 +151,14 @@ impl Store for PostgresStore {
         ];
         let row = self.write(WRITE_LIMIT, INSERT_LINK, &parameters).await?;
         to_revision(&row.ok_or(StoreError::SlugTaken)?)
+    }
+
+    async fn insert_links(
+        &self,
+        candidates: &[Candidate],
+        once: Option<&Once>,
+    ) -> Result<BatchOutcome, StoreError> {
+        batch::insert_links(&self.writes, candidates, once).await
     }
 
     async fn update_link(&self, link: &Link) -> Result<Revision, StoreError> {

@@ -1,5 +1,6 @@
 //! Links in PostgreSQL.
 
+mod batch;
 mod connect;
 mod conninfo;
 mod failure;

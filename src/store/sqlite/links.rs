@@ -10,10 +10,10 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::failure::unavailable;
 use super::pool::{Pool, blocking};
-use super::{connect, faults, keys, list, migrate};
+use super::{batch, connect, faults, keys, list, migrate};
 use crate::domain::{Key, KeyId, Link, LinkPage, LinkQuery, Redirect, Revision, Slug, TargetUrl};
 use crate::store::limits::{CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
-use crate::store::{KeyHash, Store, StoreError};
+use crate::store::{BatchOutcome, Candidate, KeyHash, Once, Store, StoreError};
 
 const REDIRECT: &str = "-- redirect()
 SELECT revision, target, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
@@ -110,6 +110,17 @@ impl Store for SqliteStore {
         self.writes
             .run(WRITE_LIMIT, move |connection| insert_link(connection, &link))
             .await
+    }
+
+    async fn insert_links(
+        &self,
+        candidates: &[Candidate],
+        once: Option<&Once>,
+    ) -> Result<BatchOutcome, StoreError> {
+        let (candidates, once) = (candidates.to_vec(), once.cloned());
+        let insert =
+            move |connection: &mut Connection| batch::insert_links(connection, &candidates, once.as_ref());
+        self.writes.run(WRITE_LIMIT, insert).await
     }
 
     async fn update_link(&self, link: &Link) -> Result<Revision, StoreError> {
@@ -223,7 +234,14 @@ fn insert_link(connection: &mut Connection, link: &Link) -> Result<Revision, Sto
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(unavailable)?;
-    let revision = draw_revision(&transaction)?;
+    let revision = insert_row(&transaction, link)?.ok_or(StoreError::SlugTaken)?;
+    transaction.commit().map_err(unavailable)?;
+    Ok(revision)
+}
+
+/// Inserts a link, in a transaction; `None` if its slug is taken, and then a revision is lost.
+pub(super) fn insert_row(connection: &Connection, link: &Link) -> Result<Option<Revision>, StoreError> {
+    let revision = draw_revision(connection)?;
     let parameters = params![
         /* slug */ link.slug.as_str(),
         /* revision */ revision,
@@ -242,16 +260,12 @@ fn insert_link(connection: &mut Connection, link: &Link) -> Result<Revision, Sto
         /* created_at */ link.created_at.as_microsecond(),
         /* owner */ link.owner.as_ref().map(KeyId::as_str),
     ];
-    let rows = transaction
+    let rows = connection
         .prepare_cached(INSERT_LINK)
         .map_err(unavailable)?
         .execute(parameters)
         .map_err(unavailable)?;
-    if rows == 0 {
-        return Err(StoreError::SlugTaken);
-    }
-    transaction.commit().map_err(unavailable)?;
-    Ok(Revision::new(revision))
+    Ok((rows == 1).then(|| Revision::new(revision)))
 }
 
 fn update_link(connection: &mut Connection, link: &Link) -> Result<Revision, StoreError> {
@@ -293,7 +307,7 @@ fn draw_revision(connection: &Connection) -> Result<i64, StoreError> {
     statement.query_one([], |row| row.get(0)).map_err(unavailable)
 }
 
-fn tags(link: &Link) -> Result<String, StoreError> {
+pub(super) fn tags(link: &Link) -> Result<String, StoreError> {
     serde_json::to_string(&link.tags).map_err(corrupt("tags"))
 }
 

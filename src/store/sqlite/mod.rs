@@ -1,5 +1,6 @@
 //! Links in an SQLite file.
 
+mod batch;
 mod connect;
 mod failure;
 mod keys;
