@@ -12,7 +12,7 @@ use crate::config::{self, Config, StoreKind};
 use crate::domain::{Clock, SystemClock};
 use crate::http::{Build, Services, routes};
 use crate::lifecycle::Lifecycle;
-use crate::service::{Health, Keys, Links, RandomSlugs, Resolver, SlugSource};
+use crate::service::{Health, Keys, Limits, Links, RandomSlugs, Resolver, SlugSource};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::{cache, store};
@@ -115,6 +115,8 @@ impl Application {
             Arc::clone(&parts.clock),
         )
         .map_err(StartError::Settings)?;
+        let budgets =
+            cache::budgets(&config.cache, Arc::clone(&parts.metrics)).map_err(StartError::Settings)?;
         let resolver = Resolver::new(
             &config.cache,
             memory,
@@ -128,6 +130,7 @@ impl Application {
         let services = web::Data::new(Services {
             config: config.http.clone(),
             keys: Keys::new(&config.access, Arc::clone(&store), Arc::clone(&parts.clock)),
+            limits: Limits::new(&config.limits, budgets, Arc::clone(&parts.clock)),
             links: Links::new(
                 &config.links,
                 Arc::clone(&store),

@@ -6,6 +6,7 @@ mod access;
 mod cache;
 mod env;
 mod http;
+mod limits;
 mod links;
 mod logs;
 mod secret;
@@ -15,6 +16,7 @@ pub use access::Access;
 pub use cache::{Cache, Redis};
 pub use env::{Effective, Env, Faults};
 pub use http::{BaseUrl, Http};
+pub use limits::Limits;
 pub use links::Links;
 pub use logs::{LogFormat, Logs};
 pub use secrecy::{ExposeSecret, SecretString};
@@ -33,6 +35,8 @@ pub struct Config {
     pub links: Links,
     /// Who may do what.
     pub access: Access,
+    /// How often somebody may ask.
+    pub limits: Limits,
     /// What is logged, and how.
     pub logs: Logs,
 }
@@ -59,6 +63,7 @@ impl Config {
             cache: Cache::read(env),
             links: Links::read(env, place, &http),
             access: Access::read(env, place),
+            limits: Limits::read(env),
             logs: Logs::read(env),
             http,
         }

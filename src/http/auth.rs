@@ -6,8 +6,8 @@ use actix_web::{FromRequest, HttpRequest, web};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
-use super::Services;
 use super::problem::Problem;
+use super::{Services, address};
 use crate::service::{Caller, Error};
 
 /// The sender of a request.
@@ -23,8 +23,15 @@ impl FromRequest for Sender {
             let services = request
                 .app_data::<web::Data<Services>>()
                 .expect("the app is built with its services");
-            let caller = services.keys.identify(key(&request)?).await?;
-            Ok(Self(caller))
+            let caller = match key(&request) {
+                Ok(key) => services.keys.identify(key).await,
+                Err(err) => Err(err),
+            };
+            if matches!(caller, Err(Error::Unauthenticated)) {
+                let address = address::client(&request, &services.config);
+                services.limits.wrong_key(address).await?;
+            }
+            Ok(Self(caller?))
         }
         .boxed_local()
     }

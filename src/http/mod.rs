@@ -1,5 +1,6 @@
 //! Floor 4: HTTP. Extract, call one service, answer.
 
+mod address;
 mod api;
 mod auth;
 mod body;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 
 use crate::config;
 use crate::lifecycle::Lifecycle;
-use crate::service::{Health, Keys, Links, Resolver};
+use crate::service::{Health, Keys, Limits, Links, Resolver};
 
 pub use routes::routes;
 
@@ -32,6 +33,8 @@ pub struct Services {
     pub resolver: Resolver,
     /// Keys.
     pub keys: Keys,
+    /// How often somebody may ask.
+    pub limits: Limits,
     /// Probes.
     pub health: Arc<Health>,
     /// Tells whether the service is stopping.

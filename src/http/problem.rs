@@ -258,6 +258,25 @@ impl From<Error> for Problem {
                 "The Idempotency-Key was used before",
                 "Another request was sent with this Idempotency-Key within 24 hours.",
             ),
+            Error::RateLimited(taken) => {
+                let detail = format!("Too many requests. Try again in {} seconds.", taken.retry_after);
+                let mut problem = Self::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "rate_limited",
+                    "Too many requests",
+                    detail,
+                );
+                let headers = [
+                    (header::RETRY_AFTER, taken.retry_after),
+                    (HeaderName::from_static("ratelimit-limit"), taken.limit),
+                    (HeaderName::from_static("ratelimit-remaining"), taken.remaining),
+                    (HeaderName::from_static("ratelimit-reset"), taken.reset),
+                ];
+                problem
+                    .headers
+                    .extend(headers.map(|(name, value)| (name, HeaderValue::from(value))));
+                problem
+            }
             Error::SlugTaken => Self::new(
                 StatusCode::CONFLICT,
                 "slug_taken",

@@ -4,8 +4,8 @@ use actix_web::http::header::{CACHE_CONTROL, HeaderValue, LOCATION, REFERRER_POL
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::Services;
 use super::problem::Problem;
+use super::{Services, address};
 use crate::domain::{Redirect, Slug};
 use crate::service::Visit;
 
@@ -23,7 +23,7 @@ pub(super) async fn redirect(
     let counts = request.method() == Method::GET;
     match services.resolver.visit(&slug, counts).await {
         Ok(Visit::Follow(redirect)) => Ok(follow(&redirect, request.query_string(), &services)),
-        Ok(Visit::Unknown) => Err(no_such_slug()),
+        Ok(Visit::Unknown) => Err(unknown(&request, &services).await),
         Ok(Visit::Gone(reason)) => Err(Problem::gone(reason).for_visitor()),
         Err(err) => Err(Problem::from(err).for_visitor()),
     }
@@ -46,6 +46,15 @@ fn follow(redirect: &Redirect, query: &str, services: &Services) -> HttpResponse
         response.insert_header((REFERRER_POLICY, policy.as_str()));
     }
     response.finish()
+}
+
+/// What is answered for an unknown slug: after too many of them, that they are too many.
+async fn unknown(request: &HttpRequest, services: &Services) -> Problem {
+    let address = address::client(request, &services.config);
+    match services.limits.miss(address).await {
+        Ok(()) => no_such_slug(),
+        Err(err) => Problem::from(err).for_visitor(),
+    }
 }
 
 /// Any path that nothing answers looks the same as an unknown slug.

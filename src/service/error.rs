@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::Fault;
+use crate::domain::{Fault, Taken};
 use crate::store::StoreError;
 
 /// Why a service did not do what was asked.
@@ -26,6 +26,9 @@ pub enum Error {
     /// The caller gave the same name to another request.
     #[error("the idempotency key was used for another request")]
     IdempotencyMismatch,
+    /// Somebody asked too often.
+    #[error("asked too often")]
+    RateLimited(Taken),
     /// The slug is in use.
     #[error("the slug is taken")]
     SlugTaken,

@@ -15,6 +15,7 @@ mod db;
 mod floors;
 mod ground;
 mod keys_api;
+mod limits;
 mod links_api;
 mod links_list;
 mod migrate;

@@ -9,7 +9,7 @@ use crate::domain::{Fault, FaultCode};
 use crate::http::auth::Sender;
 use crate::http::body::{self, Fields};
 use crate::http::problem::Problem;
-use crate::http::{Services, origin};
+use crate::http::{Services, address, origin};
 use crate::service::{Batch, Caller, Error, Origin, Scope};
 
 /// The most bytes of a body.
@@ -30,6 +30,8 @@ pub(in crate::http) async fn create(
         // A thousand links at a time are not for everybody.
         return Err(Error::Unauthenticated.into());
     }
+    let address = address::client(&request, &services.config);
+    services.limits.create(&caller, address).await?;
     let bytes = body::bytes(&request, payload, LIMIT).await?;
     let name = made::name(&request, &bytes)?;
     let links = links(body::parse(&bytes)?).map_err(Error::InvalidLink)?;

@@ -10,7 +10,7 @@ use crate::domain::{Fault, FaultCode, LinkDraft};
 use crate::http::auth::Sender;
 use crate::http::body::{self, Fields};
 use crate::http::problem::Problem;
-use crate::http::{Services, origin};
+use crate::http::{Services, address, origin};
 use crate::service::{Batch, Error, Item, Origin, Scope};
 
 /// Makes a link.
@@ -21,6 +21,8 @@ pub(in crate::http) async fn create(
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::LinksCreate)?;
+    let address = address::client(&request, &services.config);
+    services.limits.create(&caller, address).await?;
     let bytes = body::bytes(&request, payload, body::LIMIT).await?;
     let name = made::name(&request, &bytes)?;
     let draft = draft(body::parse(&bytes)?).map_err(Error::InvalidLink)?;
