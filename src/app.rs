@@ -14,7 +14,9 @@ use crate::config::{self, Config, StoreKind};
 use crate::domain::{Clock, SystemClock};
 use crate::http::{Build, Services, routes};
 use crate::lifecycle::Lifecycle;
-use crate::service::{Clicks, Health, Housekeeping, Keys, Links, RandomSlugs, Resolver, SlugSource, Stats};
+use crate::service::{
+    Clicks, Health, Housekeeping, Keys, Limits, Links, RandomSlugs, Resolver, SlugSource, Stats,
+};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::{cache, store, worker};
@@ -122,6 +124,8 @@ impl Application {
             Arc::clone(&parts.clock),
         )
         .map_err(StartError::Settings)?;
+        let budgets =
+            cache::budgets(&config.cache, Arc::clone(&parts.metrics)).map_err(StartError::Settings)?;
         let resolver = Resolver::new(
             &config.cache,
             memory,
@@ -146,6 +150,8 @@ impl Application {
         let health = Arc::new(Health::new(Arc::clone(&store), shared, lifecycle.clone()));
         let services = web::Data::new(Services {
             config: config.http.clone(),
+            keys: Keys::new(&config.access, Arc::clone(&store), Arc::clone(&parts.clock)),
+            limits: Limits::new(&config.limits, budgets, Arc::clone(&parts.clock)),
             links: Links::new(
                 &config.links,
                 Arc::clone(&store),
@@ -161,7 +167,6 @@ impl Application {
                 .as_deref()
                 .and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok()),
             stats: Stats::new(Arc::clone(&store), Arc::clone(&parts.clock)),
-            keys: Keys::new(&config.access),
             health: Arc::clone(&health),
             lifecycle: lifecycle.clone(),
             build: BUILD,
@@ -303,7 +308,9 @@ fn announce(config: &Config, port: u16) {
             "trial mode: DATABASE_URL is unset, links are kept in ./data, only this machine is answered, no key is needed"
         );
     } else if config.access.admin_api_key.is_none() {
-        tracing::warn!("ADMIN_API_KEY is unset: the links API answers 401 to everybody");
+        tracing::warn!(
+            "ADMIN_API_KEY is unset: the links API answers 401 to everybody without a key from `curtail keys create`"
+        );
     }
 }
 

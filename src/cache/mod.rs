@@ -1,6 +1,7 @@
 //! Floor 2: what is remembered of the store. One port, [`Cache`], and two adapters behind it.
 
 mod breaker;
+mod budget;
 mod codec;
 mod connection;
 mod memory;
@@ -16,9 +17,10 @@ use jiff::Timestamp;
 use crate::domain::{Rank, Redirect, Slug};
 
 pub use breaker::{Admission, Breaker, BreakerState};
+pub use budget::Budgets;
 pub use codec::{CodecError, decode, encode};
 pub use memory::MemoryCache;
-pub use open::{faults, memory, shared};
+pub use open::{budgets, faults, memory, shared};
 
 /// What is known of a slug.
 #[derive(Debug, Clone, PartialEq, Eq)]

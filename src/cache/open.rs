@@ -9,8 +9,9 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use tokio::runtime::Handle;
 
+use super::budget::RedisBudgets;
 use super::redis::RedisCache;
-use super::{Cache, MemoryCache};
+use super::{Budgets, Cache, MemoryCache};
 use crate::config::{self, ExposeSecret};
 use crate::domain::Clock;
 use crate::telemetry::metrics::Metrics;
@@ -47,6 +48,17 @@ pub fn shared(
     let cache = RedisCache::open(client(redis)?, &redis.key_prefix, runtime, metrics, clock)
         .map_err(|_| "REDIS_URL cannot be used by the Redis client".to_owned())?;
     Ok(Some(Arc::new(cache)))
+}
+
+/// Budgets in the shared cache, if there is one. They have a connection and a breaker of their own.
+pub fn budgets(config: &config::Cache, metrics: Arc<Metrics>) -> Result<Option<Arc<dyn Budgets>>, String> {
+    let Some(redis) = &config.redis else {
+        return Ok(None);
+    };
+    let runtime = Handle::try_current().map_err(|err| format!("the shared cache cannot be opened: {err}"))?;
+    let budgets = RedisBudgets::open(client(redis)?, &redis.key_prefix, runtime, metrics)
+        .map_err(|_| "REDIS_URL cannot be used by the Redis client".to_owned())?;
+    Ok(Some(Arc::new(budgets)))
 }
 
 /// The client's own errors may hold a part of the URL, so none of their text is passed on.

@@ -2,6 +2,7 @@
 
 mod config;
 mod healthcheck;
+mod keys;
 mod migrate;
 mod serve;
 mod settings;
@@ -52,6 +53,12 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
+    /// Make, list and revoke keys of the API, in the database
+    #[command(
+        subcommand,
+        after_help = "Example:\n  curtail keys create --name shop --scope links:create --scope links:read"
+    )]
+    Keys(keys::Command),
     /// Exit with 0 if the service on this machine is ready, else with 1
     #[command(after_help = "Example:\n  PORT=8080 curtail healthcheck")]
     Healthcheck(healthcheck::Arguments),
@@ -67,6 +74,7 @@ pub fn run() -> ExitCode {
         None | Some(Command::Serve) => serve::serve(),
         Some(Command::Migrate) => migrate::migrate(),
         Some(Command::Worker { once }) => worker::worker(once),
+        Some(Command::Keys(command)) => keys::keys(command),
         Some(Command::Healthcheck(arguments)) => healthcheck::healthcheck(&arguments),
         Some(Command::Config) => config::config(),
     };

@@ -7,6 +7,7 @@ mod cache;
 mod clicks;
 mod env;
 mod http;
+mod limits;
 mod links;
 mod logs;
 mod secret;
@@ -17,6 +18,7 @@ pub use cache::{Cache, Redis};
 pub use clicks::Clicks;
 pub use env::{Effective, Env, Faults};
 pub use http::{BaseUrl, Http};
+pub use limits::Limits;
 pub use links::Links;
 pub use logs::{LogFormat, Logs};
 pub use secrecy::{ExposeSecret, SecretString};
@@ -37,6 +39,8 @@ pub struct Config {
     pub clicks: Clicks,
     /// Who may do what.
     pub access: Access,
+    /// How often somebody may ask.
+    pub limits: Limits,
     /// What is logged, and how.
     pub logs: Logs,
 }
@@ -66,6 +70,7 @@ impl Config {
             links: Links::read(env, place, &http),
             clicks: Clicks::read(env),
             access: Access::read(env, place),
+            limits: Limits::read(env),
             logs: Logs::read(env),
             http,
         }

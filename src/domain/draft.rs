@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::checks::{
     cache_seconds, keep, length, max_clicks, redirect_status, slug, tags, target, time, time_order, title,
 };
-use super::{Fault, Link, RedirectStatus, Revision, Slug, SlugPolicy, TargetPolicy, TargetUrl};
+use super::{Fault, KeyId, Link, RedirectStatus, Revision, Slug, SlugPolicy, TargetPolicy, TargetUrl};
 
 /// What a client asks for when it makes a link: of the right types, not yet checked.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +25,7 @@ pub struct LinkDraft {
     pub valid_from: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
     pub max_clicks: Option<i64>,
+    pub reuse_existing: bool,
 }
 
 /// A link to be made: checked, but without a slug of its own unless the client chose one.
@@ -52,6 +53,8 @@ pub struct NewLink {
     pub expires_at: Option<Timestamp>,
     /// See [`Link::max_clicks`].
     pub max_clicks: Option<i64>,
+    /// See [`Link::owner`].
+    pub owner: Option<KeyId>,
 }
 
 impl NewLink {
@@ -95,6 +98,7 @@ impl NewLink {
                 valid_from: valid_from.flatten(),
                 expires_at: expires_at.flatten(),
                 max_clicks: max_clicks.flatten(),
+                owner: None,
             }),
             _ => Err(faults),
         }
@@ -119,6 +123,7 @@ impl NewLink {
             clicks: 0,
             created_at: now,
             updated_at: now,
+            owner: self.owner,
         }
     }
 }

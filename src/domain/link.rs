@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::checks::time_order;
-use super::{Fault, LinkUpdate, Redirect, RedirectStatus, Slug, TargetUrl};
+use super::{Fault, KeyId, LinkUpdate, Redirect, RedirectStatus, Slug, TargetUrl};
 
 /// Which write of a link this is: drawn from one counter of the store, so that a later write of any link has
 /// a higher one.
@@ -57,6 +57,8 @@ pub struct Link {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+    /// The key that made it; `None` is the key of the settings, or nobody's.
+    pub owner: Option<KeyId>,
 }
 
 impl Link {

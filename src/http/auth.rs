@@ -1,13 +1,13 @@
 //! Who sends a request: the `Authorization` header (RFC 6750).
 
-use std::future::{Ready, ready};
-
 use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpRequest, web};
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 
-use super::Services;
 use super::problem::Problem;
+use super::{Services, address};
 use crate::service::{Caller, Error};
 
 /// The sender of a request.
@@ -15,18 +15,25 @@ pub(super) struct Sender(pub(super) Caller);
 
 impl FromRequest for Sender {
     type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let services = request
-            .app_data::<web::Data<Services>>()
-            .expect("the app is built with its services");
-        ready(
-            key(request)
-                .and_then(|key| services.keys.identify(key))
-                .map(Self)
-                .map_err(Problem::from),
-        )
+        let request = request.clone();
+        async move {
+            let services = request
+                .app_data::<web::Data<Services>>()
+                .expect("the app is built with its services");
+            let caller = match key(&request) {
+                Ok(key) => services.keys.identify(key).await,
+                Err(err) => Err(err),
+            };
+            if matches!(caller, Err(Error::Unauthenticated)) {
+                let address = address::client(&request, &services.config);
+                services.limits.wrong_key(address).await?;
+            }
+            Ok(Self(caller?))
+        }
+        .boxed_local()
     }
 }
 

@@ -22,21 +22,35 @@ pub(super) async fn json(
     payload: web::Payload,
     limit: usize,
 ) -> Result<Value, Problem> {
+    parse(&bytes(request, payload, limit).await?).map_err(Problem::from)
+}
+
+/// What is no JSON: the parser's own words name a line and a column, and repeat nothing of the body.
+#[derive(Debug)]
+pub(super) struct MalformedJson(pub(super) String);
+
+/// Parses a body.
+pub(super) fn parse(bytes: &[u8]) -> Result<Value, MalformedJson> {
+    serde_json::from_slice(bytes).map_err(|err| MalformedJson(err.to_string()))
+}
+
+/// Reads a body of at most `limit` bytes that is said to be JSON.
+pub(super) async fn bytes(
+    request: &HttpRequest,
+    payload: web::Payload,
+    limit: usize,
+) -> Result<web::Bytes, Problem> {
     if !is_json(request) {
         return Err(Problem::unsupported_media_type());
     }
-    let bytes = match tokio::time::timeout(DEADLINE, payload.to_bytes_limited(limit)).await {
-        Err(_) => {
-            return Err(Problem::malformed_json(
-                "The body did not arrive within 10 seconds.",
-            ));
-        }
-        Ok(Err(_)) => return Err(Problem::body_too_large(limit)),
-        Ok(Ok(Err(_))) => return Err(Problem::malformed_json("The body could not be read to its end.")),
-        Ok(Ok(Ok(bytes))) => bytes,
-    };
-    // The parser's own words name a line and a column, and repeat nothing of the body.
-    serde_json::from_slice(&bytes).map_err(|err| Problem::malformed_json(err.to_string()))
+    match tokio::time::timeout(DEADLINE, payload.to_bytes_limited(limit)).await {
+        Err(_) => Err(Problem::malformed_json(
+            "The body did not arrive within 10 seconds.",
+        )),
+        Ok(Err(_)) => Err(Problem::body_too_large(limit)),
+        Ok(Ok(Err(_))) => Err(Problem::malformed_json("The body could not be read to its end.")),
+        Ok(Ok(Ok(bytes))) => Ok(bytes),
+    }
 }
 
 fn is_json(request: &HttpRequest) -> bool {
@@ -92,6 +106,11 @@ impl Fields {
                 }
             },
         }
+    }
+
+    /// Whether a field is there and was not taken yet.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.object.contains_key(name)
     }
 
     /// Whether no fault was found yet.
@@ -167,6 +186,14 @@ impl Fields {
                 })
                 .collect(),
             _ => Err(WANTED),
+        })
+    }
+
+    /// A list of anything.
+    pub(super) fn values(&mut self, name: &str) -> Nullable<Vec<Value>> {
+        self.take(name, |value| match value {
+            Value::Array(items) => Ok(items),
+            _ => Err((FaultCode::WrongType, "must be an array")),
         })
     }
 

@@ -1,5 +1,6 @@
 //! Floor 4: HTTP. Extract, call one service, answer.
 
+mod address;
 mod api;
 mod auth;
 mod body;
@@ -8,6 +9,7 @@ mod origin;
 mod pages;
 mod probes;
 mod problem;
+mod query;
 mod redirect;
 mod routes;
 mod trace;
@@ -19,7 +21,7 @@ use actix_web::http::header::HeaderName;
 
 use crate::config;
 use crate::lifecycle::Lifecycle;
-use crate::service::{Clicks, Health, Keys, Links, Resolver, Stats};
+use crate::service::{Clicks, Health, Keys, Limits, Links, Resolver, Stats};
 
 pub use routes::routes;
 
@@ -40,6 +42,8 @@ pub struct Services {
     pub stats: Stats,
     /// Keys.
     pub keys: Keys,
+    /// How often somebody may ask.
+    pub limits: Limits,
     /// Probes.
     pub health: Arc<Health>,
     /// Tells whether the service is stopping.

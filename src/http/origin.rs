@@ -54,17 +54,17 @@ pub(super) fn is_https(request: &HttpRequest, config: &config::Http) -> bool {
             .is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
 }
 
-/// The short URL of `slug`, as this request's client would write it.
-pub(super) fn short_url(request: &HttpRequest, config: &config::Http, slug: &str) -> String {
+/// What stands before the slug in a short URL, as this request's client would write it.
+pub(super) fn base(request: &HttpRequest, config: &config::Http) -> String {
     match &config.base_url {
-        Some(base) => base.join(slug),
+        Some(base) => base.join(""),
         None => {
             let scheme = if is_https(request, config) {
                 "https"
             } else {
                 "http"
             };
-            format!("{scheme}://{}/{slug}", authority(request).unwrap_or("localhost"))
+            format!("{scheme}://{}/", authority(request).unwrap_or("localhost"))
         }
     }
 }

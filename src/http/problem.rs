@@ -7,6 +7,8 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 
+use super::body::MalformedJson;
+use super::query::MalformedQuery;
 use crate::domain::{Fault, GoneReason};
 use crate::service::Error;
 
@@ -162,25 +164,31 @@ impl Problem {
 
     /// The problem as `application/problem+json`.
     pub(super) fn json(&self, request_id: &str) -> HttpResponse {
-        let errors: Vec<_> = self
-            .faults
-            .iter()
-            .map(|fault| BodyFault {
-                pointer: &fault.pointer,
-                code: fault.code.as_str(),
-                detail: &fault.detail,
-            })
-            .collect();
-        let body = Body {
+        let body = self.body(request_id);
+        self.builder().content_type("application/problem+json").json(body)
+    }
+
+    /// The problem as a part of another answer, and its status.
+    pub(super) fn value(&self, request_id: &str) -> (u16, serde_json::Value) {
+        let body = serde_json::to_value(self.body(request_id));
+        (self.status.as_u16(), body.unwrap_or_default())
+    }
+
+    fn body<'a>(&'a self, request_id: &'a str) -> Body<'a> {
+        let errors = self.faults.iter().map(|fault| BodyFault {
+            pointer: &fault.pointer,
+            code: fault.code.as_str(),
+            detail: &fault.detail,
+        });
+        Body {
             kind: format!("urn:curtail:problem:{}", self.code),
             title: self.title,
             status: self.status.as_u16(),
             code: self.code,
             detail: &self.detail,
-            errors,
+            errors: errors.collect(),
             request_id,
-        };
-        self.builder().content_type("application/problem+json").json(body)
+        }
     }
 
     /// The problem as a page.
@@ -199,6 +207,23 @@ impl Problem {
             response.insert_header((name.clone(), value.clone()));
         }
         response
+    }
+}
+
+impl From<MalformedJson> for Problem {
+    fn from(MalformedJson(detail): MalformedJson) -> Self {
+        Self::malformed_json(detail)
+    }
+}
+
+impl From<MalformedQuery> for Problem {
+    fn from(MalformedQuery(detail): MalformedQuery) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "malformed_query",
+            "The request is not valid",
+            detail,
+        )
     }
 }
 
@@ -230,6 +255,38 @@ impl From<Error> for Problem {
                 "There is no such link",
                 "No link has this slug.",
             ),
+            Error::KeyNotFound => Self::new(
+                StatusCode::NOT_FOUND,
+                "key_not_found",
+                "There is no such key",
+                "No key has this id.",
+            ),
+            Error::InvalidKey(faults) => Self::invalid("invalid_key", "The key is not valid", faults),
+            Error::IdempotencyMismatch => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_mismatch",
+                "The Idempotency-Key was used before",
+                "Another request was sent with this Idempotency-Key within 24 hours.",
+            ),
+            Error::RateLimited(taken) => {
+                let detail = format!("Too many requests. Try again in {} seconds.", taken.retry_after);
+                let mut problem = Self::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "rate_limited",
+                    "Too many requests",
+                    detail,
+                );
+                let headers = [
+                    (header::RETRY_AFTER, taken.retry_after),
+                    (HeaderName::from_static("ratelimit-limit"), taken.limit),
+                    (HeaderName::from_static("ratelimit-remaining"), taken.remaining),
+                    (HeaderName::from_static("ratelimit-reset"), taken.reset),
+                ];
+                problem
+                    .headers
+                    .extend(headers.map(|(name, value)| (name, HeaderValue::from(value))));
+                problem
+            }
             Error::SlugTaken => Self::new(
                 StatusCode::CONFLICT,
                 "slug_taken",

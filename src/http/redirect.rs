@@ -5,7 +5,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::problem::Problem;
-use super::{Services, visitor};
+use super::{Services, address, visitor};
 use crate::domain::{Redirect, Slug};
 use crate::service::{Visit, is_program};
 
@@ -44,7 +44,7 @@ pub(super) async fn redirect(
             }
             Ok(follow(&redirect, request.query_string(), &services))
         }
-        Ok(Visit::Unknown) => Err(no_such_slug()),
+        Ok(Visit::Unknown) => Err(unknown(&request, &services).await),
         Ok(Visit::Gone(reason)) => Err(Problem::gone(reason).for_visitor()),
         Err(err) => Err(Problem::from(err).for_visitor()),
     }
@@ -73,6 +73,15 @@ fn follow(redirect: &Redirect, query: &str, services: &Services) -> HttpResponse
 fn only_segment(path: &str) -> Option<&str> {
     let segment = path.strip_prefix('/')?;
     (!segment.is_empty() && !segment.contains('/')).then_some(segment)
+}
+
+/// What is answered for an unknown slug: after too many of them, that they are too many.
+async fn unknown(request: &HttpRequest, services: &Services) -> Problem {
+    let address = address::client(request, &services.config);
+    match services.limits.miss(address).await {
+        Ok(()) => no_such_slug(),
+        Err(err) => Problem::from(err).for_visitor(),
+    }
 }
 
 fn no_such_slug() -> Problem {

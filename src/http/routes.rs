@@ -15,7 +15,17 @@ use super::{api, frame, pages, probes, redirect};
 pub fn routes(app: &mut web::ServiceConfig) {
     let api = web::scope("/api/v1")
         .wrap(TracingLogger::<ApiSpan>::new())
-        .service(only("/links", "POST").route(web::post().to(api::create::create)))
+        .service(
+            only("/links", "GET, HEAD, POST")
+                .route(reading().to(api::list::list))
+                .route(web::post().to(api::create::create)),
+        )
+        // Guarded, so that a link called bulk can still be seen.
+        .service(
+            web::resource("/links/bulk")
+                .guard(guard::Post())
+                .route(web::post().to(api::bulk::create)),
+        )
         .service(
             only("/links/{slug}", "GET, HEAD, PATCH, DELETE")
                 .route(reading().to(api::read::read))
@@ -23,6 +33,12 @@ pub fn routes(app: &mut web::ServiceConfig) {
                 .route(web::delete().to(api::delete::delete)),
         )
         .service(only("/links/{slug}/stats", "GET, HEAD").route(reading().to(api::stats::stats)))
+        .service(
+            only("/keys", "GET, HEAD, POST")
+                .route(reading().to(api::keys_list::list))
+                .route(web::post().to(api::keys_create::create)),
+        )
+        .service(only("/keys/{id}", "DELETE").route(web::delete().to(api::keys_revoke::revoke)))
         .default_service(web::to(api::no_such_path));
     let all = web::scope("")
         .wrap(from_fn(frame::frame))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::Fault;
+use crate::domain::{Fault, Taken};
 use crate::store::StoreError;
 
 /// Why a service did not do what was asked.
@@ -17,6 +17,18 @@ pub enum Error {
     /// There is no such link.
     #[error("there is no such link")]
     LinkNotFound,
+    /// There is no such key.
+    #[error("there is no such key")]
+    KeyNotFound,
+    /// The key to be made breaks the rules.
+    #[error("the key is not valid")]
+    InvalidKey(Vec<Fault>),
+    /// The caller gave the same name to another request.
+    #[error("the idempotency key was used for another request")]
+    IdempotencyMismatch,
+    /// Somebody asked too often.
+    #[error("asked too often")]
+    RateLimited(Taken),
     /// The slug is in use.
     #[error("the slug is taken")]
     SlugTaken,

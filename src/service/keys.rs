@@ -1,43 +1,44 @@
 //! Who is asking, and what they may do.
 
-use secrecy::ExposeSecret;
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use quick_cache::sync::Cache;
+use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::Error;
 use crate::config;
+use crate::domain::{Clock, Key, KeyDraft, KeyId, Link};
+use crate::store::{KeyHash, Store};
 
-/// What a key may be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// Make links.
-    LinksCreate,
-    /// See links.
-    LinksRead,
-    /// Change and delete links.
-    LinksWrite,
-    /// See statistics.
-    StatsRead,
-}
+pub use crate::domain::Scope;
 
-impl Scope {
-    /// The scope as it stands in an answer.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::LinksCreate => "links:create",
-            Self::LinksRead => "links:read",
-            Self::LinksWrite => "links:write",
-            Self::StatsRead => "stats:read",
-        }
-    }
-}
+/// How long a key, or that there is none, is remembered: a revoked one is refused everywhere within 5 seconds.
+const REMEMBERED: SignedDuration = SignedDuration::from_secs(4);
+/// How many are remembered.
+const REMEMBERED_KEYS: usize = 10_000;
+
+/// What every key begins with, so that one that has leaked is recognised.
+const PREFIX: &str = "ctl_";
+/// The characters behind it: 190 bits.
+const SECRET_CHARS: usize = 32;
+const ID_CHARS: usize = 12;
+const BASE62: [char; 62] = [
+    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'I', 'J', 'K',
+    'L', 'M', 'N', 'O', 'P', 'Q', 'R', 'S', 'T', 'U', 'V', 'W', 'X', 'Y', 'Z', 'a', 'b', 'c', 'd', 'e', 'f',
+    'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z',
+];
 
 /// Somebody who asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Caller {
     /// The holder of the key with every scope, or anybody in trial mode.
     Admin,
+    /// The holder of a key that was issued.
+    Key(Arc<Key>),
     /// Somebody without a key.
     Anonymous {
         /// Whether links may be made without a key.
@@ -47,51 +48,180 @@ pub enum Caller {
 
 impl Caller {
     /// Succeeds if the caller may use `scope`.
-    pub fn require(self, scope: Scope) -> Result<(), Error> {
+    pub fn require(&self, scope: Scope) -> Result<(), Error> {
         match self {
             Self::Admin => Ok(()),
+            Self::Key(key) if key.scopes.contains(&scope) => Ok(()),
+            Self::Key(_) => Err(Error::InsufficientScope(scope.as_str())),
             Self::Anonymous { may_create: true } if scope == Scope::LinksCreate => Ok(()),
             Self::Anonymous { .. } => Err(Error::Unauthenticated),
         }
     }
+
+    /// The key that owns what the caller makes.
+    #[must_use]
+    pub fn owner(&self) -> Option<&KeyId> {
+        match self {
+            Self::Key(key) => Some(&key.id),
+            Self::Admin | Self::Anonymous { .. } => None,
+        }
+    }
+
+    /// The one owner whose links the caller sees; `None` sees all.
+    #[must_use]
+    pub fn held_to(&self) -> Option<&KeyId> {
+        match self {
+            Self::Key(key) if key.own_links_only => Some(&key.id),
+            _ => None,
+        }
+    }
+
+    /// Whether the caller sees `link`.
+    #[must_use]
+    pub fn sees(&self, link: &Link) -> bool {
+        self.held_to().is_none_or(|id| link.owner.as_ref() == Some(id))
+    }
+}
+
+/// A key that was just made.
+#[derive(Debug)]
+pub struct IssuedKey {
+    /// What is kept of it.
+    pub key: Key,
+    /// The key itself, to be shown this once.
+    pub secret: SecretString,
+}
+
+/// What was found, and when.
+#[derive(Clone)]
+struct Remembered {
+    key: Option<Arc<Key>>,
+    at: Timestamp,
 }
 
 /// Knows the keys.
-#[derive(Debug)]
 pub struct Keys {
     /// SHA-256 of the key with every scope: all keys compare in the same time, whatever their length.
-    admin: Option<[u8; 32]>,
+    admin: Option<KeyHash>,
     anonymous_create: bool,
     trial: bool,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    remembered: Cache<KeyHash, Remembered>,
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keys")
+    }
 }
 
 impl Keys {
-    /// The keys of the settings.
+    /// The keys of the settings and of the store.
     #[must_use]
-    pub fn new(config: &config::Access) -> Self {
+    pub fn new(config: &config::Access, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         Self {
             admin: config.admin_api_key.as_ref().map(|key| hash(key.expose_secret())),
             anonymous_create: config.anonymous_create,
             trial: config.trial,
+            store,
+            clock,
+            remembered: Cache::new(REMEMBERED_KEYS),
         }
     }
 
     /// Who shows `key`. A key that is not known is an error, even where none is needed: it is a mistake
     /// that its owner wants to know of.
-    pub fn identify(&self, key: Option<&str>) -> Result<Caller, Error> {
-        match key {
-            None if self.trial => Ok(Caller::Admin),
-            None => Ok(Caller::Anonymous {
-                may_create: self.anonymous_create,
-            }),
-            Some(key) => match self.admin {
-                Some(admin) if bool::from(admin.ct_eq(&hash(key))) => Ok(Caller::Admin),
-                _ => Err(Error::Unauthenticated),
-            },
+    pub async fn identify(&self, key: Option<&str>) -> Result<Caller, Error> {
+        let Some(key) = key else {
+            return Ok(if self.trial {
+                Caller::Admin
+            } else {
+                Caller::Anonymous {
+                    may_create: self.anonymous_create,
+                }
+            });
+        };
+        let hash = hash(key);
+        if self.admin.is_some_and(|admin| bool::from(admin.ct_eq(&hash))) {
+            return Ok(Caller::Admin);
+        }
+        if !is_well_formed(key) {
+            return Err(Error::Unauthenticated);
+        }
+        let now = self.clock.now();
+        let key = self.find(hash, now).await?;
+        key.filter(|key| key.is_valid(now))
+            .map(Caller::Key)
+            .ok_or(Error::Unauthenticated)
+    }
+
+    /// Makes a key.
+    pub async fn create(&self, draft: KeyDraft) -> Result<IssuedKey, Error> {
+        let id = nanoid::nanoid!(ID_CHARS, &BASE62);
+        let id = id.parse().expect("an id is made of letters and digits");
+        let key = Key::check(draft, id, self.clock.now()).map_err(Error::InvalidKey)?;
+        let secret = format!("{PREFIX}{}", nanoid::nanoid!(SECRET_CHARS, &BASE62));
+        self.store.insert_key(&key, &hash(&secret)).await?;
+        Ok(IssuedKey {
+            key,
+            secret: secret.into(),
+        })
+    }
+
+    /// Every key, newest first.
+    pub async fn list(&self) -> Result<Vec<Key>, Error> {
+        Ok(self.store.keys().await?)
+    }
+
+    /// Revokes a key.
+    pub async fn revoke(&self, id: &str) -> Result<(), Error> {
+        let id: KeyId = id.parse().map_err(|_| Error::KeyNotFound)?;
+        if !self.store.delete_key(&id).await? {
+            return Err(Error::KeyNotFound);
+        }
+        // This instance need not wait.
+        self.remembered.clear();
+        Ok(())
+    }
+
+    async fn find(&self, hash: KeyHash, now: Timestamp) -> Result<Option<Arc<Key>>, Error> {
+        let trusted = |held: &Remembered| now >= held.at && now.duration_since(held.at) < REMEMBERED;
+        if let Some(held) = self.remembered.get(&hash).filter(trusted) {
+            return Ok(held.key);
+        }
+        let key = self.store.key(&hash).await?.map(Arc::new);
+        if let Some(key) = &key {
+            self.note_use(key, now).await;
+        }
+        let held = Remembered {
+            key: key.clone(),
+            at: now,
+        };
+        self.remembered.insert(hash, held);
+        Ok(key)
+    }
+
+    /// Notes the hour, once in each. That it could not be noted harms nobody.
+    async fn note_use(&self, key: &Key, now: Timestamp) {
+        let second = now.as_second();
+        let Ok(hour) = Timestamp::from_second(second - second.rem_euclid(3600)) else {
+            return;
+        };
+        if key.last_used_at.is_none_or(|last| last < hour)
+            && let Err(err) = self.store.touch_key(&key.id, hour).await
+        {
+            tracing::debug!(error = %err, key.id = %key.id, "the use of key {} was not noted: {err}", key.id);
         }
     }
 }
 
-fn hash(key: &str) -> [u8; 32] {
+fn is_well_formed(key: &str) -> bool {
+    key.strip_prefix(PREFIX).is_some_and(|secret| {
+        secret.len() == SECRET_CHARS && secret.bytes().all(|b| b.is_ascii_alphanumeric())
+    })
+}
+
+fn hash(key: &str) -> KeyHash {
     Sha256::digest(key.as_bytes()).into()
 }

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use super::slugs::SlugSource;
-use super::{Error, Resolver};
+use super::{Caller, Error, Resolver};
 use crate::config;
-use crate::domain::{Clock, Link, LinkDraft, LinkPatch, LinkUpdate, NewLink, Slug};
+use crate::domain::{
+    Clock, Cursor, Link, LinkDraft, LinkPage, LinkPatch, LinkQuery, LinkState, LinkUpdate, NewLink, Slug,
+};
 use crate::store::{Store, StoreError};
 
 /// Slugs that are tried before a create gives up.
-const TRIES: u8 = 5;
+pub(super) const TRIES: u8 = 5;
 
 /// Collisions in a row after which slugs get one character longer.
-const COLLISIONS_BEFORE_LONGER: u8 = 3;
+pub(super) const COLLISIONS_BEFORE_LONGER: u8 = 3;
 
 /// How often a change is tried again when somebody else changed the link in between.
 const UPDATE_TRIES: u8 = 5;
@@ -24,14 +26,29 @@ pub struct Origin<'a> {
     pub host: Option<&'a str>,
 }
 
+/// Which links somebody wants listed. What is `None` does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct ListRequest {
+    /// The most links of the page.
+    pub limit: u8,
+    /// The end of the page before.
+    pub after: Option<Cursor>,
+    /// A part of the slug, the target or the title, whatever its case.
+    pub text: Option<String>,
+    /// One of the tags.
+    pub tag: Option<String>,
+    /// The state now.
+    pub state: Option<LinkState>,
+}
+
 /// The links.
 #[derive(Debug)]
 pub struct Links {
-    config: config::Links,
-    store: Arc<dyn Store>,
-    resolver: Resolver,
-    slugs: Arc<dyn SlugSource>,
-    clock: Arc<dyn Clock>,
+    pub(super) config: config::Links,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) resolver: Resolver,
+    pub(super) slugs: Arc<dyn SlugSource>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Links {
@@ -52,10 +69,11 @@ impl Links {
         }
     }
 
-    /// Makes a link. It is kept when this answers.
-    pub async fn create(&self, draft: LinkDraft, origin: Origin<'_>) -> Result<Link, Error> {
-        let new = NewLink::check(draft, &self.config.target_policy(origin.host), self.config.slugs)
+    /// Makes a link, which `caller` owns. It is kept when this answers.
+    pub async fn create(&self, caller: &Caller, draft: LinkDraft, origin: Origin<'_>) -> Result<Link, Error> {
+        let mut new = NewLink::check(draft, &self.config.target_policy(origin.host), self.config.slugs)
             .map_err(Error::InvalidLink)?;
+        new.owner = caller.owner().cloned();
         let link = match &new.slug {
             Some(slug) => {
                 self.insert(new.clone().into_link(slug.clone(), self.clock.now()))
@@ -67,19 +85,40 @@ impl Links {
         Ok(link)
     }
 
-    /// The link called `slug`.
-    pub async fn link(&self, slug: &Slug) -> Result<Link, Error> {
-        self.store.link(slug).await?.ok_or(Error::LinkNotFound)
+    /// The link called `slug`, if `caller` sees it.
+    pub async fn link(&self, caller: &Caller, slug: &Slug) -> Result<Link, Error> {
+        let link = self.store.link(slug).await?;
+        link.filter(|link| caller.sees(link)).ok_or(Error::LinkNotFound)
+    }
+
+    /// A page of the links that `caller` sees, newest first.
+    pub async fn list(&self, caller: &Caller, wanted: ListRequest) -> Result<LinkPage, Error> {
+        let query = LinkQuery {
+            limit: wanted.limit,
+            after: wanted.after,
+            text: wanted.text,
+            tag: wanted.tag,
+            state: wanted.state,
+            owner: caller.held_to().cloned(),
+            now: self.clock.now(),
+        };
+        Ok(self.store.links(&query).await?)
     }
 
     /// Changes a link. Two changes at once are both made, one after the other.
-    pub async fn update(&self, slug: &Slug, patch: LinkPatch, origin: Origin<'_>) -> Result<Link, Error> {
+    pub async fn update(
+        &self,
+        caller: &Caller,
+        slug: &Slug,
+        patch: LinkPatch,
+        origin: Origin<'_>,
+    ) -> Result<Link, Error> {
         let update =
             LinkUpdate::check(patch, &self.config.target_policy(origin.host)).map_err(Error::InvalidPatch)?;
         let mut tries = UPDATE_TRIES;
         loop {
             let mut link = self
-                .link(slug)
+                .link(caller, slug)
                 .await?
                 .updated(&update, self.clock.now())
                 .map_err(Error::InvalidPatch)?;
@@ -96,9 +135,14 @@ impl Links {
     }
 
     /// Deletes a link.
-    pub async fn delete(&self, slug: &Slug) -> Result<(), Error> {
-        let last = self.store.delete_link(slug).await?.ok_or(Error::LinkNotFound)?;
-        self.resolver.publish_deletion(slug, last).await;
+    pub async fn delete(&self, caller: &Caller, slug: &Slug) -> Result<(), Error> {
+        let last = match caller.held_to() {
+            None => self.store.delete_link(slug).await?,
+            Some(owner) => self.store.delete_link_of(owner, slug).await?,
+        };
+        self.resolver
+            .publish_deletion(slug, last.ok_or(Error::LinkNotFound)?)
+            .await;
         Ok(())
     }
 

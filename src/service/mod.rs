@@ -1,23 +1,29 @@
 //! Floor 3: what the service does, whoever asks and whatever keeps it.
 
+mod batch;
 mod clicks;
 mod error;
 mod flights;
 mod health;
 mod housekeeping;
 mod keys;
+mod limits;
 mod links;
 mod publisher;
 mod resolver;
 mod slugs;
 mod stats;
 
+pub use batch::{Batch, Item, Render, RequestName};
 pub use clicks::{Clicks, Seen, is_program};
 pub use error::Error;
 pub use health::{Check, Health, Readiness};
 pub use housekeeping::Housekeeping;
-pub use keys::{Caller, Keys, Scope};
-pub use links::{Links, Origin};
+pub use keys::{Caller, IssuedKey, Keys, Scope};
+pub use limits::Limits;
+pub use links::{Links, ListRequest, Origin};
 pub use resolver::{Resolver, Visit};
 pub use slugs::{RandomSlugs, SlugSource};
 pub use stats::Stats;
+
+pub use crate::store::Answer;

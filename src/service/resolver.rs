@@ -122,13 +122,6 @@ impl Resolver {
         if let Some(known) = inner.take_shared(slug, shared.as_ref(), None).await {
             return Ok(known);
         }
-        // A look-up that was under way may have landed meanwhile.
-        if let Some(landed) = inner.in_memory(slug).await
-            && inner.clock.now() < landed.fresh_until
-        {
-            inner.metrics.resolve.memory.add_one();
-            return Ok(landed.known);
-        }
         let flights = &inner.flights;
         flights
             .join(slug, &inner.lifecycle, || {
@@ -199,8 +192,22 @@ impl Inner {
         Some(self.remember(slug, entry, held).await)
     }
 
+    /// What a look-up of the same slug brought that landed between this one's question to memory and its start.
+    async fn landed_meanwhile(&self, slug: &Slug, held: Option<&Entry>) -> Option<Known> {
+        let landed = self.in_memory(slug).await?;
+        let is_newer = held.is_none_or(|held| landed.fresh_until > held.fresh_until);
+        if !is_newer || self.clock.now() >= landed.fresh_until {
+            return None;
+        }
+        self.metrics.resolve.memory.add_one();
+        Some(landed.known)
+    }
+
     /// Asks the store; `held` is the newest of what the caches have, past its freshness.
     async fn ask_store(self: Arc<Self>, slug: &Slug, held: Option<Entry>) -> Outcome {
+        if let Some(known) = self.landed_meanwhile(slug, held.as_ref()).await {
+            return Ok(known);
+        }
         match self.store.redirect(slug).await {
             Ok(found) => {
                 let known = match found {

@@ -65,7 +65,7 @@ pub struct Migrated {
 }
 
 /// The schema's version that this build knows.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 3;
 
 macro_rules! migrations {
     ($dialect:literal: $($version:literal $name:literal works_from $oldest_build:literal),+ $(,)?) => {
@@ -82,10 +82,12 @@ macro_rules! migrations {
 pub(super) const POSTGRES: &[Migration] = migrations!("postgres":
     1 "0001_links" works_from 1,
     2 "0002_clicks" works_from 1,
+    3 "0003_api" works_from 1,
 );
 
 /// For SQLite.
 pub(super) const SQLITE: &[Migration] = migrations!("sqlite":
     1 "0001_links" works_from 1,
     2 "0002_clicks" works_from 1,
+    3 "0003_api" works_from 1,
 );

@@ -1,5 +1,6 @@
 //! Floor 2: where links are kept. One port, [`Store`], and two adapters behind it.
 
+mod batch;
 mod error;
 mod limits;
 mod migration;
@@ -11,11 +12,13 @@ mod sqlite;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-
 use jiff::Timestamp;
 
-use crate::domain::{ClickBatch, Link, Range, Redirect, Revision, Slug, Tally};
+use crate::domain::{
+    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Redirect, Revision, Slug, Tally,
+};
 
+pub use batch::{Answer, BatchOutcome, Candidate, Made, Once, Render};
 pub use error::StoreError;
 pub use migration::{Migrated, SCHEMA_VERSION};
 pub use open::{faults, migrate, open};
@@ -37,6 +40,8 @@ pub enum Chore {
     /// Delete links that expired before this time.
     PurgeLinks(Timestamp),
 }
+/// SHA-256 of a key.
+pub type KeyHash = [u8; 32];
 
 /// Keeps links. Every operation is whole: it happens, or nothing of it does.
 ///
@@ -54,12 +59,44 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// [`StoreError::SlugTaken`] if its slug is in use.
     async fn insert_link(&self, link: &Link) -> Result<Revision, StoreError>;
 
-    /// Writes every field of `link` but its slug, clicks and creation time, and answers the new revision.
+    /// Keeps new links, in one transaction. A slug that is taken concerns its own candidate alone. Of any number of
+    /// calls at once with candidates that may be reused, one makes the link and the others reuse it.
+    ///
+    /// With `once`, the answer is kept in the same transaction. Of any number of calls with one name, one does the
+    /// work, and the others answer what it answered.
+    async fn insert_links(
+        &self,
+        candidates: &[Candidate],
+        once: Option<&Once>,
+    ) -> Result<BatchOutcome, StoreError>;
+
+    /// Writes every field of `link` but its slug, clicks, owner and creation time, and answers the new revision.
     /// [`StoreError::Conflict`] if the kept link is no longer at `link.revision`, or is gone.
     async fn update_link(&self, link: &Link) -> Result<Revision, StoreError>;
 
     /// Removes a link and answers its last revision, or `None` if there was none.
     async fn delete_link(&self, slug: &Slug) -> Result<Option<Revision>, StoreError>;
+
+    /// The newest links that `query` asks for.
+    async fn links(&self, query: &LinkQuery) -> Result<LinkPage, StoreError>;
+
+    /// Removes a link that `owner` made and answers its last revision, or `None` if there was none.
+    async fn delete_link_of(&self, owner: &KeyId, slug: &Slug) -> Result<Option<Revision>, StoreError>;
+
+    /// Keeps a new key.
+    async fn insert_key(&self, key: &Key, hash: &KeyHash) -> Result<(), StoreError>;
+
+    /// The key with this hash, expired or not, or `None` if there is none.
+    async fn key(&self, hash: &KeyHash) -> Result<Option<Key>, StoreError>;
+
+    /// Every key, newest first.
+    async fn keys(&self) -> Result<Vec<Key>, StoreError>;
+
+    /// Removes a key; `false` if there was none. Links that it made keep it as their owner.
+    async fn delete_key(&self, id: &KeyId) -> Result<bool, StoreError>;
+
+    /// Notes that a key was used at a time, unless it was used later.
+    async fn touch_key(&self, id: &KeyId, at: Timestamp) -> Result<(), StoreError>;
 
     /// Takes one click of a link with a click limit: `true` if the limit granted it. Exact, however many
     /// instances ask at once. A link that is gone or has no limit grants none.

@@ -73,6 +73,9 @@ impl TestApp {
             ("PORT".to_owned(), "0".to_owned()),
             ("LISTEN_ADDRESS".to_owned(), "127.0.0.1".to_owned()),
             ("ADMIN_API_KEY".to_owned(), ADMIN_KEY.to_owned()),
+            // The clock stands still, so no budget would ever come back.
+            ("CREATE_RATE_PER_MINUTE".to_owned(), "0".to_owned()),
+            ("MISS_RATE_PER_MINUTE".to_owned(), "0".to_owned()),
             ("DATABASE_URL".to_owned(), database.url().to_owned()),
         ];
         if backend == Backend::Postgres {

@@ -112,6 +112,28 @@ impl Ground {
         })
     }
 
+    /// Every row of a table, as text, without the service.
+    pub fn dump(&self, table: &str) -> String {
+        if let StoreKind::Sqlite(path) = &self.database().section.kind {
+            let connection = rusqlite::Connection::open(path).unwrap();
+            let mut statement = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
+            let columns = statement.column_count();
+            let mut rows = statement.query([]).unwrap();
+            let mut text = String::new();
+            while let Some(row) = rows.next().unwrap() {
+                for at in 0..columns {
+                    text += &format!("{:?} ", row.get_ref(at).unwrap());
+                }
+            }
+            return text;
+        }
+        block_on(async {
+            let client = self.database().connect().await;
+            let sql = format!("SELECT coalesce(string_agg(t::text, ' '), '') FROM {table} AS t");
+            client.query_one(&sql, &[]).await.unwrap().get(0)
+        })
+    }
+
     /// The shared cache without the service.
     pub fn redis(&self) -> Redis {
         Redis(

@@ -6,6 +6,7 @@
 )]
 
 mod app;
+mod batches;
 mod breaker;
 mod cache_codec;
 mod cache_open;
@@ -17,7 +18,10 @@ mod db;
 mod deploy;
 mod floors;
 mod ground;
+mod keys_api;
+mod limits;
 mod links_api;
+mod links_list;
 mod migrate;
 mod operations;
 mod postgres;

@@ -451,7 +451,7 @@ fn the_version_names_commit_and_build_time() {
 fn every_subcommand_explains_itself_with_an_example() {
     let help = String::from_utf8(output(&["--help"], &[]).stdout).unwrap();
     assert!(help.contains("Example:"), "{help}");
-    for subcommand in ["serve", "migrate", "worker", "healthcheck", "config"] {
+    for subcommand in ["serve", "migrate", "worker", "keys", "healthcheck", "config"] {
         assert!(help.contains(subcommand), "{subcommand}: {help}");
         let text = String::from_utf8(output(&[subcommand, "--help"], &[]).stdout).unwrap();
         assert!(text.contains("Example:"), "{subcommand}: {text}");

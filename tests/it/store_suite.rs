@@ -28,6 +28,7 @@ pub fn link(name: &str) -> Link {
         clicks: 0,
         created_at: now,
         updated_at: now,
+        owner: None,
     }
 }
 
@@ -44,6 +45,7 @@ fn full_link(name: &str) -> Link {
         max_clicks: Some(i64::MAX),
         disabled: true,
         clicks: 41,
+        owner: Some("a1B2c3D4e5F6".parse().unwrap()),
         ..link(name)
     }
 }
@@ -188,6 +190,7 @@ async fn an_update_writes_every_field_but_slug_clicks_and_creation(store: &dyn S
         revision: new,
         clicks: before.clicks,
         created_at: before.created_at,
+        owner: before.owner,
         ..after
     };
     assert_eq!(store.link(&expected.slug).await.unwrap(), Some(expected));

@@ -1,17 +1,17 @@
 //! `POST /api/v1/links`
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::LOCATION;
+use std::sync::Arc;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::Value;
 
-use super::link::{LinkBody, answer};
+use super::made;
 use crate::domain::{Fault, FaultCode, LinkDraft};
 use crate::http::auth::Sender;
 use crate::http::body::{self, Fields};
 use crate::http::problem::Problem;
-use crate::http::{Services, origin};
-use crate::service::{Error, Origin, Scope};
+use crate::http::{Services, address, origin};
+use crate::service::{Batch, Error, Item, Origin, Scope};
 
 /// Makes a link.
 pub(in crate::http) async fn create(
@@ -21,24 +21,38 @@ pub(in crate::http) async fn create(
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::LinksCreate)?;
-    let body = body::json(&request, payload, body::LIMIT).await?;
-    let draft = draft(body).map_err(Error::InvalidLink)?;
-    let link = services
-        .links
-        .create(
-            draft,
-            Origin {
-                host: origin::host(&request),
-            },
-        )
-        .await?;
-    Ok(answer(StatusCode::CREATED)
-        .insert_header((LOCATION, format!("/api/v1/links/{}", link.slug)))
-        .json(LinkBody::new(&link, &request, &services.config)))
+    let address = address::client(&request, &services.config);
+    services.limits.create(&caller, address).await?;
+    let bytes = body::bytes(&request, payload, body::LIMIT).await?;
+    let name = made::name(&request, &bytes)?;
+    let draft = draft(body::parse(&bytes)?).map_err(Error::InvalidLink)?;
+    let origin = Origin {
+        host: origin::host(&request),
+    };
+    let render = made::one(&request, &services);
+    let item = if name.is_none() && !draft.reuse_existing {
+        Item::Made(services.links.create(&caller, draft, origin).await?)
+    } else {
+        let drafts = vec![Ok(draft)];
+        match services
+            .links
+            .create_all(&caller, drafts, origin, name, Arc::clone(&render))
+            .await?
+        {
+            Batch::Answered(answer) => return Ok(made::response(answer, false)),
+            Batch::Replayed(answer) => return Ok(made::response(answer, true)),
+            Batch::Items(mut items) => items.pop().ok_or_else(Problem::unavailable)?,
+        }
+    };
+    if let Item::Refused(err) = item {
+        return Err(err.into());
+    }
+    let answer = render(&[item]).ok_or_else(Problem::unavailable)?;
+    Ok(made::response(answer, false))
 }
 
 /// Takes `null` for an absent field, as the link object shows it.
-fn draft(body: Value) -> Result<LinkDraft, Vec<Fault>> {
+pub(super) fn draft(body: Value) -> Result<LinkDraft, Vec<Fault>> {
     let mut fields = Fields::of(body)?;
     let url = fields.text("url");
     if url.is_none() && fields.is_whole() {
@@ -56,6 +70,7 @@ fn draft(body: Value) -> Result<LinkDraft, Vec<Fault>> {
         valid_from: fields.time("valid_from").flatten(),
         expires_at: fields.time("expires_at").flatten(),
         max_clicks: fields.integer("max_clicks").flatten(),
+        reuse_existing: fields.flag("reuse_existing").flatten().unwrap_or_default(),
     };
     fields.finish()?;
     Ok(draft)

@@ -17,6 +17,6 @@ pub(in crate::http) async fn delete(
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::LinksWrite)?;
-    services.links.delete(&slug_in_path(&path)?).await?;
+    services.links.delete(&caller, &slug_in_path(&path)?).await?;
     Ok(answer(StatusCode::NO_CONTENT).finish())
 }

@@ -2,13 +2,11 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::CACHE_CONTROL;
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use actix_web::{HttpResponse, HttpResponseBuilder};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::config;
 use crate::domain::{Link, RedirectStatus, TargetUrl};
-use crate::http::origin::short_url;
 
 /// A link as the API shows it. Field names are part of the contract.
 #[derive(Serialize)]
@@ -31,11 +29,11 @@ pub(super) struct LinkBody<'a> {
 }
 
 impl<'a> LinkBody<'a> {
-    /// `link`, as the sender of `request` sees it.
-    pub(super) fn new(link: &'a Link, request: &HttpRequest, config: &config::Http) -> Self {
+    /// `link`, with a short URL that begins with `base`.
+    pub(super) fn new(link: &'a Link, base: &str) -> Self {
         Self {
             slug: link.slug.as_str(),
-            short_url: short_url(request, config, link.slug.as_str()),
+            short_url: [base, link.slug.as_str()].concat(),
             url: &link.target,
             title: link.title.as_deref(),
             tags: &link.tags,

@@ -1,8 +1,15 @@
 //! The links API: a file for each endpoint.
 
+pub(super) mod bulk;
 pub(super) mod create;
 pub(super) mod delete;
+mod key;
+pub(super) mod keys_create;
+pub(super) mod keys_list;
+pub(super) mod keys_revoke;
 mod link;
+pub(super) mod list;
+mod made;
 pub(super) mod read;
 pub(super) mod stats;
 pub(super) mod update;

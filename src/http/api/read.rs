@@ -5,9 +5,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::link::{LinkBody, answer};
 use super::slug_in_path;
-use crate::http::Services;
 use crate::http::auth::Sender;
 use crate::http::problem::Problem;
+use crate::http::{Services, origin};
 use crate::service::Scope;
 
 /// Shows a link.
@@ -18,6 +18,6 @@ pub(in crate::http) async fn read(
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::LinksRead)?;
-    let link = services.links.link(&slug_in_path(&path)?).await?;
-    Ok(answer(StatusCode::OK).json(LinkBody::new(&link, &request, &services.config)))
+    let link = services.links.link(&caller, &slug_in_path(&path)?).await?;
+    Ok(answer(StatusCode::OK).json(LinkBody::new(&link, &origin::base(&request, &services.config))))
 }

@@ -28,6 +28,7 @@ pub(in crate::http) async fn update(
     let link = services
         .links
         .update(
+            &caller,
             &slug,
             patch,
             Origin {
@@ -35,7 +36,7 @@ pub(in crate::http) async fn update(
             },
         )
         .await?;
-    Ok(answer(StatusCode::OK).json(LinkBody::new(&link, &request, &services.config)))
+    Ok(answer(StatusCode::OK).json(LinkBody::new(&link, &origin::base(&request, &services.config))))
 }
 
 /// An absent field stays, `null` takes the field back to what a new link has. The slug is not among them:

@@ -56,6 +56,15 @@ impl Failure {
         }
     }
 
+    /// The statement was done, and what it answered is of no use.
+    pub(super) fn of_outcome(error: StoreError) -> Self {
+        Self {
+            remedy: Remedy::Nothing,
+            code: None,
+            error,
+        }
+    }
+
     /// No connection was to be had.
     pub(super) fn of_pool(err: PoolError) -> Self {
         let error = match err {

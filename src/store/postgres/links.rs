@@ -14,12 +14,14 @@ use tokio_postgres::types::{FromSql, Type};
 use super::failure::{Failure, Remedy};
 use super::pool::{Parameter, Pool};
 use super::settings::{Purpose, Settings};
-use super::{chores, clicks, tally};
+use super::{batch, chores, clicks, keys, list, tally};
 use crate::config;
-use crate::domain::{ClickBatch, Link, Range, Redirect, Revision, Slug, Tally, TargetUrl};
+use crate::domain::{
+    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Redirect, Revision, Slug, Tally, TargetUrl,
+};
 use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
 use crate::store::migration::Found;
-use crate::store::{Chore, Store, StoreError};
+use crate::store::{BatchOutcome, Candidate, Chore, KeyHash, Once, Store, StoreError};
 
 const REDIRECT: &str = "-- redirect()
 SELECT revision, target, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
@@ -28,13 +30,13 @@ FROM links WHERE slug = $1";
 
 const LINK: &str = "-- link()
 SELECT revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
-    max_clicks, disabled, clicks, created_at, updated_at
+    max_clicks, disabled, clicks, created_at, updated_at, owner
 FROM links WHERE slug = $1";
 
 const INSERT_LINK: &str = "-- insert_link()
 INSERT INTO links (slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query,
-    valid_from, expires_at, max_clicks, disabled, updated_at, clicks, created_at)
-VALUES ($1, nextval('link_revision'), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+    valid_from, expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner)
+VALUES ($1, nextval('link_revision'), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 ON CONFLICT (slug) DO NOTHING
 RETURNING revision";
 
@@ -47,6 +49,9 @@ RETURNING revision";
 
 const DELETE_LINK: &str = "-- delete_link()
 DELETE FROM links WHERE slug = $1 RETURNING revision";
+
+const DELETE_LINK_OF: &str = "-- delete_link_of()
+DELETE FROM links WHERE slug = $1 AND owner = $2 RETURNING revision";
 
 const TAKE_CLICK: &str = "-- take_click()
 UPDATE links SET clicks = clicks + 1 WHERE slug = $1 AND clicks < max_clicks AND NOT disabled RETURNING clicks";
@@ -84,13 +89,18 @@ impl PostgresStore {
 
     /// Runs a statement that only reads; once more if the connection turned out dead.
     async fn read(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Option<Row>, Failure> {
-        let pool = self.reads.as_ref().unwrap_or(&self.writes);
+        let pool = self.reads();
         match pool.query_opt(sql, parameters).await {
             Err(failure) if failure.remedy == Remedy::AnotherConnection => {
                 pool.query_opt(sql, parameters).await
             }
             result => result,
         }
+    }
+
+    /// The connections to read with.
+    pub(super) fn reads(&self) -> &Pool {
+        self.reads.as_ref().unwrap_or(&self.writes)
     }
 
     /// Runs a statement that writes. It is not run again: it may have been done although no answer came.
@@ -139,7 +149,7 @@ impl Store for PostgresStore {
     }
 
     async fn insert_link(&self, link: &Link) -> Result<Revision, StoreError> {
-        let parameters: [Parameter<'_>; 14] = [
+        let parameters: [Parameter<'_>; 15] = [
             (/* slug */ &link.slug.as_str(), Type::TEXT),
             (/* target */ &link.target.as_str(), Type::TEXT),
             (/* title */ &link.title, Type::TEXT),
@@ -154,9 +164,18 @@ impl Store for PostgresStore {
             (/* updated_at */ &link.updated_at, Type::TIMESTAMPTZ),
             (/* clicks */ &link.clicks, Type::INT8),
             (/* created_at */ &link.created_at, Type::TIMESTAMPTZ),
+            (/* owner */ &owner(link), Type::TEXT),
         ];
         let row = self.write(WRITE_LIMIT, INSERT_LINK, &parameters).await?;
         to_revision(&row.ok_or(StoreError::SlugTaken)?)
+    }
+
+    async fn insert_links(
+        &self,
+        candidates: &[Candidate],
+        once: Option<&Once>,
+    ) -> Result<BatchOutcome, StoreError> {
+        batch::insert_links(&self.writes, candidates, once).await
     }
 
     async fn update_link(&self, link: &Link) -> Result<Revision, StoreError> {
@@ -183,6 +202,39 @@ impl Store for PostgresStore {
         let parameters: [Parameter<'_>; 1] = [(/* slug */ &slug.as_str(), Type::TEXT)];
         let row = self.write(WRITE_LIMIT, DELETE_LINK, &parameters).await?;
         row.map(|row| to_revision(&row)).transpose()
+    }
+
+    async fn links(&self, query: &LinkQuery) -> Result<LinkPage, StoreError> {
+        list::links(self, query).await
+    }
+
+    async fn delete_link_of(&self, owner: &KeyId, slug: &Slug) -> Result<Option<Revision>, StoreError> {
+        let parameters: [Parameter<'_>; 2] = [
+            (/* slug */ &slug.as_str(), Type::TEXT),
+            (/* owner */ &owner.as_str(), Type::TEXT),
+        ];
+        let row = self.write(WRITE_LIMIT, DELETE_LINK_OF, &parameters).await?;
+        row.map(|row| to_revision(&row)).transpose()
+    }
+
+    async fn insert_key(&self, key: &Key, hash: &KeyHash) -> Result<(), StoreError> {
+        keys::insert_key(&self.writes, key, hash).await
+    }
+
+    async fn key(&self, hash: &KeyHash) -> Result<Option<Key>, StoreError> {
+        keys::key(self, hash).await
+    }
+
+    async fn keys(&self) -> Result<Vec<Key>, StoreError> {
+        keys::keys(self).await
+    }
+
+    async fn delete_key(&self, id: &KeyId) -> Result<bool, StoreError> {
+        keys::delete_key(&self.writes, id).await
+    }
+
+    async fn touch_key(&self, id: &KeyId, at: Timestamp) -> Result<(), StoreError> {
+        keys::touch_key(&self.writes, id, at).await
     }
 
     async fn take_click(&self, slug: &Slug) -> Result<bool, StoreError> {
@@ -243,7 +295,7 @@ impl Store for PostgresStore {
 }
 
 /// Gives up on an operation after `limit`; its connection is thrown away then.
-async fn within<T>(
+pub(super) async fn within<T>(
     limit: Duration,
     operation: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
@@ -255,6 +307,10 @@ async fn within<T>(
             error,
         })
     })
+}
+
+fn owner(link: &Link) -> Option<&str> {
+    link.owner.as_ref().map(KeyId::as_str)
 }
 
 /// A number that does not fit fails the table's check.
@@ -285,7 +341,7 @@ fn to_redirect(slug: &Slug, row: &Row) -> Result<Redirect, StoreError> {
     })
 }
 
-fn to_link(slug: &Slug, row: &Row) -> Result<Link, StoreError> {
+pub(super) fn to_link(slug: &Slug, row: &Row) -> Result<Link, StoreError> {
     Ok(Link {
         slug: slug.clone(),
         revision: to_revision(row)?,
@@ -304,6 +360,10 @@ fn to_link(slug: &Slug, row: &Row) -> Result<Link, StoreError> {
         clicks: column(row, "clicks")?,
         created_at: column(row, "created_at")?,
         updated_at: column(row, "updated_at")?,
+        owner: column::<Option<&str>>(row, "owner")?
+            .map(str::parse)
+            .transpose()
+            .map_err(corrupt("owner"))?,
     })
 }
 
@@ -318,10 +378,10 @@ fn to_cache_seconds(row: &Row) -> Result<Option<u32>, StoreError> {
         .map_err(corrupt("cache_seconds"))
 }
 
-fn column<'a, T: FromSql<'a>>(row: &'a Row, name: &'static str) -> Result<T, StoreError> {
+pub(super) fn column<'a, T: FromSql<'a>>(row: &'a Row, name: &'static str) -> Result<T, StoreError> {
     row.try_get(name).map_err(corrupt(name))
 }
 
-fn corrupt<E: std::fmt::Display>(column: &'static str) -> impl FnOnce(E) -> StoreError {
+pub(super) fn corrupt<E: std::fmt::Display>(column: &'static str) -> impl FnOnce(E) -> StoreError {
     move |err| StoreError::Corrupt(format!("column {column}: {err}"))
 }

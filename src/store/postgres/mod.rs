@@ -1,11 +1,14 @@
 //! Links in PostgreSQL.
 
+mod batch;
 mod chores;
 mod clicks;
 mod connect;
 mod conninfo;
 mod failure;
+mod keys;
 mod links;
+mod list;
 mod migrate;
 mod pool;
 mod settings;

@@ -101,6 +101,29 @@ impl Pool {
         }
     }
 
+    /// Runs a statement that is planned for its very values, as no kept plan can be.
+    pub(super) async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Failure> {
+        let lease = self.lease().await?;
+        let result = lease
+            .client()
+            .query_typed(sql, parameters)
+            .await
+            .map_err(Failure::of_statement);
+        match &result {
+            Err(failure) if failure.remedy == Remedy::AnotherConnection => self.doubt.raise(),
+            _ => lease.give_back(),
+        }
+        result
+    }
+
+    /// Begins a transaction.
+    pub(super) async fn begin(&self) -> Result<Transaction<'_>, Failure> {
+        let lease = self.lease().await?;
+        let transaction = Transaction { pool: self, lease };
+        transaction.run("BEGIN").await?;
+        Ok(transaction)
+    }
+
     /// Closes the pool; statements under way come to their end.
     pub(super) fn close(&self) {
         self.inner.close();
@@ -121,6 +144,48 @@ impl Pool {
             client.query_opt(&statement, &values).await
         };
         result.await.map_err(Failure::of_statement)
+    }
+}
+
+/// Several statements that are all done or none. One that is neither committed nor rolled back ends with its
+/// connection.
+pub(super) struct Transaction<'a> {
+    pool: &'a Pool,
+    lease: Lease,
+}
+
+impl Transaction<'_> {
+    /// Runs a statement.
+    pub(super) async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Failure> {
+        let result = self.lease.client().query_typed(sql, parameters).await;
+        result.map_err(|err| self.failed(err))
+    }
+
+    /// Keeps what was done.
+    pub(super) async fn commit(self) -> Result<(), Failure> {
+        self.run("COMMIT").await?;
+        self.lease.give_back();
+        Ok(())
+    }
+
+    /// Undoes what was done.
+    pub(super) async fn roll_back(self) -> Result<(), Failure> {
+        self.run("ROLLBACK").await?;
+        self.lease.give_back();
+        Ok(())
+    }
+
+    async fn run(&self, command: &str) -> Result<(), Failure> {
+        let result = self.lease.client().batch_execute(command).await;
+        result.map_err(|err| self.failed(err))
+    }
+
+    fn failed(&self, err: tokio_postgres::Error) -> Failure {
+        let failure = Failure::of_statement(err);
+        if failure.remedy == Remedy::AnotherConnection {
+            self.pool.doubt.raise();
+        }
+        failure
     }
 }
 

@@ -11,10 +11,12 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::failure::unavailable;
 use super::pool::{Pool, blocking};
-use super::{chores, clicks, connect, faults, migrate};
-use crate::domain::{ClickBatch, Link, Range, Redirect, Revision, Slug, Tally, TargetUrl};
+use super::{batch, chores, clicks, connect, faults, keys, list, migrate};
+use crate::domain::{
+    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Redirect, Revision, Slug, Tally, TargetUrl,
+};
 use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
-use crate::store::{Chore, Store, StoreError};
+use crate::store::{BatchOutcome, Candidate, Chore, KeyHash, Once, Store, StoreError};
 
 const REDIRECT: &str = "-- redirect()
 SELECT revision, target, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
@@ -23,7 +25,7 @@ FROM links WHERE slug = ?1";
 
 const LINK: &str = "-- link()
 SELECT revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
-    max_clicks, disabled, clicks, created_at, updated_at
+    max_clicks, disabled, clicks, created_at, updated_at, owner
 FROM links WHERE slug = ?1";
 
 const DRAW_REVISION: &str = "-- draw_revision()
@@ -32,8 +34,8 @@ UPDATE link_revision SET number = number + 1 RETURNING number";
 // The first revision is the id: SQLite itself would give the id of a deleted link again, and with it its clicks.
 const INSERT_LINK: &str = "-- insert_link()
 INSERT INTO links (id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query,
-    valid_from, expires_at, max_clicks, disabled, updated_at, clicks, created_at)
-VALUES (?2, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+    valid_from, expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner)
+VALUES (?2, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
 ON CONFLICT (slug) DO NOTHING";
 
 const UPDATE_LINK: &str = "-- update_link()
@@ -43,6 +45,9 @@ WHERE slug = ?1 AND revision = ?14";
 
 const DELETE_LINK: &str = "-- delete_link()
 DELETE FROM links WHERE slug = ?1 RETURNING revision";
+
+const DELETE_LINK_OF: &str = "-- delete_link_of()
+DELETE FROM links WHERE slug = ?1 AND owner = ?2 RETURNING revision";
 
 const TAKE_CLICK: &str = "-- take_click()
 UPDATE links SET clicks = clicks + 1 WHERE slug = ?1 AND clicks < max_clicks AND NOT disabled";
@@ -111,6 +116,17 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn insert_links(
+        &self,
+        candidates: &[Candidate],
+        once: Option<&Once>,
+    ) -> Result<BatchOutcome, StoreError> {
+        let (candidates, once) = (candidates.to_vec(), once.cloned());
+        let insert =
+            move |connection: &mut Connection| batch::insert_links(connection, &candidates, once.as_ref());
+        self.writes.run(WRITE_LIMIT, insert).await
+    }
+
     async fn update_link(&self, link: &Link) -> Result<Revision, StoreError> {
         let link = link.clone();
         self.writes
@@ -126,6 +142,54 @@ impl Store for SqliteStore {
             Ok(revision.optional().map_err(unavailable)?.map(Revision::new))
         };
         self.writes.run(WRITE_LIMIT, delete).await
+    }
+
+    async fn links(&self, query: &LinkQuery) -> Result<LinkPage, StoreError> {
+        let query = query.clone();
+        self.reads
+            .run(READ_LIMIT, move |connection| list::links(connection, &query))
+            .await
+    }
+
+    async fn delete_link_of(&self, owner: &KeyId, slug: &Slug) -> Result<Option<Revision>, StoreError> {
+        let (owner, slug) = (owner.clone(), slug.clone());
+        let delete = move |connection: &mut Connection| {
+            let mut statement = connection.prepare_cached(DELETE_LINK_OF).map_err(unavailable)?;
+            let parameters = params![/* slug */ slug.as_str(), /* owner */ owner.as_str()];
+            let revision = statement.query_row(parameters, |row| row.get(0));
+            Ok(revision.optional().map_err(unavailable)?.map(Revision::new))
+        };
+        self.writes.run(WRITE_LIMIT, delete).await
+    }
+
+    async fn insert_key(&self, key: &Key, hash: &KeyHash) -> Result<(), StoreError> {
+        let (key, hash) = (key.clone(), *hash);
+        let insert = move |connection: &mut Connection| keys::insert_key(connection, &key, &hash);
+        self.writes.run(WRITE_LIMIT, insert).await
+    }
+
+    async fn key(&self, hash: &KeyHash) -> Result<Option<Key>, StoreError> {
+        let hash = *hash;
+        let find = move |connection: &mut Connection| keys::key(connection, &hash);
+        self.reads.run(READ_LIMIT, find).await
+    }
+
+    async fn keys(&self) -> Result<Vec<Key>, StoreError> {
+        self.reads
+            .run(READ_LIMIT, |connection| keys::keys(connection))
+            .await
+    }
+
+    async fn delete_key(&self, id: &KeyId) -> Result<bool, StoreError> {
+        let id = id.clone();
+        let delete = move |connection: &mut Connection| keys::delete_key(connection, &id);
+        self.writes.run(WRITE_LIMIT, delete).await
+    }
+
+    async fn touch_key(&self, id: &KeyId, at: Timestamp) -> Result<(), StoreError> {
+        let id = id.clone();
+        let touch = move |connection: &mut Connection| keys::touch_key(connection, &id, at);
+        self.writes.run(WRITE_LIMIT, touch).await
     }
 
     async fn take_click(&self, slug: &Slug) -> Result<bool, StoreError> {
@@ -207,7 +271,14 @@ fn insert_link(connection: &mut Connection, link: &Link) -> Result<Revision, Sto
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(unavailable)?;
-    let revision = draw_revision(&transaction)?;
+    let revision = insert_row(&transaction, link)?.ok_or(StoreError::SlugTaken)?;
+    transaction.commit().map_err(unavailable)?;
+    Ok(revision)
+}
+
+/// Inserts a link, in a transaction; `None` if its slug is taken, and then a revision is lost.
+pub(super) fn insert_row(connection: &Connection, link: &Link) -> Result<Option<Revision>, StoreError> {
+    let revision = draw_revision(connection)?;
     let parameters = params![
         /* slug */ link.slug.as_str(),
         /* revision */ revision,
@@ -224,17 +295,14 @@ fn insert_link(connection: &mut Connection, link: &Link) -> Result<Revision, Sto
         /* updated_at */ link.updated_at.as_microsecond(),
         /* clicks */ link.clicks,
         /* created_at */ link.created_at.as_microsecond(),
+        /* owner */ link.owner.as_ref().map(KeyId::as_str),
     ];
-    let rows = transaction
+    let rows = connection
         .prepare_cached(INSERT_LINK)
         .map_err(unavailable)?
         .execute(parameters)
         .map_err(unavailable)?;
-    if rows == 0 {
-        return Err(StoreError::SlugTaken);
-    }
-    transaction.commit().map_err(unavailable)?;
-    Ok(Revision::new(revision))
+    Ok((rows == 1).then(|| Revision::new(revision)))
 }
 
 fn update_link(connection: &mut Connection, link: &Link) -> Result<Revision, StoreError> {
@@ -276,7 +344,7 @@ fn draw_revision(connection: &Connection) -> Result<i64, StoreError> {
     statement.query_one([], |row| row.get(0)).map_err(unavailable)
 }
 
-fn tags(link: &Link) -> Result<String, StoreError> {
+pub(super) fn tags(link: &Link) -> Result<String, StoreError> {
     serde_json::to_string(&link.tags).map_err(corrupt("tags"))
 }
 
@@ -314,7 +382,7 @@ fn to_redirect(slug: Slug, row: &Row<'_>) -> Result<Redirect, StoreError> {
     })
 }
 
-fn to_link(slug: Slug, row: &Row<'_>) -> Result<Link, StoreError> {
+pub(super) fn to_link(slug: Slug, row: &Row<'_>) -> Result<Link, StoreError> {
     let required = |name| to_time(row, name)?.ok_or_else(|| corrupt(name)("no time"));
     Ok(Link {
         slug,
@@ -334,20 +402,24 @@ fn to_link(slug: Slug, row: &Row<'_>) -> Result<Link, StoreError> {
         clicks: column(row, "clicks")?,
         created_at: required("created_at")?,
         updated_at: required("updated_at")?,
+        owner: column::<Option<String>>(row, "owner")?
+            .map(|text| text.parse())
+            .transpose()
+            .map_err(corrupt("owner"))?,
     })
 }
 
-fn to_time(row: &Row<'_>, name: &'static str) -> Result<Option<Timestamp>, StoreError> {
+pub(super) fn to_time(row: &Row<'_>, name: &'static str) -> Result<Option<Timestamp>, StoreError> {
     column::<Option<i64>>(row, name)?
         .map(Timestamp::from_microsecond)
         .transpose()
         .map_err(corrupt(name))
 }
 
-fn column<T: FromSql>(row: &Row<'_>, name: &'static str) -> Result<T, StoreError> {
+pub(super) fn column<T: FromSql>(row: &Row<'_>, name: &'static str) -> Result<T, StoreError> {
     row.get(name).map_err(corrupt(name))
 }
 
-fn corrupt<E: std::fmt::Display>(column: &'static str) -> impl FnOnce(E) -> StoreError {
+pub(super) fn corrupt<E: std::fmt::Display>(column: &'static str) -> impl FnOnce(E) -> StoreError {
     move |err| StoreError::Corrupt(format!("column {column}: {err}"))
 }

@@ -1,10 +1,13 @@
 //! Links in an SQLite file.
 
+mod batch;
 mod chores;
 mod clicks;
 mod connect;
 mod failure;
+mod keys;
 mod links;
+mod list;
 mod migrate;
 mod pool;
 

@@ -1,0 +1,138 @@
+//! Lists of links, a page at a time.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+
+use super::{KeyId, Link};
+
+/// Which links a list shows. What is `None` does not matter.
+#[derive(Debug, Clone)]
+pub struct LinkQuery {
+    /// The most links of a page.
+    pub limit: u8,
+    /// Only links that come after this place.
+    pub after: Option<Cursor>,
+    /// A part of the slug, the target or the title, whatever its case.
+    pub text: Option<String>,
+    /// One of the tags.
+    pub tag: Option<String>,
+    /// The state at `now`.
+    pub state: Option<LinkState>,
+    /// The key that made it.
+    pub owner: Option<KeyId>,
+    /// What time it is.
+    pub now: Timestamp,
+}
+
+/// A part of a list, newest first.
+#[derive(Debug, Clone)]
+pub struct LinkPage {
+    /// The links.
+    pub links: Vec<Link>,
+    /// Where the next page begins; `None` if this is the last.
+    pub next: Option<Cursor>,
+}
+
+impl LinkPage {
+    /// The page of `limit` links out of up to one more, each with its place.
+    pub(crate) fn of(mut rows: Vec<(Cursor, Link)>, limit: u8) -> Self {
+        let more = rows.len() > usize::from(limit);
+        rows.truncate(usize::from(limit));
+        Self {
+            next: rows.last().map(|(place, _)| *place).filter(|_| more),
+            links: rows.into_iter().map(|(_, link)| link).collect(),
+        }
+    }
+}
+
+/// The state of a link at a time. Every link is in one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkState {
+    /// It redirects.
+    Live,
+    /// Its time is still to come.
+    Scheduled,
+    /// Its time is over, or its click limit is used up.
+    Expired,
+    /// It was taken down.
+    Disabled,
+}
+
+/// A text that is no state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("one of live, scheduled, expired, disabled")]
+pub struct UnknownState;
+
+impl FromStr for LinkState {
+    type Err = UnknownState;
+
+    fn from_str(text: &str) -> Result<Self, UnknownState> {
+        Ok(match text {
+            "live" => Self::Live,
+            "scheduled" => Self::Scheduled,
+            "expired" => Self::Expired,
+            "disabled" => Self::Disabled,
+            _ => return Err(UnknownState),
+        })
+    }
+}
+
+/// A place in the list of all links. As text it says nothing of what it is, and one that was typed wrong shows.
+/// It is no secret: whoever makes one up sees a part of the same list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor(i64);
+
+/// A text that is no cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a cursor is the next_cursor of an earlier answer")]
+pub struct BrokenCursor;
+
+/// An odd number, so that multiplying by it can be undone.
+const SCATTER: u64 = 0x9e37_79b9_7f4a_7c15;
+/// `SCATTER * GATHER` is 1, modulo 2^64.
+const GATHER: u64 = 0xf1de_83e1_9937_733d;
+
+impl Cursor {
+    /// The place of the link that the store keeps under this number.
+    #[must_use]
+    pub fn at(number: i64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn number(self) -> i64 {
+        self.0
+    }
+}
+
+fn check(scattered: u64) -> u32 {
+    let mixed = (scattered ^ (scattered >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    u32::try_from(mixed >> 32).unwrap_or_default()
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scattered = self.0.cast_unsigned().wrapping_mul(SCATTER);
+        write!(f, "{scattered:016x}{:08x}", check(scattered))
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = BrokenCursor;
+
+    fn from_str(text: &str) -> Result<Self, BrokenCursor> {
+        if text.len() != 24 || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(BrokenCursor);
+        }
+        let scattered = u64::from_str_radix(&text[..16], 16).map_err(|_| BrokenCursor)?;
+        let number = scattered.wrapping_mul(GATHER).cast_signed();
+        if text[16..] == format!("{:08x}", check(scattered)) && number > 0 {
+            Ok(Self(number))
+        } else {
+            Err(BrokenCursor)
+        }
+    }
+}

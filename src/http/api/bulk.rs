@@ -1,0 +1,68 @@
+//! `POST /api/v1/links/bulk`
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::Value;
+
+use super::create::draft;
+use super::made;
+use crate::domain::{Fault, FaultCode};
+use crate::http::auth::Sender;
+use crate::http::body::{self, Fields};
+use crate::http::problem::Problem;
+use crate::http::{Services, address, origin};
+use crate::service::{Batch, Caller, Error, Origin, Scope};
+
+/// The most bytes of a body.
+const LIMIT: usize = 4 * 1024 * 1024;
+
+/// The most links of a request.
+const MAX_LINKS: usize = 1000;
+
+/// Makes many links, each for itself.
+pub(in crate::http) async fn create(
+    request: HttpRequest,
+    payload: web::Payload,
+    Sender(caller): Sender,
+    services: web::Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    caller.require(Scope::LinksCreate)?;
+    if matches!(caller, Caller::Anonymous { .. }) {
+        // A thousand links at a time are not for everybody.
+        return Err(Error::Unauthenticated.into());
+    }
+    let address = address::client(&request, &services.config);
+    services.limits.create(&caller, address).await?;
+    let bytes = body::bytes(&request, payload, LIMIT).await?;
+    let name = made::name(&request, &bytes)?;
+    let links = links(body::parse(&bytes)?).map_err(Error::InvalidLink)?;
+    let drafts = links.into_iter().map(draft).collect();
+    let origin = Origin {
+        host: origin::host(&request),
+    };
+    let render = made::many(&request, &services);
+    match services
+        .links
+        .create_all(&caller, drafts, origin, name, render)
+        .await?
+    {
+        Batch::Answered(answer) => Ok(made::response(answer, false)),
+        Batch::Replayed(answer) => Ok(made::response(answer, true)),
+        Batch::Items(_) => Err(Problem::unavailable()),
+    }
+}
+
+fn links(body: Value) -> Result<Vec<Value>, Vec<Fault>> {
+    let mut fields = Fields::of(body)?;
+    if !fields.has("links") {
+        fields.fault("links", FaultCode::Missing, "this needs links");
+    }
+    let links = fields.values("links");
+    let links = fields.required("links", links).unwrap_or_default();
+    if links.len() > MAX_LINKS {
+        fields.fault("links", FaultCode::TooLong, "at most 1000 links");
+    } else if links.is_empty() && fields.is_whole() {
+        fields.fault("links", FaultCode::OutOfRange, "at least one link");
+    }
+    fields.finish()?;
+    Ok(links)
+}

@@ -1,0 +1,59 @@
+//! `GET /api/v1/links`
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+
+use super::link::{LinkBody, answer};
+use crate::domain::{Cursor, Link, LinkPage, LinkState};
+use crate::http::auth::Sender;
+use crate::http::problem::Problem;
+use crate::http::query::{MalformedQuery, Parameters};
+use crate::http::{Services, origin};
+use crate::service::{ListRequest, Scope};
+
+/// Links of a page, if the client does not say.
+const DEFAULT_LIMIT: u8 = 50;
+/// The most links of a page.
+const MAX_LIMIT: u8 = 200;
+/// The most characters to search for: those of the longest title.
+const MAX_SEARCH_CHARS: usize = Link::MAX_TITLE_CHARS;
+
+#[derive(Serialize)]
+struct Body<'a> {
+    links: Vec<LinkBody<'a>>,
+    next_cursor: Option<String>,
+}
+
+/// Lists links, newest first.
+pub(in crate::http) async fn list(
+    request: HttpRequest,
+    Sender(caller): Sender,
+    services: web::Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    caller.require(Scope::LinksRead)?;
+    let wanted = wanted(request.query_string())?;
+    let LinkPage { links, next } = services.links.list(&caller, wanted).await?;
+    let base = origin::base(&request, &services.config);
+    Ok(answer(StatusCode::OK).json(Body {
+        links: links.iter().map(|link| LinkBody::new(link, &base)).collect(),
+        next_cursor: next.map(|cursor| cursor.to_string()),
+    }))
+}
+
+fn wanted(query: &str) -> Result<ListRequest, MalformedQuery> {
+    let mut parameters = Parameters::of(query)?;
+    let limit = parameters.parsed::<u8>("limit")?.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(MalformedQuery(format!("limit is 1 to {MAX_LIMIT}.")));
+    }
+    let wanted = ListRequest {
+        limit,
+        after: parameters.parsed::<Cursor>("cursor")?,
+        text: parameters.text("q", MAX_SEARCH_CHARS)?,
+        tag: parameters.text("tag", Link::MAX_TAG_CHARS)?,
+        state: parameters.parsed::<LinkState>("state")?,
+    };
+    parameters.finish()?;
+    Ok(wanted)
+}

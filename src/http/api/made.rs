@@ -1,0 +1,123 @@
+//! Answers to requests that make links, and requests that are sent again (`Idempotency-Key`).
+
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue, LOCATION};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::link::{LinkBody, answer};
+use crate::http::frame::RequestId;
+use crate::http::problem::Problem;
+use crate::http::query::MalformedQuery;
+use crate::http::{Services, origin};
+use crate::service::{Answer, Item, Render, RequestName};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+const MAX_KEY_LEN: usize = 255;
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ItemBody<'a> {
+    Link { status: u16, link: LinkBody<'a> },
+    Problem { status: u16, problem: Value },
+}
+
+#[derive(Serialize)]
+struct Results<'a> {
+    results: Vec<ItemBody<'a>>,
+}
+
+/// The client's name for this request, if it gave one; `body` is what it sent.
+pub(super) fn name(request: &HttpRequest, body: &[u8]) -> Result<Option<RequestName>, MalformedQuery> {
+    let mut values = request.headers().get_all(IDEMPOTENCY_KEY);
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let good =
+        |key: &str| (1..=MAX_KEY_LEN).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+    let key = value
+        .to_str()
+        .ok()
+        .filter(|key| good(key) && values.next().is_none());
+    let key = key.ok_or_else(|| {
+        MalformedQuery(format!(
+            "There is one Idempotency-Key, of 1 to {MAX_KEY_LEN} visible ASCII characters."
+        ))
+    })?;
+    let asked = Sha256::new()
+        .chain_update(request.path())
+        .chain_update([0])
+        .chain_update(body)
+        .finalize();
+    Ok(Some(RequestName {
+        key: key.to_owned(),
+        request: asked.into(),
+    }))
+}
+
+/// Renders the answer to a request for one link. A refusal is not remembered.
+pub(super) fn one(request: &HttpRequest, services: &Services) -> Render {
+    let base = origin::base(request, &services.config);
+    Arc::new(move |items| {
+        let (status, link) = match items {
+            [Item::Made(link)] => (StatusCode::CREATED, link),
+            [Item::Reused(link)] => (StatusCode::OK, link),
+            _ => return None,
+        };
+        Some(Answer {
+            status: status.as_u16(),
+            location: (status == StatusCode::CREATED).then(|| format!("/api/v1/links/{}", link.slug)),
+            body: serde_json::to_vec(&LinkBody::new(link, &base)).ok()?,
+        })
+    })
+}
+
+/// Renders the answer to a request for many links.
+pub(super) fn many(request: &HttpRequest, services: &Services) -> Render {
+    let base = origin::base(request, &services.config);
+    let id = request
+        .extensions()
+        .get::<RequestId>()
+        .map_or_else(String::new, |id| id.as_str().to_owned());
+    Arc::new(move |items| {
+        let link = |status: StatusCode, link| ItemBody::Link {
+            status: status.as_u16(),
+            link: LinkBody::new(link, &base),
+        };
+        let results = items.iter().map(|item| match item {
+            Item::Made(made) => link(StatusCode::CREATED, made),
+            Item::Reused(made) => link(StatusCode::OK, made),
+            Item::Refused(err) => {
+                let (status, problem) = Problem::from(err.clone()).value(&id);
+                ItemBody::Problem { status, problem }
+            }
+        });
+        let results = Results {
+            results: results.collect(),
+        };
+        Some(Answer {
+            status: StatusCode::OK.as_u16(),
+            location: None,
+            body: serde_json::to_vec(&results).ok()?,
+        })
+    })
+}
+
+/// The response that an answer stands for.
+pub(super) fn response(given: Answer, replayed: bool) -> HttpResponse {
+    let status = StatusCode::from_u16(given.status).unwrap_or(StatusCode::OK);
+    let mut response = answer(status);
+    response.content_type("application/json");
+    if let Some(location) = given.location {
+        response.insert_header((LOCATION, location));
+    }
+    if replayed {
+        response.insert_header((REPLAYED, HeaderValue::from_static("true")));
+    }
+    response.body(given.body)
+}

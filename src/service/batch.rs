@@ -1,0 +1,229 @@
+//! Makes many links in one go, finds links that will do, and gives an answer that was given before.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+
+use super::links::{COLLISIONS_BEFORE_LONGER, Links, TRIES};
+use super::{Caller, Error, Origin};
+use crate::domain::{Fault, Link, LinkDraft, NewLink};
+use crate::store::{self, Answer, BatchOutcome, Candidate, Made, StoreError};
+
+/// How long a request that is sent again gets its first answer.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
+
+/// How many links are made known to the caches at once.
+const PUBLISHED_AT_ONCE: usize = 64;
+
+/// What became of one of the links that were asked for.
+#[derive(Debug)]
+pub enum Item {
+    /// It was made.
+    Made(Link),
+    /// It was there already.
+    Reused(Link),
+    /// It was not made.
+    Refused(Error),
+}
+
+/// Puts what became of each into an answer; `None` if it is none to be remembered.
+pub type Render = Arc<dyn Fn(&[Item]) -> Option<Answer> + Send + Sync>;
+
+/// The client's name for a request that it may send again.
+#[derive(Debug, Clone)]
+pub struct RequestName {
+    /// The name.
+    pub key: String,
+    /// SHA-256 of what is asked for.
+    pub request: [u8; 32],
+}
+
+/// What came of a batch.
+#[derive(Debug)]
+pub enum Batch {
+    /// The answer that was rendered.
+    Answered(Answer),
+    /// The answer that was given before.
+    Replayed(Answer),
+    /// There is no answer to be remembered.
+    Items(Vec<Item>),
+}
+
+/// What one of the links that were asked for comes from.
+#[derive(Debug, Clone)]
+enum Source {
+    /// A candidate of its own.
+    Candidate(usize),
+    /// The candidate of an earlier one that is the same.
+    Same(usize),
+    /// None.
+    Refused(Vec<Fault>),
+}
+
+/// What is to be made.
+#[derive(Debug, Clone, Default)]
+struct Plan {
+    sources: Vec<Source>,
+    candidates: Vec<Candidate>,
+    news: Vec<NewLink>,
+}
+
+impl Plan {
+    fn items(&self, made: &[Made]) -> Vec<Item> {
+        let item = |source: &Source| match source {
+            Source::Refused(faults) => Item::Refused(Error::InvalidLink(faults.clone())),
+            Source::Candidate(at) => self.item(*at, &made[*at]),
+            Source::Same(at) => match self.item(*at, &made[*at]) {
+                Item::Made(link) => Item::Reused(link),
+                other => other,
+            },
+        };
+        self.sources.iter().map(item).collect()
+    }
+
+    fn item(&self, at: usize, made: &Made) -> Item {
+        match made {
+            Made::Inserted(revision) => Item::Made(Link {
+                revision: *revision,
+                ..self.candidates[at].link.clone()
+            }),
+            Made::Reused(link) => Item::Reused((**link).clone()),
+            Made::SlugTaken => Item::Refused(Error::SlugTaken),
+        }
+    }
+}
+
+impl Links {
+    /// Makes links that `caller` owns, each for itself: one that is refused keeps no other from being made. They
+    /// are kept when this answers, and with a `name` so is the answer.
+    pub async fn create_all(
+        &self,
+        caller: &Caller,
+        drafts: Vec<Result<LinkDraft, Vec<Fault>>>,
+        origin: Origin<'_>,
+        name: Option<RequestName>,
+        render: Render,
+    ) -> Result<Batch, Error> {
+        let now = self.clock.now();
+        let mut plan = self.plan(caller, drafts, origin, now);
+        let mut made = vec![Made::SlugTaken; plan.candidates.len()];
+        let mut open: Vec<usize> = (0..made.len()).collect();
+        for attempt in 1..=TRIES {
+            let once = name.clone().map(|name| once(caller, name, now, &plan, &render));
+            let candidates: Vec<Candidate> = open.iter().map(|at| plan.candidates[*at].clone()).collect();
+            let collided: Vec<usize> = match self.store.insert_links(&candidates, once.as_ref()).await? {
+                BatchOutcome::Replayed(answer) => return Ok(Batch::Replayed(answer)),
+                BatchOutcome::Mismatch => return Err(Error::IdempotencyMismatch),
+                BatchOutcome::Collided(which) => which,
+                BatchOutcome::Done(done, answer) => {
+                    for (at, done) in open.iter().zip(done) {
+                        made[*at] = done;
+                    }
+                    if name.is_some() {
+                        self.publish(&plan, &made).await;
+                        let items = plan.items(&made);
+                        return Ok(answer.map_or(Batch::Items(items), Batch::Answered));
+                    }
+                    let taken =
+                        |at: &usize| !plan.candidates[*at].chosen && matches!(made[*at], Made::SlugTaken);
+                    open.iter().copied().filter(taken).collect()
+                }
+            };
+            if collided.is_empty() {
+                self.publish(&plan, &made).await;
+                let items = plan.items(&made);
+                return Ok(render(&items).map_or(Batch::Items(items), Batch::Answered));
+            }
+            let longer = u8::from(attempt >= COLLISIONS_BEFORE_LONGER);
+            for at in &collided {
+                let length = plan.news[*at].length.unwrap_or(self.config.slug_length);
+                plan.candidates[*at].link.slug = self.slugs.slug(length + longer);
+            }
+            if name.is_none() {
+                open = collided;
+            }
+        }
+        // The client asked for no slug, so that one is taken is not its fault.
+        Err(StoreError::Corrupt(format!("{TRIES} generated slugs in a row were taken")).into())
+    }
+
+    fn plan(
+        &self,
+        caller: &Caller,
+        drafts: Vec<Result<LinkDraft, Vec<Fault>>>,
+        origin: Origin<'_>,
+        now: Timestamp,
+    ) -> Plan {
+        let targets = self.config.target_policy(origin.host);
+        let mut plan = Plan::default();
+        let mut places: HashMap<String, Vec<usize>> = HashMap::new();
+        for draft in drafts {
+            // Nobody knows which links of nobody's are whose.
+            let reuse = matches!(&draft, Ok(draft) if draft.reuse_existing)
+                && !matches!(caller, Caller::Anonymous { .. });
+            let checked = draft.and_then(|draft| NewLink::check(draft, &targets, self.config.slugs));
+            let mut new = match checked {
+                Ok(new) => new,
+                Err(faults) => {
+                    plan.sources.push(Source::Refused(faults));
+                    continue;
+                }
+            };
+            new.owner = caller.owner().cloned();
+            let same_target = places.entry(new.target.as_str().to_owned()).or_default();
+            if reuse && let Some(at) = same_target.iter().find(|at| plan.news[**at] == new) {
+                plan.sources.push(Source::Same(*at));
+                continue;
+            }
+            let at = plan.candidates.len();
+            same_target.push(at);
+            let slug = new.slug.clone().unwrap_or_else(|| {
+                let length = new.length.unwrap_or(self.config.slug_length);
+                self.slugs.slug(length)
+            });
+            plan.candidates.push(Candidate {
+                chosen: new.slug.is_some(),
+                reuse,
+                link: new.clone().into_link(slug, now),
+            });
+            plan.news.push(new);
+            plan.sources.push(Source::Candidate(at));
+        }
+        plan
+    }
+
+    async fn publish(&self, plan: &Plan, made: &[Made]) {
+        let links: Vec<Link> = (0..made.len())
+            .filter_map(|at| match plan.item(at, &made[at]) {
+                Item::Made(link) => Some(link),
+                Item::Reused(_) | Item::Refused(_) => None,
+            })
+            .collect();
+        for links in links.chunks(PUBLISHED_AT_ONCE) {
+            join_all(
+                links
+                    .iter()
+                    .map(|link| self.resolver.publish_link(link.redirect())),
+            )
+            .await;
+        }
+    }
+}
+
+fn once(caller: &Caller, name: RequestName, now: Timestamp, plan: &Plan, render: &Render) -> store::Once {
+    let (plan, render) = (plan.clone(), Arc::clone(render));
+    store::Once {
+        caller: match caller {
+            Caller::Admin => "admin".to_owned(),
+            Caller::Key(key) => format!("key:{}", key.id),
+            Caller::Anonymous { .. } => "anonymous".to_owned(),
+        },
+        key: name.key,
+        request: name.request,
+        now,
+        expires_at: now.checked_add(REMEMBERED).unwrap_or(Timestamp::MAX),
+        render: Arc::new(move |made| render(&plan.items(made))),
+    }
+}

@@ -1,0 +1,119 @@
+//! How often somebody may ask.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+use sha2::{Digest, Sha256};
+
+use super::{Caller, Error};
+use crate::cache::Budgets;
+use crate::config;
+use crate::domain::{Clock, Rate};
+
+/// The budgets that this instance keeps by itself. Beyond it those are dropped that are whole again.
+const MAX_LOCAL: usize = 100_000;
+
+/// The limits. One budget for all instances while the shared cache answers, one for each while it does not.
+pub struct Limits {
+    create: Option<Rate>,
+    miss: Option<Rate>,
+    shared: Option<Arc<dyn Budgets>>,
+    /// For each budget, when it is whole again, in microseconds since 1970.
+    local: Mutex<HashMap<String, i64>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the names: they stand for addresses.
+        f.debug_struct("Limits").finish_non_exhaustive()
+    }
+}
+
+impl Limits {
+    /// The limits of the settings.
+    pub fn new(config: &config::Limits, shared: Option<Arc<dyn Budgets>>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            create: Rate::per_minute(config.create_per_minute),
+            miss: Rate::per_minute(config.miss_per_minute),
+            shared,
+            local: Mutex::default(),
+            clock,
+        }
+    }
+
+    /// Takes a request that makes links: of the caller's key, or of the address.
+    pub async fn create(&self, caller: &Caller, address: IpAddr) -> Result<(), Error> {
+        let who = match caller {
+            Caller::Admin => "admin".to_owned(),
+            Caller::Key(key) => format!("key:{}", key.id),
+            Caller::Anonymous { .. } => of_address(address),
+        };
+        self.take("create", &who, self.create).await
+    }
+
+    /// Takes an unknown slug.
+    pub async fn miss(&self, address: IpAddr) -> Result<(), Error> {
+        self.take("miss", &of_address(address), self.miss).await
+    }
+
+    /// Takes a key that is not known.
+    pub async fn wrong_key(&self, address: IpAddr) -> Result<(), Error> {
+        self.take("key", &of_address(address), self.create).await
+    }
+
+    async fn take(&self, what: &str, who: &str, rate: Option<Rate>) -> Result<(), Error> {
+        let Some(rate) = rate else { return Ok(()) };
+        // No address is kept anywhere as such.
+        let digest = Sha256::new()
+            .chain_update(what)
+            .chain_update([0])
+            .chain_update(who)
+            .finalize();
+        let name = digest[..16]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>();
+        let shared = match &self.shared {
+            Some(shared) => shared.take(&name, rate).await,
+            None => None,
+        };
+        let taken = shared.unwrap_or_else(|| self.take_here(name, rate));
+        if taken.granted {
+            Ok(())
+        } else {
+            Err(Error::RateLimited(taken))
+        }
+    }
+
+    fn take_here(&self, name: String, rate: Rate) -> crate::domain::Taken {
+        let now = self.clock.now().as_microsecond();
+        let mut local = self.local.lock().expect("limits lock poisoned");
+        if local.len() >= MAX_LOCAL && !local.contains_key(&name) {
+            local.retain(|_, full| *full > now);
+            if local.len() >= MAX_LOCAL {
+                local.clear();
+            }
+        }
+        let full = local.entry(name).or_insert(now);
+        let (after, taken) = rate.take(*full, now);
+        *full = after;
+        taken
+    }
+}
+
+/// An address, or the network that one customer has of IPv6.
+fn of_address(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let network = address.segments();
+            format!(
+                "{:x}:{:x}:{:x}:{:x}::/64",
+                network[0], network[1], network[2], network[3]
+            )
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Several links in one statement, and answers that are given only once.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::failure::Failure;
+use super::links::{column, corrupt, to_link, within};
+use super::pool::{Parameter, Pool, Transaction};
+use crate::domain::{KeyId, Revision, Slug};
+use crate::store::batch::collided;
+use crate::store::limits::WRITE_LIMIT;
+use crate::store::{Answer, BatchOutcome, Candidate, Made, Once, StoreError};
+
+/// Rows in their order, so that a later link of a list is a newer one and the first of two with one slug wins.
+const INSERT_LINKS: &str = "-- insert_links()
+INSERT INTO links (slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+    expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner)
+SELECT slug, nextval('link_revision'), target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+    expires_at, max_clicks, false, created_at, 0, created_at, owner
+FROM (
+    SELECT slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
+        max_clicks, created_at, owner
+    FROM ROWS FROM (json_to_recordset(CAST($1 AS json)) AS (slug text, target text, title text, tags text[],
+        redirect_status smallint, cache_seconds integer, forward_query boolean, valid_from timestamptz,
+        expires_at timestamptz, max_clicks bigint, created_at timestamptz, owner text)) WITH ORDINALITY
+        AS item (slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
+            max_clicks, created_at, owner, place)
+    ORDER BY place
+) AS item
+ON CONFLICT (slug) DO NOTHING
+RETURNING slug, revision";
+
+const REUSABLE_LINKS: &str = "-- reusable_links()
+SELECT item.place, found.slug, found.revision, found.target, found.title, found.tags, found.redirect_status,
+    found.cache_seconds, found.forward_query, found.valid_from, found.expires_at, found.max_clicks, found.disabled,
+    found.clicks, found.created_at, found.updated_at, found.owner
+FROM json_to_recordset(CAST($1 AS json)) AS item (place bigint, wanted text, target text, title text, tags text[],
+    redirect_status smallint, cache_seconds integer, forward_query boolean, valid_from timestamptz,
+    expires_at timestamptz, max_clicks bigint, created_at timestamptz, owner text)
+CROSS JOIN LATERAL (
+    SELECT slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
+        max_clicks, disabled, clicks, created_at, updated_at, owner
+    FROM links
+    WHERE hashtextextended(links.target, 0) = hashtextextended(item.target, 0) AND links.target = item.target
+        AND links.owner IS NOT DISTINCT FROM item.owner
+        AND (item.wanted IS NULL OR links.slug = item.wanted)
+        AND links.title IS NOT DISTINCT FROM item.title AND links.tags = item.tags
+        AND links.redirect_status = item.redirect_status
+        AND links.cache_seconds IS NOT DISTINCT FROM item.cache_seconds
+        AND links.forward_query = item.forward_query
+        AND links.valid_from IS NOT DISTINCT FROM item.valid_from
+        AND links.expires_at IS NOT DISTINCT FROM item.expires_at
+        AND links.max_clicks IS NOT DISTINCT FROM item.max_clicks
+        AND NOT links.disabled AND (links.valid_from IS NULL OR links.valid_from <= item.created_at)
+        AND (links.expires_at IS NULL OR links.expires_at > item.created_at)
+        AND (links.max_clicks IS NULL OR links.clicks < links.max_clicks)
+    ORDER BY links.id
+    LIMIT 1
+) AS found";
+
+/// The first number has no meaning but to be ours.
+const LOCK_TARGETS: &str = "-- lock_targets()
+SELECT pg_advisory_xact_lock(794203918, target.hash) FROM unnest($1) AS target (hash)";
+
+/// Waits for another transaction that has the same name.
+const CLAIM_ANSWER: &str = "-- claim_answer()
+INSERT INTO answers (caller, key, request, expires_at) VALUES ($1, $2, $3, $4)
+ON CONFLICT (caller, key) DO UPDATE SET request = $3, status = NULL, location = NULL, body = NULL, expires_at = $4
+WHERE answers.expires_at <= $5
+RETURNING key";
+
+const ANSWER: &str = "-- answer()
+SELECT request, status, location, body FROM answers WHERE caller = $1 AND key = $2 AND status IS NOT NULL";
+
+const KEEP_ANSWER: &str = "-- keep_answer()
+UPDATE answers SET status = $3, location = $4, body = $5 WHERE caller = $1 AND key = $2";
+
+/// Two for each that is kept, so that they do not pile up.
+const FORGET_ANSWERS: &str = "-- forget_answers()
+DELETE FROM answers WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM answers WHERE expires_at <= $1 ORDER BY expires_at LIMIT 2 FOR UPDATE SKIP LOCKED
+))";
+
+pub(super) async fn insert_links(
+    writes: &Pool,
+    candidates: &[Candidate],
+    once: Option<&Once>,
+) -> Result<BatchOutcome, StoreError> {
+    let work = async {
+        if once.is_some() || candidates.iter().any(|candidate| candidate.reuse) {
+            return in_transaction(writes, candidates, once).await;
+        }
+        // One statement is a transaction of its own, and one round trip.
+        let places: Vec<usize> = (0..candidates.len()).collect();
+        let document = document(candidates, &places);
+        let rows = writes.query(INSERT_LINKS, &[(&document, Type::TEXT)]).await?;
+        let mut made = vec![Made::SlugTaken; candidates.len()];
+        note_inserted(candidates, &places, &rows, &mut made)?;
+        Ok(BatchOutcome::Done(made, None))
+    };
+    within(WRITE_LIMIT, work).await.map_err(|failure| failure.error)
+}
+
+async fn in_transaction(
+    writes: &Pool,
+    candidates: &[Candidate],
+    once: Option<&Once>,
+) -> Result<BatchOutcome, Failure> {
+    let transaction = writes.begin().await?;
+    if let Some(once) = once
+        && let Some(answered) = claim(&transaction, once).await?
+    {
+        transaction.roll_back().await?;
+        return Ok(answered);
+    }
+    let mut made = vec![Made::SlugTaken; candidates.len()];
+    let open = reuse(&transaction, candidates, &mut made).await?;
+    if !open.is_empty() {
+        let document = document(candidates, &open);
+        let rows = transaction
+            .query(INSERT_LINKS, &[(&document, Type::TEXT)])
+            .await?;
+        note_inserted(candidates, &open, &rows, &mut made)?;
+    }
+    let Some(once) = once else {
+        transaction.commit().await?;
+        return Ok(BatchOutcome::Done(made, None));
+    };
+    let collided = collided(candidates, &made);
+    let answer = (once.render)(&made);
+    match answer {
+        _ if !collided.is_empty() => {
+            transaction.roll_back().await?;
+            Ok(BatchOutcome::Collided(collided))
+        }
+        None => {
+            transaction.roll_back().await?;
+            Ok(BatchOutcome::Done(made, None))
+        }
+        Some(answer) => {
+            keep(&transaction, once, &answer).await?;
+            transaction.commit().await?;
+            Ok(BatchOutcome::Done(made, Some(answer)))
+        }
+    }
+}
+
+/// Takes the name of the request; otherwise what was answered to it.
+async fn claim(transaction: &Transaction<'_>, once: &Once) -> Result<Option<BatchOutcome>, Failure> {
+    let parameters: [Parameter<'_>; 5] = [
+        (/* caller */ &once.caller, Type::TEXT),
+        (/* key */ &once.key, Type::TEXT),
+        (/* request */ &once.request.as_slice(), Type::BYTEA),
+        (/* expires_at */ &once.expires_at, Type::TIMESTAMPTZ),
+        (/* now */ &once.now, Type::TIMESTAMPTZ),
+    ];
+    if !transaction.query(CLAIM_ANSWER, &parameters).await?.is_empty() {
+        return Ok(None);
+    }
+    let rows = transaction.query(ANSWER, &parameters[..2]).await?;
+    let row = rows
+        .first()
+        .ok_or_else(|| Failure::of_outcome(StoreError::unavailable("an answer was forgotten just now")))?;
+    if column::<&[u8]>(row, "request").map_err(Failure::of_outcome)? != once.request {
+        return Ok(Some(BatchOutcome::Mismatch));
+    }
+    let answer = || {
+        Ok(Answer {
+            status: u16::try_from(column::<i16>(row, "status")?).map_err(corrupt("status"))?,
+            location: column(row, "location")?,
+            body: column(row, "body")?,
+        })
+    };
+    answer()
+        .map(|answer| Some(BatchOutcome::Replayed(answer)))
+        .map_err(Failure::of_outcome)
+}
+
+async fn keep(transaction: &Transaction<'_>, once: &Once, answer: &Answer) -> Result<(), Failure> {
+    let parameters: [Parameter<'_>; 5] = [
+        (/* caller */ &once.caller, Type::TEXT),
+        (/* key */ &once.key, Type::TEXT),
+        (
+            /* status */ &i16::try_from(answer.status).unwrap_or(i16::MAX),
+            Type::INT2,
+        ),
+        (/* location */ &answer.location, Type::TEXT),
+        (/* body */ &answer.body, Type::BYTEA),
+    ];
+    transaction.query(KEEP_ANSWER, &parameters).await?;
+    transaction
+        .query(FORGET_ANSWERS, &[(/* now */ &once.now, Type::TIMESTAMPTZ)])
+        .await?;
+    Ok(())
+}
+
+/// Finds links that will do, and answers the places of the candidates that need one of their own. Of several
+/// transactions with the same target only one at a time gets past the lock.
+async fn reuse(
+    transaction: &Transaction<'_>,
+    candidates: &[Candidate],
+    made: &mut [Made],
+) -> Result<Vec<usize>, Failure> {
+    let wanting: Vec<usize> = (0..candidates.len()).filter(|at| candidates[*at].reuse).collect();
+    if !wanting.is_empty() {
+        // In one order for all, so that two transactions do not wait for each other.
+        let mut hashes: Vec<i32> = wanting.iter().map(|at| hash(&candidates[*at])).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        transaction
+            .query(LOCK_TARGETS, &[(/* hashes */ &hashes, Type::INT4_ARRAY)])
+            .await?;
+        let document = document(candidates, &wanting);
+        let rows = transaction
+            .query(REUSABLE_LINKS, &[(&document, Type::TEXT)])
+            .await?;
+        for row in &rows {
+            let found = || {
+                let slug: Slug = column::<&str>(row, "slug")?.parse().map_err(corrupt("slug"))?;
+                let place = usize::try_from(column::<i64>(row, "place")?).map_err(corrupt("place"))?;
+                Ok((place, to_link(&slug, row)?))
+            };
+            let (place, link) = found().map_err(Failure::of_outcome)?;
+            made[place] = Made::Reused(Box::new(link));
+        }
+    }
+    Ok((0..made.len())
+        .filter(|at| !matches!(made[*at], Made::Reused(_)))
+        .collect())
+}
+
+fn hash(candidate: &Candidate) -> i32 {
+    let digest = Sha256::new()
+        .chain_update(candidate.link.owner.as_ref().map_or("", KeyId::as_str))
+        .chain_update([0])
+        .chain_update(candidate.link.target.as_str())
+        .finalize();
+    i32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
+}
+
+/// The candidates at `places` as one JSON document.
+fn document(candidates: &[Candidate], places: &[usize]) -> String {
+    let item = |place: &usize| {
+        let Candidate { link, chosen, .. } = &candidates[*place];
+        json!({
+            "place": place,
+            "slug": link.slug,
+            "wanted": chosen.then_some(&link.slug),
+            "target": link.target,
+            "title": link.title,
+            "tags": link.tags,
+            "redirect_status": link.redirect_status.code(),
+            "cache_seconds": link.cache_seconds,
+            "forward_query": link.forward_query,
+            "valid_from": link.valid_from,
+            "expires_at": link.expires_at,
+            "max_clicks": link.max_clicks,
+            "created_at": link.created_at,
+            "owner": link.owner,
+        })
+    };
+    Value::Array(places.iter().map(item).collect()).to_string()
+}
+
+/// Of two candidates with one slug the first has it.
+fn note_inserted(
+    candidates: &[Candidate],
+    places: &[usize],
+    rows: &[Row],
+    made: &mut [Made],
+) -> Result<(), Failure> {
+    let read = |row| Ok((column::<&str>(row, "slug")?, column::<i64>(row, "revision")?));
+    let mut revisions = rows
+        .iter()
+        .map(read)
+        .collect::<Result<HashMap<_, _>, _>>()
+        .map_err(Failure::of_outcome)?;
+    for place in places {
+        if let Some(revision) = revisions.remove(candidates[*place].link.slug.as_str()) {
+            made[*place] = Made::Inserted(Revision::new(revision));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! Keys.
+
+use jiff::Timestamp;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::links::{PostgresStore, column, corrupt, within};
+use super::pool::{Parameter, Pool};
+use crate::domain::{Key, KeyId, Scope};
+use crate::store::limits::{READ_LIMIT, WRITE_LIMIT};
+use crate::store::{KeyHash, StoreError};
+
+const INSERT_KEY: &str = "-- insert_key()
+INSERT INTO api_keys (id, hash, name, scopes, own_links_only, expires_at, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7)";
+
+const KEY: &str = "-- key()
+SELECT id, name, scopes, own_links_only, expires_at, created_at, last_used_at FROM api_keys WHERE hash = $1";
+
+const KEYS: &str = "-- keys()
+SELECT id, name, scopes, own_links_only, expires_at, created_at, last_used_at FROM api_keys
+ORDER BY created_at DESC, id";
+
+const DELETE_KEY: &str = "-- delete_key()
+DELETE FROM api_keys WHERE id = $1 RETURNING id";
+
+const TOUCH_KEY: &str = "-- touch_key()
+UPDATE api_keys SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
+
+impl PostgresStore {
+    async fn read_keys(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Key>, StoreError> {
+        let rows = within(READ_LIMIT, self.reads().query(sql, parameters))
+            .await
+            .map_err(|failure| failure.error)?;
+        rows.iter().map(to_key).collect()
+    }
+}
+
+pub(super) async fn insert_key(writes: &Pool, key: &Key, hash: &KeyHash) -> Result<(), StoreError> {
+    let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+    let parameters: [Parameter<'_>; 7] = [
+        (/* id */ &key.id.as_str(), Type::TEXT),
+        (/* hash */ &hash.as_slice(), Type::BYTEA),
+        (/* name */ &key.name, Type::TEXT),
+        (/* scopes */ &scopes, Type::TEXT_ARRAY),
+        (/* own_links_only */ &key.own_links_only, Type::BOOL),
+        (/* expires_at */ &key.expires_at, Type::TIMESTAMPTZ),
+        (/* created_at */ &key.created_at, Type::TIMESTAMPTZ),
+    ];
+    write(writes, INSERT_KEY, &parameters).await.map(drop)
+}
+
+pub(super) async fn key(store: &PostgresStore, hash: &KeyHash) -> Result<Option<Key>, StoreError> {
+    let keys = store
+        .read_keys(KEY, &[(/* hash */ &hash.as_slice(), Type::BYTEA)])
+        .await?;
+    Ok(keys.into_iter().next())
+}
+
+pub(super) async fn keys(store: &PostgresStore) -> Result<Vec<Key>, StoreError> {
+    store.read_keys(KEYS, &[]).await
+}
+
+pub(super) async fn delete_key(writes: &Pool, id: &KeyId) -> Result<bool, StoreError> {
+    let rows = write(writes, DELETE_KEY, &[(/* id */ &id.as_str(), Type::TEXT)]).await?;
+    Ok(!rows.is_empty())
+}
+
+pub(super) async fn touch_key(writes: &Pool, id: &KeyId, at: Timestamp) -> Result<(), StoreError> {
+    let parameters: [Parameter<'_>; 2] = [
+        (/* id */ &id.as_str(), Type::TEXT),
+        (/* last_used_at */ &at, Type::TIMESTAMPTZ),
+    ];
+    write(writes, TOUCH_KEY, &parameters).await.map(drop)
+}
+
+async fn write(writes: &Pool, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, StoreError> {
+    within(WRITE_LIMIT, writes.query(sql, parameters))
+        .await
+        .map_err(|failure| failure.error)
+}
+
+fn to_key(row: &Row) -> Result<Key, StoreError> {
+    let scopes: Vec<&str> = column(row, "scopes")?;
+    Ok(Key {
+        id: column::<&str>(row, "id")?.parse().map_err(corrupt("id"))?,
+        name: column(row, "name")?,
+        // A scope of a newer build is none of this one's.
+        scopes: scopes
+            .iter()
+            .filter_map(|text| text.parse::<Scope>().ok())
+            .collect(),
+        own_links_only: column(row, "own_links_only")?,
+        expires_at: column(row, "expires_at")?,
+        created_at: column(row, "created_at")?,
+        last_used_at: column(row, "last_used_at")?,
+    })
+}

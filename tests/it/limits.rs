@@ -1,0 +1,162 @@
+//! How often somebody may ask.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::app::{ADMIN_KEY, Answer, Backend, TestApp};
+use crate::ground::Switch;
+use crate::keys_api::{key_for, with_key};
+use crate::on_both_stores;
+
+fn create(app: &TestApp, headers: &[(&str, &str)]) -> Answer {
+    let mut all = vec![("content-type", "application/json")];
+    all.extend_from_slice(headers);
+    app.send(
+        "POST",
+        "/api/v1/links",
+        &all,
+        b"{\"url\":\"https://example.org/\"}",
+    )
+}
+
+#[track_caller]
+fn assert_limited(answer: &Answer, limit: u32) {
+    answer.assert_problem(429, "rate_limited");
+    let number = |name| {
+        answer
+            .header(name)
+            .unwrap_or_else(|| panic!("no {name}"))
+            .parse::<u32>()
+            .unwrap()
+    };
+    assert_eq!(number("ratelimit-limit"), limit);
+    assert_eq!(number("ratelimit-remaining"), 0);
+    assert!((1..=60).contains(&number("retry-after")), "{answer:?}");
+    assert!((1..=60).contains(&number("ratelimit-reset")), "{answer:?}");
+}
+
+on_both_stores! {
+    fn a_key_makes_so_many_links_a_minute(backend) {
+        let app = TestApp::start_with(backend, &[("CREATE_RATE_PER_MINUTE", "3"), ("ANONYMOUS_CREATE", "true")]);
+        let key = key_for(&app, &["links:create"]);
+        let link = json!({"url": "https://example.org/", "slug": "live"});
+        assert_eq!(with_key(&app, &key, "POST", "/links", Some(&link)).status, 201);
+        assert_eq!(with_key(&app, &key, "POST", "/links/bulk", Some(&json!({"links": [{"url": "https://example.org/"}]}))).status, 200);
+        with_key(&app, &key, "POST", "/links", Some(&link)).assert_problem(409, "slug_taken");
+
+        let refused = with_key(&app, &key, "POST", "/links", Some(&link));
+
+        assert_limited(&refused, 3);
+        assert_limited(&with_key(&app, &key, "POST", "/links/bulk", Some(&json!({}))), 3);
+        let other = key_for(&app, &["links:create"]);
+        for (key, status) in [(other.as_str(), 409), (ADMIN_KEY, 409)] {
+            assert_eq!(with_key(&app, key, "POST", "/links", Some(&link)).status, status);
+        }
+        assert_eq!(create(&app, &[]).status, 201);
+        for _ in 0..20 {
+            assert_eq!(app.get("/live").status, 302);
+        }
+    }
+
+    fn one_peer_keeps_to_its_budget_whatever_it_forwards(backend) {
+        let app = TestApp::start_with(backend, &[("CREATE_RATE_PER_MINUTE", "6"), ("ANONYMOUS_CREATE", "true"), ("MISS_RATE_PER_MINUTE", "500")]);
+        let began = Instant::now();
+
+        let mut answered = 0;
+        for n in 0..10_000_u32 {
+            let address = format!("{}.{}.{}.{}", n % 223 + 1, n % 251, n / 256, n % 256);
+            let answer = app.send("GET", &format!("/unknown-{n}"), &[("x-forwarded-for", &address), ("forwarded", "for=1.2.3.4")], b"");
+            answered += u32::from(answer.status == 404);
+        }
+
+        // Redis goes by its own clock, which does not stand still.
+        let minutes = if backend == Backend::Postgres { began.elapsed().as_secs_f64() / 60.0 } else { 0.0 };
+        let budget = 500.0 * (1.0 + minutes);
+        assert!((500.0..=budget * 1.01).contains(&f64::from(answered)), "{answered} of {budget}");
+    }
+
+    fn behind_a_proxy_each_client_has_a_budget(backend) {
+        let app = TestApp::start_with(backend, &[("MISS_RATE_PER_MINUTE", "1"), ("TRUSTED_PROXY_HOPS", "2")]);
+        let ask = |forwarded: &str| app.send("GET", "/unknown", &[("x-forwarded-for", forwarded)], b"").status;
+        // The second entry from the right counts; what stands further left anybody may have written.
+        for (first, second) in [
+            ("192.0.2.1, 10.0.0.1", "198.51.100.7, 192.0.2.1, 10.0.0.2"),
+            ("192.0.2.2:4711,10.0.0.1", "192.0.2.2 , 10.0.0.1"),
+            ("2001:db8:1:2::1, 10.0.0.1", "2001:db8:1:2:ffff::9, 10.0.0.1"),
+            ("[2001:db8:1:3::1]:80, 10.0.0.1", "2001:db8:1:3::1, 10.0.0.1"),
+            ("::ffff:192.0.2.3, 10.0.0.1", "192.0.2.3, 10.0.0.1"),
+            // Nonsense, and too few: the peer.
+            ("nonsense, 10.0.0.1", "192.0.2.9"),
+        ] {
+            assert_eq!((ask(first), ask(second)), (404, 429), "{first}");
+        }
+    }
+
+    fn wrong_keys_are_limited_and_right_ones_are_not(backend) {
+        let app = TestApp::start_with(backend, &[("CREATE_RATE_PER_MINUTE", "3")]);
+        let wrong = |n: usize| app.send("GET", "/api/v1/links", &[("authorization", &format!("Bearer ctl_{n:032}"))], b"");
+        for n in 0..3 {
+            wrong(n).assert_problem(401, "unauthenticated");
+        }
+
+        assert_limited(&wrong(4), 3);
+
+        assert_limited(&app.send("GET", "/api/v1/links", &[("authorization", "Basic eDp5")], b""), 3);
+        assert_eq!(app.api("GET", "/links", None).status, 200);
+    }
+
+    fn no_limit_is_no_limit(backend) {
+        let app = TestApp::start_with(backend, &[("CREATE_RATE_PER_MINUTE", "0"), ("MISS_RATE_PER_MINUTE", "0")]);
+        for n in 0..200 {
+            assert_eq!(app.get(&format!("/unknown-{n}")).status, 404);
+        }
+    }
+}
+
+#[test]
+fn a_budget_comes_back_with_time() {
+    let app = TestApp::start_with(Backend::Sqlite, &[("MISS_RATE_PER_MINUTE", "2")]);
+    let ask = || app.get("/unknown").status;
+    assert_eq!([ask(), ask(), ask()], [404, 404, 429]);
+
+    app.clock.advance(Duration::from_secs(30));
+    assert_eq!([ask(), ask()], [404, 429]);
+    app.clock.advance(Duration::from_secs(3600));
+    assert_eq!([ask(), ask(), ask()], [404, 404, 429]);
+}
+
+#[test]
+fn all_instances_have_one_budget() {
+    let settings = [("MISS_RATE_PER_MINUTE", "4")];
+    let app = TestApp::start_with(Backend::Postgres, &settings);
+    let twin = app.twin(Backend::Postgres, &settings);
+    // The first call of a connection may come before it stands.
+    assert!(app.api("GET", "/keys", None).status == 200 && twin.api("GET", "/keys", None).status == 200);
+
+    let statuses: Vec<_> = (0..6)
+        .map(|n| {
+            if n % 2 == 0 {
+                app.get("/unknown").status
+            } else {
+                twin.get("/unknown").status
+            }
+        })
+        .collect();
+
+    assert_eq!(statuses, [404, 404, 404, 404, 429, 429]);
+}
+
+#[test]
+fn without_the_shared_cache_each_instance_has_a_budget() {
+    let switch = Switch::before_redis();
+    let settings = [("MISS_RATE_PER_MINUTE", "2"), ("REDIS_URL", &*switch.redis_url())];
+    let app = TestApp::start_with(Backend::Postgres, &settings);
+    app.create(json!({"url": "https://example.org/", "slug": "live"}));
+    switch.cut();
+
+    let statuses: Vec<_> = (0..4).map(|_| app.get("/unknown").status).collect();
+
+    assert_eq!(statuses, [404, 404, 429, 429]);
+    assert_eq!(app.get("/live").status, 302);
+}
