@@ -48,6 +48,7 @@ impl Housekeeping {
             ),
             ("visitors", Chore::ForgetVisitors(yesterday)),
             ("batches", Chore::ForgetBatches(days_before(now, BATCH_DAYS))),
+            ("answers", Chore::ForgetAnswers(now)),
         ];
         if let Some(days) = self.config.purge_after_days {
             chores.push(("purge", Chore::PurgeLinks(days_before(now, days.into()))));

@@ -37,6 +37,8 @@ pub enum Chore {
     ForgetVisitors(Timestamp),
     /// Forget the batches that were recorded before this time.
     ForgetBatches(Timestamp),
+    /// Forget the answers to requests with an idempotency key that were kept until this time.
+    ForgetAnswers(Timestamp),
     /// Delete links that expired before this time.
     PurgeLinks(Timestamp),
 }

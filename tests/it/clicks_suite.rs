@@ -404,6 +404,7 @@ async fn chores_can_be_done_by_many_at_once(store: &dyn Store) {
         Chore::DropRemains,
         Chore::ForgetVisitors(day_of(now())),
         Chore::ForgetBatches(now()),
+        Chore::ForgetAnswers(now()),
     ];
     for chore in chores {
         for _ in 0..8 {

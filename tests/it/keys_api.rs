@@ -69,6 +69,7 @@ on_both_stores! {
             ("GET", "/links/kept", None, "links:read", 200),
             ("GET", "/links", None, "links:read", 200),
             ("PATCH", "/links/kept", Some(json!({})), "links:write", 200),
+            ("GET", "/links/kept/stats", None, "stats:read", 200),
             ("GET", "/keys", None, "keys:admin", 200),
             ("POST", "/keys", Some(json!({"name": "n", "scopes": ["links:read"]})), "keys:admin", 201),
             ("DELETE", "/keys/nothing", None, "keys:admin", 404),
@@ -146,7 +147,7 @@ on_both_stores! {
 
     fn a_key_held_to_its_own_links_sees_and_changes_no_others(backend) {
         let app = TestApp::start(backend);
-        let scopes = ["links:create", "links:read", "links:write"];
+        let scopes = ["links:create", "links:read", "links:write", "stats:read"];
         let (own, other) = (
             issue(&app, json!({"name": "own", "scopes": scopes, "own_links_only": true})).1,
             issue(&app, json!({"name": "other", "scopes": scopes})).1,
@@ -156,6 +157,8 @@ on_both_stores! {
             assert_eq!(with_key(&app, key, "POST", "/links", Some(&body(slug))).status, 201);
         }
         app.create(body("admins"));
+        assert_eq!(with_key(&app, &own, "GET", "/links/mine/stats", None).status, 200);
+        with_key(&app, &own, "GET", "/links/theirs/stats", None).assert_problem(404, "link_not_found");
 
         for slug in ["theirs", "admins"] {
             let path = format!("/links/{slug}");

@@ -34,6 +34,8 @@ pub(in crate::http) async fn stats(
         .stats
         .range(question.from, question.to, question.interval)
         .map_err(|err| Problem::malformed_query(format!("{err}.")))?;
+    // A key that is held to its own links sees no other's statistics.
+    services.links.link(&caller, &slug).await?;
     services.clicks.keep_up().await;
     let statistics = services.stats.of(&slug, range, question.limit).await?;
     Ok(answer(StatusCode::OK).json(Body::new(slug.as_str(), &statistics)))

@@ -42,6 +42,10 @@ const FORGET_BATCHES: &str = "-- forget_batches()
 DELETE FROM click_batches WHERE id = ANY(ARRAY(
     SELECT id FROM click_batches WHERE recorded_at < $1 ORDER BY recorded_at LIMIT $2))";
 
+const FORGET_ANSWERS: &str = "-- forget_answers()
+DELETE FROM answers WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM answers WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))";
+
 const PURGE_LINKS: &str = "-- purge_links()
 DELETE FROM links WHERE id = ANY(ARRAY(
     SELECT id FROM links WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))
@@ -79,6 +83,7 @@ pub(super) async fn keep_house(pool: &Pool, chore: Chore) -> Result<u64, Failure
             work.execute(FORGET_SECRETS, &parameters).await? + old(&work, FORGET_VISITORS, before).await?
         }
         Chore::ForgetBatches(before) => old(&work, FORGET_BATCHES, before).await?,
+        Chore::ForgetAnswers(now) => old(&work, FORGET_ANSWERS, now).await?,
         Chore::PurgeLinks(before) => old(&work, PURGE_LINKS, before).await?,
         Chore::DropRemains => {
             let some: [Parameter<'_>; 1] = [(/* limit */ &CHORE_ROWS, Type::INT8)];

@@ -27,6 +27,9 @@ DELETE FROM visitor_secrets WHERE day < ?1";
 const FORGET_BATCHES: &str = "-- forget_batches()
 DELETE FROM click_batches WHERE id IN (SELECT id FROM click_batches WHERE recorded_at < ?1 LIMIT ?2)";
 
+const FORGET_ANSWERS: &str = "-- forget_answers()
+DELETE FROM answers WHERE (caller, key) IN (SELECT caller, key FROM answers WHERE expires_at <= ?1 LIMIT ?2)";
+
 const PURGE_LINKS: &str = "-- purge_links()
 DELETE FROM links WHERE id IN (SELECT id FROM links WHERE expires_at < ?1 LIMIT ?2)";
 
@@ -67,6 +70,7 @@ pub(super) fn keep_house(connection: &mut Connection, chore: Chore) -> Result<u6
                 secrets + old(FORGET_VISITORS, before)?
             }
             Chore::ForgetBatches(before) => old(FORGET_BATCHES, before)?,
+            Chore::ForgetAnswers(now) => old(FORGET_ANSWERS, now)?,
             Chore::PurgeLinks(before) => old(PURGE_LINKS, before)?,
             Chore::DropRemains => {
                 let some = params![/* limit */ CHORE_ROWS];
