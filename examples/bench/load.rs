@@ -19,7 +19,12 @@ pub enum Traffic {
     Zipf(u32),
     /// New links.
     Create,
+    /// New links, [`BULK`] in each request.
+    CreateBulk,
 }
+
+/// Links in each request of [`Traffic::CreateBulk`].
+pub const BULK: u32 = 1000;
 
 /// What came of one cell: a server under one kind of traffic for a while.
 #[derive(Debug, Clone, Copy)]
@@ -84,6 +89,21 @@ function request()
   number = number + 1
   local body = string.format('{{"url":"https://example.org/articles/%d-%d?utm_source=bench"}}', seed, number)
   return wrk.format("POST", "/api/v1/links", nil, body)
+end
+"#
+            ),
+            Self::CreateBulk => format!(
+                r#"
+local number = 0
+wrk.headers["Content-Type"] = "application/json"
+wrk.headers["Authorization"] = "Bearer {key}"
+function request()
+  local links = {{}}
+  for i = 1, {BULK} do
+    number = number + 1
+    links[i] = string.format('{{"url":"https://example.org/articles/%d-%d?utm_source=bench"}}', seed, number)
+  end
+  return wrk.format("POST", "/api/v1/links/bulk", nil, '{{"links":[' .. table.concat(links, ",") .. "]}}")
 end
 "#
             ),

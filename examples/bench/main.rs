@@ -10,7 +10,7 @@ mod report;
 
 use std::path::{Path, PathBuf};
 
-use load::{Cell, Loader, Traffic, sql};
+use load::{BULK, Cell, Loader, Traffic, sql};
 use process::{Server, cold_start};
 use report::{Report, median};
 
@@ -136,7 +136,13 @@ impl Bench {
 
     /// The service with all defaults but `more`.
     fn service(&self, database: &str, more: &[(&str, &str)]) -> Result<Server> {
-        let mut environment = vec![("DATABASE_URL", database), ("ADMIN_API_KEY", &self.loader.key)];
+        // One address sends all the load: its budget of new links and of unknown slugs would be gone at once.
+        let mut environment = vec![
+            ("DATABASE_URL", database),
+            ("ADMIN_API_KEY", &self.loader.key),
+            ("CREATE_RATE_PER_MINUTE", "0"),
+            ("MISS_RATE_PER_MINUTE", "0"),
+        ];
         environment.extend_from_slice(more);
         let mut server = Server::start(&self.curtail, &["serve"], &environment)?;
         server.await_answer("/b0000000", "302")?;
@@ -239,6 +245,7 @@ impl Bench {
             &[("REDIS_URL", &self.redis), ("DATABASE_POOL_SIZE", POOL)],
         )?;
         let (mut cells, mut inserts, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        let mut bulk_ratios = Vec::new();
         let seconds = self.seconds.max(2);
         for round in 1..=self.rounds {
             eprintln!("bench: create, round {round} of {}", self.rounds);
@@ -246,11 +253,14 @@ impl Bench {
                 .loader
                 .insert(&self.postgres, &self.database, WRITERS, seconds)?;
             let cell = self.loader.run(&server, Traffic::Create, 64, seconds)?;
+            let bulk = self.loader.run(&server, Traffic::CreateBulk, 8, seconds)?;
+            bulk_ratios.push(bulk.per_second * f64::from(BULK) / cell.per_second);
             ratios.push(cell.per_second / insert);
             inserts.push(insert);
             cells.push(cell);
         }
         report.create(WRITERS, median(&inserts), &cells, median(&ratios));
+        report.bulk(median(&bulk_ratios));
         Ok(())
     }
 
