@@ -11,6 +11,8 @@ use crate::process::Server;
 pub enum Traffic {
     /// One link, over and over.
     Hot,
+    /// One link, over and over, by `HEAD`: the same work but for the click, which is not counted.
+    HotHead,
     /// One slug that no link has.
     Absent,
     /// So many links, each as often as the next.
@@ -55,6 +57,7 @@ impl Traffic {
     fn script(self, key: &str) -> String {
         let rest = match self {
             Self::Hot | Self::Absent => String::new(),
+            Self::HotHead => "wrk.method = \"HEAD\"\n".to_owned(),
             Self::Uniform(links) => format!(
                 r#"
 local requests = {{}}

@@ -53,6 +53,9 @@ fn main() -> Result<()> {
         bench.rate(64, &mut report)?;
         bench.rate(8, &mut report)?;
     }
+    if wanted("clicks", true) {
+        bench.clicks(&mut report)?;
+    }
     if wanted("create", true) {
         bench.create(&mut report)?;
     }
@@ -236,6 +239,33 @@ impl Bench {
                 "x",
             );
         }
+        Ok(())
+    }
+
+    /// What recording a click takes of a memory hit's throughput: `GET` against `HEAD`, which counts none, over the
+    /// same of the bare handler.
+    fn clicks(&self, report: &mut Report) -> Result<()> {
+        let bare = self.bare("fixed")?;
+        let service = self.service(&self.database, &[("REDIS_URL", &self.redis)])?;
+        let rows = [
+            ("memory hit", &service, Traffic::Hot),
+            ("memory hit, HEAD", &service, Traffic::HotHead),
+            ("bare handler", &bare, Traffic::Hot),
+            ("bare handler, HEAD", &bare, Traffic::HotHead),
+        ];
+        let cells = self.rounds(&rows, 64, self.seconds)?;
+        let ratios: Vec<f64> = (0..self.rounds)
+            .map(|round| {
+                let rate = |row: usize| cells[row][round].per_second;
+                (rate(0) / rate(1)) / (rate(2) / rate(3))
+            })
+            .collect();
+        report.at_most(
+            "click recording, of a memory hit's throughput",
+            1.0 - median(&ratios),
+            0.08,
+            "",
+        );
         Ok(())
     }
 
