@@ -69,7 +69,8 @@ fn services(request: &HttpRequest) -> &Services {
 /// Adds the headers that every answer carries.
 fn finish(mut response: ServiceResponse<BoxBody>, id: &RequestId) -> ServiceResponse<BoxBody> {
     let services = services(response.request());
-    let https = is_https(response.request(), &services.config);
+    let html = is_html(response.headers());
+    let https = html && is_https(response.request(), &services.config);
     let closing = services.lifecycle.is_draining();
     if closing {
         response
@@ -85,7 +86,7 @@ fn finish(mut response: ServiceResponse<BoxBody>, id: &RequestId) -> ServiceResp
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         headers.insert(REQUEST_ID, id);
     }
-    if is_html(headers) {
+    if html {
         headers.insert(
             header::CONTENT_SECURITY_POLICY,
             HeaderValue::from_static(pages::SECURITY_POLICY),

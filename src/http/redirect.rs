@@ -34,12 +34,13 @@ pub(super) async fn redirect(
     let Ok(slug) = segment.parse::<Slug>() else {
         return Err(no_such_slug());
     };
-    let seen = visitor::seen(&request, &services);
-    let counts = || is_click && !is_program(&seen);
+    // Looked at only for a click: a scan of unknown slugs does not pay for it.
+    let seen = || visitor::seen(&request, &services);
+    let counts = || is_click && !is_program(&seen());
     match services.resolver.visit(&slug, counts).await {
         Ok(Visit::Follow(redirect)) => {
             if is_click {
-                services.clicks.record(&slug, redirect.limited, &seen);
+                services.clicks.record(&slug, redirect.limited, &seen());
                 services.clicks.keep_up().await;
             }
             Ok(follow(&redirect, request.query_string(), &services))
