@@ -7,7 +7,7 @@ use tracing_actix_web::TracingLogger;
 
 use super::problem::Problem;
 use super::trace::ApiSpan;
-use super::{api, frame, pages, probes, redirect};
+use super::{api, frame, openapi, pages, probes, redirect};
 
 /// Adds every route, and the frame round them all.
 ///
@@ -47,6 +47,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .service(page("/health/startup").route(reading().to(probes::startup)))
         .service(page("/health/ready").route(reading().to(probes::ready)))
         .service(page("/version").route(reading().to(probes::version)))
+        .service(page("/openapi.json").route(reading().to(openapi::openapi)))
         .service(page("/robots.txt").route(reading().to(pages::robots)))
         .service(page("/favicon.ico").route(reading().to(pages::favicon)))
         .service(api)
