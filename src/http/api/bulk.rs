@@ -97,6 +97,6 @@ pub(in crate::http) fn described() -> Operation {
     .group("links")
     .takes::<NewLinksBody>("application/json", LINKS)
     .answers::<made::Results<'_>>(StatusCode::OK, "What became of each", RESULTS)
-    .with_header(made::REPLAYED.as_str(), text(made::ABOUT_REPLAYED))
+    .with_header("Idempotency-Replayed", text(made::ABOUT_REPLAYED))
     .problems(&["malformed_query", "invalid_link", "idempotency_mismatch"])
 }

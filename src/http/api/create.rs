@@ -130,13 +130,13 @@ pub(in crate::http) fn described() -> Operation {
     .takes::<NewLinkBody>("application/json", NEW_LINK)
     .answers::<LinkBody<'_>>(StatusCode::CREATED, "The link that was made", EXAMPLE)
     .with_header("Location", text("The path of the link in the API."))
-    .with_header(made::REPLAYED.as_str(), text(made::ABOUT_REPLAYED))
+    .with_header("Idempotency-Replayed", text(made::ABOUT_REPLAYED))
     .answers::<LinkBody<'_>>(
         StatusCode::OK,
         "The link that was there already (`reuse_existing`)",
         EXAMPLE,
     )
-    .with_header(made::REPLAYED.as_str(), text(made::ABOUT_REPLAYED))
+    .with_header("Idempotency-Replayed", text(made::ABOUT_REPLAYED))
     .problems(&[
         "malformed_query",
         "slug_taken",

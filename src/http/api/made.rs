@@ -19,9 +19,8 @@ use crate::http::{Services, origin};
 use crate::service::{Answer, Item, Render, RequestName};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// The header of an answer that was given before.
-pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// What it says.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// What is said of that header.
 pub(super) const ABOUT_REPLAYED: &str =
     "`true` if this answer was given before, to a request with this `Idempotency-Key`.";
 const MAX_KEY_LEN: usize = 255;
