@@ -14,6 +14,7 @@ mod cache_suite;
 mod clicks_api;
 mod clicks_faults;
 mod clicks_suite;
+mod clients;
 mod db;
 mod deploy;
 mod floors;
