@@ -16,8 +16,9 @@ pub(super) const TRIES: u8 = 5;
 /// Collisions in a row after which slugs get one character longer.
 pub(super) const COLLISIONS_BEFORE_LONGER: u8 = 3;
 
-/// How often a change is tried again when somebody else changed the link in between.
-const UPDATE_TRIES: u8 = 5;
+/// How often a change is tried again when somebody else changed the link in between. One of those who try at the same
+/// time always gets through.
+const UPDATE_TRIES: u8 = 50;
 
 /// Where a request came in, as far as it decides what a link may be.
 #[derive(Debug, Clone, Copy, Default)]

@@ -36,7 +36,7 @@ fn client(fence: &str) -> String {
     code.split("```").next().unwrap().to_owned()
 }
 
-fn run(program: &[&str], code: &str, app: &TestApp, key: &str) -> Output {
+fn start(program: &[&str], code: &str, app: &TestApp, key: &str) -> Output {
     let directory = tempfile::tempdir().unwrap();
     Command::new(program[0])
         .args(&program[1..])
@@ -58,7 +58,7 @@ on_both_stores! {
         let app = TestApp::start(backend);
 
         for (fence, program, target) in CLIENTS {
-            let output = run(program, &client(fence), &app, ADMIN_KEY);
+            let output = start(program, &client(fence), &app, ADMIN_KEY);
             let printed = String::from_utf8_lossy(&output.stdout);
             let short_url = printed.trim();
             let path = short_url.strip_prefix(&app.url("")).unwrap_or_else(|| panic!("{program:?}: {output:?}"));
@@ -73,7 +73,7 @@ on_both_stores! {
         let app = TestApp::start(backend);
 
         for (fence, program, _) in CLIENTS {
-            let output = run(program, &client(fence), &app, "no-key");
+            let output = start(program, &client(fence), &app, "no-key");
             let said = [output.stdout, output.stderr].concat();
 
             assert!(!output.status.success(), "{program:?}");

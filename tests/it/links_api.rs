@@ -89,6 +89,20 @@ on_both_stores! {
         assert_eq!(app.get("/mine").header("location"), Some("https://example.org/first"));
     }
 
+    /// Changes of one link by many clients at once had run out of tries, and were 503.
+    fn changes_of_one_link_at_once_are_all_made(backend) {
+        let app = TestApp::start_with(backend, &[("DATABASE_POOL_SIZE", "32")]);
+        app.create(json!({"url": "https://example.org/", "slug": "busy"}));
+        let change = |n: usize| app.api("PATCH", "/links/busy", Some(&json!({"title": format!("{n}")}))).status;
+
+        let statuses: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|n| scope.spawn(move || [change(n), change(n), change(n)])).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+
+        assert_eq!(statuses, [200; 24]);
+    }
+
     fn two_creates_of_one_slug_at_once_make_one_link(backend) {
         let app = TestApp::start(backend);
         for round in 0..10 {
