@@ -23,7 +23,7 @@ SELECT revision, target, redirect_status, cache_seconds, forward_query, valid_fr
     max_clicks IS NOT NULL AS limited, disabled
 FROM links WHERE slug = ?1";
 
-const LINK: &str = "-- link()
+pub(super) const LINK: &str = "-- link()
 SELECT revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
     max_clicks, disabled, clicks, created_at, updated_at, owner
 FROM links WHERE slug = ?1";
@@ -61,8 +61,8 @@ const READERS: usize = 2;
 /// Links in an SQLite file.
 #[derive(Debug)]
 pub(in crate::store) struct SqliteStore {
-    reads: Pool,
-    writes: Pool,
+    pub(super) reads: Pool,
+    pub(super) writes: Pool,
     schema_seen: AtomicBool,
 }
 
@@ -339,7 +339,7 @@ fn update_link(connection: &mut Connection, link: &Link) -> Result<Revision, Sto
 }
 
 /// The next revision. It is given back if the transaction is not committed.
-fn draw_revision(connection: &Connection) -> Result<i64, StoreError> {
+pub(super) fn draw_revision(connection: &Connection) -> Result<i64, StoreError> {
     let mut statement = connection.prepare_cached(DRAW_REVISION).map_err(unavailable)?;
     statement.query_one([], |row| row.get(0)).map_err(unavailable)
 }
@@ -349,7 +349,7 @@ pub(super) fn tags(link: &Link) -> Result<String, StoreError> {
 }
 
 /// The link that a statement finds by its slug.
-fn one<T>(
+pub(super) fn one<T>(
     connection: &Connection,
     sql: &str,
     slug: Slug,
