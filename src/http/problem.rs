@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::body::MalformedJson;
 use super::query::MalformedQuery;
 use crate::domain::{Fault, GoneReason};
-use crate::service::Error;
+use crate::service::{Error, ImportError, Unreadable};
 
 /// An answer that is not what was asked for. It becomes a response in [`frame`](super::frame), which knows
 /// the request's id and what the client reads.
@@ -91,6 +91,16 @@ impl Problem {
             StatusCode::BAD_REQUEST,
             "malformed_json",
             "The body is not valid JSON",
+            detail,
+        )
+    }
+
+    /// A list of links makes no sense, or did not come.
+    pub(super) fn unreadable(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "malformed_import",
+            "The links cannot be read",
             detail,
         )
     }
@@ -299,6 +309,20 @@ impl From<Error> for Problem {
                 cause: Some(error),
                 ..Self::unavailable()
             },
+        }
+    }
+}
+
+impl From<ImportError> for Problem {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::UnknownFormat => {
+                Self::unreadable("The format was not recognised. Name it with format=.")
+            }
+            ImportError::Unreadable(Unreadable { line, detail }) => {
+                Self::unreadable(format!("Line {line}: {detail}."))
+            }
+            ImportError::Service(error) => error.into(),
         }
     }
 }

@@ -9,6 +9,7 @@ mod housekeeping;
 mod keys;
 mod limits;
 mod links;
+mod porting;
 mod publisher;
 mod resolver;
 mod slugs;
@@ -22,6 +23,10 @@ pub use housekeeping::Housekeeping;
 pub use keys::{Caller, IssuedKey, Keys, Scope};
 pub use limits::Limits;
 pub use links::{Links, ListRequest, Origin};
+pub use porting::{
+    Concern, Export, ExportFormat, Format, Import, ImportError, ImportRequest, OnConflict, Outcome, Report,
+    Trouble, UnknownChoice, UnknownExport, UnknownFormat, Unreadable,
+};
 pub use resolver::{Resolver, Visit};
 pub use slugs::{RandomSlugs, SlugSource};
 pub use stats::Stats;

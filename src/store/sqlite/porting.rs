@@ -69,7 +69,11 @@ fn after(
     limit: u16,
 ) -> Result<Vec<(Cursor, Link)>, StoreError> {
     let place = place.map_or(0, Cursor::number);
-    let sql = if owner.is_some() { LINKS_OF_AFTER } else { LINKS_AFTER };
+    let sql = if owner.is_some() {
+        LINKS_OF_AFTER
+    } else {
+        LINKS_AFTER
+    };
     let mut statement = connection.prepare_cached(sql).map_err(unavailable)?;
     let mut rows = match owner {
         None => statement.query(params![/* place */ place, /* limit */ limit]),
