@@ -80,17 +80,17 @@ async fn take(links: &Links, arguments: &Arguments) -> Result<(), String> {
     let mut progress = Progress::start("imported");
     let mut bytes = 0;
     let ended = loop {
-        let piece = tokio::task::spawn_blocking(move || {
+        let reading = tokio::task::spawn_blocking(move || {
             let mut buffer = vec![0; PIECE];
             let length = input.read(&mut buffer)?;
             buffer.truncate(length);
             Ok::<_, io::Error>((input, buffer))
         });
-        let piece;
-        (input, piece) = piece
+        let (back, piece) = reading
             .await
             .map_err(|err| err.to_string())?
             .map_err(|err| cannot("the file cannot be read", err))?;
+        input = back;
         bytes += piece.len() as u64;
         let taken = if piece.is_empty() {
             import.finish().await

@@ -1,5 +1,7 @@
 //! `GET /api/v1/export`
 
+use std::io;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, Accept, Header};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -21,23 +23,23 @@ pub(in crate::http) async fn export(
     let format = wanted(&request)?;
     let mut export = Export::new(&caller, format)?;
     // Before the answer begins: what fails here is still a problem of its own.
-    let first = export.next(&services.links).await?.unwrap_or_default();
+    let first = export.next(&services.links).await?;
     let (kind, disposition) = match format {
         ExportFormat::Ndjson => ("application/x-ndjson", "attachment; filename=\"links.ndjson\""),
         ExportFormat::Csv => ("text/csv; charset=utf-8", "attachment; filename=\"links.csv\""),
     };
     let parts = stream::try_unfold(
-        (Some(first), export, services),
-        |(first, mut export, services)| async move {
-            let part = match first {
-                Some(first) => Some(first),
-                // The connection is cut then, so that nobody takes the part for the whole.
-                None => export.next(&services.links).await.map_err(|err| {
-                    tracing::error!(error = ?err, "an export was cut off: {err}");
-                    Problem::from(err)
-                })?,
+        (first, export, services),
+        |(next, mut export, services)| async move {
+            let Some(part) = next else {
+                return Ok(None);
             };
-            Ok::<_, Problem>(part.map(|part| (web::Bytes::from(part), (None, export, services))))
+            // The connection is cut then, so that nobody takes the part for the whole.
+            let next = export.next(&services.links).await.map_err(|err| {
+                tracing::error!(error = ?err, "an export was cut off: {err}");
+                io::Error::other("cut off")
+            })?;
+            Ok::<_, io::Error>(Some((web::Bytes::from(part), (next, export, services))))
         },
     );
     Ok(answer(StatusCode::OK)
