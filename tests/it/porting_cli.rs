@@ -26,7 +26,7 @@ fn program(ground: &Ground) -> Command {
     command
 }
 
-fn run(ground: &Ground, arguments: &[&str]) -> Output {
+fn execute(ground: &Ground, arguments: &[&str]) -> Output {
     program(ground)
         .args(arguments)
         .stdin(Stdio::null())
@@ -176,12 +176,12 @@ on_both_stores! {
         let good: String = (0..1200).map(line).collect();
         std::fs::write(&file, format!("{good}{{\"slug\":\"a b\",\"url\":\"https://example.org/\"}}\n")).unwrap();
 
-        let first = run(&ground, &["import", "--from", "ndjson", "--state", &state, "--report", &report, &file]);
+        let first = execute(&ground, &["import", "--from", "ndjson", "--state", &state, "--report", &report, &file]);
         let lines = std::fs::read_to_string(&report).unwrap();
-        let again = run(&ground, &["import", "--state", &state, &file]);
-        let whole = run(&ground, &["import", &file]);
+        let again = execute(&ground, &["import", "--state", &state, &file]);
+        let whole = execute(&ground, &["import", &file]);
         std::fs::write(&file, &good).unwrap();
-        let other = run(&ground, &["import", "--state", &state, &file]);
+        let other = execute(&ground, &["import", "--state", &state, &file]);
 
         assert_eq!(first.status.code(), Some(1), "{}", errors(&first));
         assert!(errors(&first).contains("1 links were not taken"), "{}", errors(&first));
@@ -203,11 +203,11 @@ on_both_stores! {
         let file = directory.path().join("links.csv");
         let file = file.to_str().unwrap();
 
-        let empty = run(&ground, &["export", "--format", "csv", "--output", file]);
-        let nowhere = run(&ground, &["export", "--output", "/nowhere/links"]);
-        let missing = run(&ground, &["import", "/nowhere/links"]);
-        let strange = run(&ground, &["import", "--from", "tinyurl", file]);
-        let nothing = run(&ground, &["import", file]);
+        let empty = execute(&ground, &["export", "--format", "csv", "--output", file]);
+        let nowhere = execute(&ground, &["export", "--output", "/nowhere/links"]);
+        let missing = execute(&ground, &["import", "/nowhere/links"]);
+        let strange = execute(&ground, &["import", "--from", "tinyurl", file]);
+        let nothing = execute(&ground, &["import", file]);
 
         assert!(empty.status.success() && empty.stdout.is_empty(), "{}", errors(&empty));
         assert!(std::fs::read_to_string(file).unwrap().starts_with("slug,url,"));
@@ -222,7 +222,7 @@ on_both_stores! {
 fn an_import_into_a_database_without_its_schema_says_so() {
     let ground = Ground::fresh_without_schema();
 
-    let output = run(&ground, &["import"]);
+    let output = execute(&ground, &["import"]);
 
     assert!(!output.status.success());
     assert!(
