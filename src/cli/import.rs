@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::porting::{self, Progress};
-use crate::service::{Caller, Concern, Format, Import, ImportRequest, Links, OnConflict, Outcome, Report};
+use crate::service::{Caller, Concern, Format, Import, ImportRequest, Links, OnConflict, Report};
 
 /// Bytes that are read at once.
 const PIECE: usize = 64 * 1024;
@@ -192,10 +192,7 @@ fn line(file: &mut Box<dyn Write>, value: &impl serde::Serialize) -> Result<(), 
 
 /// What a person reads. The slug may hold anything.
 fn sentence(concern: &Concern) -> String {
-    let outcome = match concern.outcome {
-        Outcome::Refused => "refused",
-        Outcome::Conflict => "conflict",
-    };
+    let outcome = concern.outcome.as_str();
     let slug = concern.slug.as_deref().unwrap_or_default().escape_debug();
     let errors: Vec<String> = concern
         .errors

@@ -6,6 +6,7 @@ mod healthcheck;
 mod import;
 mod keys;
 mod migrate;
+mod openapi;
 mod porting;
 mod serve;
 mod settings;
@@ -71,6 +72,9 @@ enum Command {
     /// Exit with 0 if the service on this machine is ready, else with 1
     #[command(after_help = "Example:\n  PORT=8080 curtail healthcheck")]
     Healthcheck(healthcheck::Arguments),
+    /// Print the description of the API: OpenAPI 3.1 in JSON
+    #[command(after_help = "Example:\n  curtail openapi > openapi.json")]
+    Openapi,
     /// Print the settings in force, secrets hidden
     #[command(after_help = "Example:\n  PORT=9000 curtail config")]
     Config,
@@ -87,6 +91,7 @@ pub fn run() -> ExitCode {
         Some(Command::Import(arguments)) => import::import(arguments),
         Some(Command::Export(arguments)) => export::export(arguments),
         Some(Command::Healthcheck(arguments)) => healthcheck::healthcheck(&arguments),
+        Some(Command::Openapi) => openapi::openapi(),
         Some(Command::Config) => config::config(),
     };
     match result {

@@ -23,6 +23,7 @@ mod limits;
 mod links_api;
 mod links_list;
 mod migrate;
+mod openapi;
 mod operations;
 mod porting;
 mod porting_cli;

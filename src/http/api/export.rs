@@ -10,9 +10,10 @@ use futures_util::stream;
 use super::link::answer;
 use crate::http::Services;
 use crate::http::auth::Sender;
+use crate::http::openapi::{Operation, text, word};
 use crate::http::problem::Problem;
 use crate::http::query::{MalformedQuery, Parameters};
-use crate::service::{Export, ExportFormat};
+use crate::service::{Export, ExportFormat, Scope};
 
 /// Gives every link that the caller sees, as a stream. A page is read when the client has taken the one before.
 pub(in crate::http) async fn export(
@@ -69,4 +70,21 @@ fn wanted(request: &HttpRequest) -> Result<ExportFormat, MalformedQuery> {
             _ => ExportFormat::Ndjson,
         }
     }))
+}
+
+pub(in crate::http) fn described() -> Operation {
+    Operation::of_api("GET", "/export", "exportLinks", "Export every link", Scope::LinksRead)
+        .group("links")
+        .in_query(
+            "format",
+            word(["ndjson", "csv"], "The form; that which `Accept` prefers without it."),
+        )
+        .answers_any(
+            StatusCode::OK,
+            "application/x-ndjson",
+            "The links, oldest first, an object a line. It is cut off without its proper end if the store is lost meanwhile",
+        )
+        .or_any("text/csv")
+        .with_header("Content-Disposition", text("A name for the file."))
+        .problems(&["malformed_query"])
 }

@@ -42,6 +42,17 @@ pub enum Outcome {
     Conflict,
 }
 
+impl Outcome {
+    /// The outcome as it stands in a report.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Conflict => "conflict",
+        }
+    }
+}
+
 /// A link that was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Concern {
