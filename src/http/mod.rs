@@ -12,6 +12,7 @@ mod problem;
 mod query;
 mod redirect;
 mod routes;
+mod scrape;
 mod trace;
 mod visitor;
 
@@ -22,8 +23,10 @@ use actix_web::http::header::HeaderName;
 use crate::config;
 use crate::lifecycle::Lifecycle;
 use crate::service::{Clicks, Health, Keys, Limits, Links, Resolver, Stats};
+use crate::telemetry::metrics::Metrics;
 
 pub use routes::routes;
+pub use scrape::{Scrape, scrape};
 
 /// What the handlers call.
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub struct Services {
     pub health: Arc<Health>,
     /// Tells whether the service is stopping.
     pub lifecycle: Lifecycle,
+    /// Figures of answers.
+    pub metrics: Arc<Metrics>,
     /// What runs here.
     pub build: Build,
 }

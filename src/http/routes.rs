@@ -5,6 +5,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{Resource, Route, web};
 use tracing_actix_web::TracingLogger;
 
+use super::frame::Routed;
 use super::problem::Problem;
 use super::trace::ApiSpan;
 use super::{api, frame, pages, probes, redirect};
@@ -15,6 +16,7 @@ use super::{api, frame, pages, probes, redirect};
 pub fn routes(app: &mut web::ServiceConfig) {
     let api = web::scope("/api/v1")
         .wrap(TracingLogger::<ApiSpan>::new())
+        .app_data(Routed)
         .service(
             only("/links", "GET, HEAD, POST")
                 .route(reading().to(api::list::list))
@@ -62,9 +64,11 @@ fn page(path: &str) -> Resource {
 
 /// A resource that answers 405 to every method but `allow`.
 fn only(path: &str, allow: &'static str) -> Resource {
-    web::resource(path).default_service(web::to(move || async move {
-        Err::<&str, _>(Problem::method_not_allowed(allow))
-    }))
+    web::resource(path)
+        .app_data(Routed)
+        .default_service(web::to(move || async move {
+            Err::<&str, _>(Problem::method_not_allowed(allow))
+        }))
 }
 
 /// A route for `GET` and `HEAD`. The server leaves the body of an answer to `HEAD` out.
