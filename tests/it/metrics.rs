@@ -72,6 +72,40 @@ impl Figures {
     }
 }
 
+/// Has Prometheus watch ten minutes of `before` and then some of `during`, and sees that an alert is silent in the one
+/// and fires in the other.
+#[track_caller]
+fn assert_fires(alert: &str, before: &Figures, during: &Figures) {
+    let series: Vec<_> = during
+        .values
+        .iter()
+        .map(|(name, value)| {
+            let old = before.values.get(name).copied().unwrap_or(0.0);
+            json!({"series": name, "values": format!("{old}x9 {value}x10")})
+        })
+        .collect();
+    let firing = format!("max(ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}})");
+    let test = json!({
+        "rule_files": [concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/monitoring/alerts.yaml")],
+        "evaluation_interval": "1m",
+        "tests": [{"interval": "1m", "input_series": series, "promql_expr_test": [
+            {"expr": firing, "eval_time": "9m", "exp_samples": []},
+            {"expr": firing, "eval_time": "13m", "exp_samples": [{"labels": "{}", "value": 1}]},
+        ]}],
+    });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), test.to_string()).unwrap();
+
+    let output = promtool(&["test", "rules", file.path().to_str().unwrap()], "");
+
+    let said = [output.stdout, output.stderr].concat();
+    assert!(
+        output.status.success(),
+        "{alert}: {}",
+        String::from_utf8_lossy(&said)
+    );
+}
+
 /// Asks until a figure is as wanted.
 #[track_caller]
 fn wait_for(app: &TestApp, name: &str, wanted: impl Fn(f64) -> bool) -> Figures {
@@ -206,7 +240,8 @@ fn a_lost_cache_shows() {
     );
     app.create(json!({"url": "https://example.org/", "slug": "seen"}));
     let open = r#"curtail_redis_breaker_open{connection="links"}"#;
-    assert!(Figures::of(&app).get(open) < 0.5);
+    let before = Figures::of(&app);
+    assert!(before.get(open) < 0.5);
 
     switch.cut();
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -227,6 +262,7 @@ fn a_lost_cache_shows() {
     assert!(lost.get("curtail_redis_refused_total") >= 1.0);
     assert!((lost.get("curtail_redis_breaker_opened_total") - 1.0).abs() < f64::EPSILON);
     assert!(lost.get(r#"curtail_resolve_total{result="store"}"#) >= 1.0);
+    assert_fires("CurtailCacheLost", &before, &lost);
 }
 
 #[test]
@@ -241,6 +277,7 @@ fn dropped_clicks_and_redirects_without_a_store_show() {
     ];
     let app = TestApp::start_on(Backend::Postgres, database, &settings);
     app.create(json!({"url": "https://example.org/", "slug": "hot"}));
+    let before = Figures::of(&app);
 
     switch.cut();
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -258,6 +295,8 @@ fn dropped_clicks_and_redirects_without_a_store_show() {
     assert!(figures.get(failures) >= 1.0);
     assert!(figures.get(r#"curtail_resolve_total{result="failed"}"#) >= 1.0);
     assert!((figures.get("curtail_click_buffer_clicks") - 2.0).abs() < f64::EPSILON);
+    assert_fires("CurtailClicksDropped", &before, &figures);
+    assert_fires("CurtailRedirectsFail", &before, &figures);
 }
 
 #[test]
@@ -267,6 +306,7 @@ fn an_exhausted_pool_shows() {
         &[("DATABASE_POOL_SIZE", "2"), ("REDIS_URL", "")],
     );
     app.create(json!({"url": "https://example.org/", "slug": "slow"}));
+    let before = Figures::of(&app);
     let timeouts = r#"curtail_pool_timeouts_total{pool="read"}"#;
 
     let worst = std::thread::scope(|scope| {
@@ -296,6 +336,7 @@ fn an_exhausted_pool_shows() {
         waiting == 0.0
     });
     assert!(back.get(timeouts) >= 1.0);
+    assert_fires("CurtailPoolExhausted", &before, &worst);
 }
 
 #[test]
