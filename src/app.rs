@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config, StoreKind};
 use crate::domain::{Clock, SystemClock};
-use crate::http::{Build, Scrape, Services, routes, scrape};
+use crate::http::{Build, Scrape, Services, routes};
 use crate::lifecycle::Lifecycle;
 use crate::service::{
     Clicks, Health, Housekeeping, Keys, Limits, Links, RandomSlugs, Resolver, SlugSource, Stats,
@@ -325,19 +325,13 @@ fn show_metrics(
         cache,
         started: clock.now(),
     };
-    let shown = web::Data::new(Scrape { metrics, about });
-    let server = HttpServer::new(move || App::new().app_data(shown.clone()).configure(scrape))
-        .workers(1)
-        .disable_signals()
-        .bind((address, port))
-        .map_err(|cause| StartError::Bind {
-            setting: "METRICS_PORT",
-            port,
-            address,
-            cause,
-        })?;
-    let port = server.addrs().first().map_or(port, std::net::SocketAddr::port);
-    let mut server = server.run();
+    let shown = Scrape { metrics, about };
+    let (port, mut server) = shown.listen(address, port).map_err(|cause| StartError::Bind {
+        setting: "METRICS_PORT",
+        port,
+        address,
+        cause,
+    })?;
     lifecycle.spawn(|stop| async move {
         let handle = server.handle();
         tokio::select! {

@@ -26,7 +26,7 @@ use crate::service::{Clicks, Health, Keys, Limits, Links, Resolver, Stats};
 use crate::telemetry::metrics::Metrics;
 
 pub use routes::routes;
-pub use scrape::{Scrape, scrape};
+pub use scrape::Scrape;
 
 /// What the handlers call.
 #[derive(Debug)]

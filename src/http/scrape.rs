@@ -1,9 +1,12 @@
 //! `GET /metrics`, on a port of its own.
 
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use actix_web::dev::Server;
 use actix_web::http::header::CONTENT_TYPE;
-use actix_web::{HttpResponse, web};
+use actix_web::{App, HttpResponse, HttpServer, web};
 
 use crate::telemetry::exposition::{self, About};
 use crate::telemetry::metrics::Metrics;
@@ -17,8 +20,21 @@ pub struct Scrape {
     pub about: About,
 }
 
+impl Scrape {
+    /// Binds a port, or one that the system chooses for 0, and answers it with what to await.
+    pub fn listen(self, address: IpAddr, port: u16) -> io::Result<(u16, Server)> {
+        let shown = web::Data::new(self);
+        let server = HttpServer::new(move || App::new().app_data(shown.clone()).configure(routes))
+            .workers(1)
+            .disable_signals()
+            .bind((address, port))?;
+        let port = server.addrs().first().map_or(port, SocketAddr::port);
+        Ok((port, server.run()))
+    }
+}
+
 /// The one route of the port for figures. It asks for no key: the port is not for the world.
-pub fn scrape(app: &mut web::ServiceConfig) {
+fn routes(app: &mut web::ServiceConfig) {
     app.service(
         web::resource("/metrics")
             .route(web::get().to(show))

@@ -145,7 +145,7 @@ impl Answers {
         self.0[method][class].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Answers of one method and class, by their places in [`METHODS`] and [`CLASSES`].
+    /// Answers of one method and class, by their places in `METHODS` and `CLASSES`.
     #[must_use]
     pub fn get(&self, method: usize, class: usize) -> u64 {
         self.0[method][class].load(Ordering::Relaxed)

@@ -326,9 +326,8 @@ fn sidecar(faults: &mut Vec<String>, template: &Value) {
             }
         }
     }
-    if variable(service, "METRICS_PORT")
-        .is_none_or(|port| port == service["ports"][0]["containerPort"].to_string())
-    {
+    let own = service["ports"][0]["containerPort"].to_string();
+    if variable(service, "METRICS_PORT").is_none_or(|port| port == own) {
         faults.push("METRICS_PORT: the sidecar needs one that is not the service's own port".to_owned());
     }
 }
