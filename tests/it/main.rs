@@ -25,6 +25,7 @@ mod links_list;
 mod metrics;
 mod migrate;
 mod monitoring;
+mod openapi;
 mod operations;
 mod postgres;
 mod postgres_faults;
