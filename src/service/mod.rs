@@ -21,7 +21,7 @@ pub use health::{Check, Health, Readiness};
 pub use housekeeping::Housekeeping;
 pub use keys::{Caller, IssuedKey, Keys, Scope};
 pub use limits::Limits;
-pub use links::{Links, ListRequest, Origin};
+pub use links::{Links, ListRequest, Origin, Preview};
 pub use resolver::{Resolver, Visit};
 pub use slugs::{RandomSlugs, SlugSource};
 pub use stats::Stats;

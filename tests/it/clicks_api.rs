@@ -67,7 +67,7 @@ on_both_stores! {
         assert_eq!(series[29], json!({"start": "2026-11-21T00:00:00Z", "clicks": 3, "bots": 2}));
         assert_eq!(series[0], json!({"start": "2026-10-23T00:00:00Z", "clicks": 0, "bots": 0}));
         assert_eq!(app.api("GET", "/links/counted", None).json()["clicks"], 3);
-        assert_eq!(stats.as_object().unwrap().len(), 14);
+        assert_eq!(stats.as_object().unwrap().len(), 15);
     }
 
     fn a_question_has_a_range_an_interval_and_a_limit(backend) {

@@ -99,6 +99,7 @@ struct Body<'a> {
     clicks: i64,
     bots: i64,
     visitors: i64,
+    scans: i64,
     series: Vec<BodyBucket>,
     referrers: Vec<BodyValue<'a>>,
     browsers: Vec<BodyValue<'a>>,
@@ -113,6 +114,7 @@ struct BodyBucket {
     start: Timestamp,
     clicks: i64,
     bots: i64,
+    scans: i64,
 }
 
 #[derive(Serialize)]
@@ -134,6 +136,7 @@ impl<'a> Body<'a> {
             start: bucket.start,
             clicks: bucket.counts.clicks,
             bots: bucket.counts.bots,
+            scans: bucket.counts.scans,
         };
         Self {
             slug,
@@ -143,6 +146,7 @@ impl<'a> Body<'a> {
             clicks: statistics.total.clicks,
             bots: statistics.total.bots,
             visitors: statistics.total.visitors,
+            scans: statistics.total.scans,
             series: statistics.series.iter().map(bucket).collect(),
             referrers: values(Dimension::Referrer),
             browsers: values(Dimension::Browser),
