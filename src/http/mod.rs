@@ -13,6 +13,7 @@ mod query;
 mod redirect;
 mod routes;
 mod trace;
+mod ui;
 mod visitor;
 
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use actix_web::http::header::HeaderName;
 
 use crate::config;
 use crate::lifecycle::Lifecycle;
-use crate::service::{Clicks, Health, Keys, Limits, Links, Resolver, Stats};
+use crate::service::{Clicks, Health, Keys, Limits, Links, Resolver, Sessions, Stats};
 
 pub use routes::routes;
 
@@ -42,6 +43,8 @@ pub struct Services {
     pub stats: Stats,
     /// Keys.
     pub keys: Keys,
+    /// Who is signed in.
+    pub sessions: Sessions,
     /// How often somebody may ask.
     pub limits: Limits,
     /// Probes.

@@ -7,7 +7,7 @@ use tracing_actix_web::TracingLogger;
 
 use super::problem::Problem;
 use super::trace::ApiSpan;
-use super::{api, frame, pages, probes, redirect};
+use super::{api, frame, pages, probes, redirect, ui};
 
 /// Adds every route, and the frame round them all.
 ///
@@ -42,13 +42,14 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .default_service(web::to(api::no_such_path));
     let all = web::scope("")
         .wrap(from_fn(frame::frame))
-        .service(page("/").route(reading().to(pages::home)))
+        .service(ui::home())
         .service(page("/health/live").route(reading().to(probes::live)))
         .service(page("/health/startup").route(reading().to(probes::startup)))
         .service(page("/health/ready").route(reading().to(probes::ready)))
         .service(page("/version").route(reading().to(probes::version)))
         .service(page("/robots.txt").route(reading().to(pages::robots)))
         .service(page("/favicon.ico").route(reading().to(pages::favicon)))
+        .service(ui::assets())
         .service(api)
         // Not a resource of its own: its pattern would be matched by a regular expression for each visitor.
         .default_service(web::to(redirect::redirect));
@@ -68,7 +69,7 @@ fn only(path: &str, allow: &'static str) -> Resource {
 }
 
 /// A route for `GET` and `HEAD`. The server leaves the body of an answer to `HEAD` out.
-fn reading() -> Route {
+pub(super) fn reading() -> Route {
     struct Reading;
     impl Guard for Reading {
         fn check(&self, request: &GuardContext<'_>) -> bool {

@@ -8,7 +8,8 @@ use super::slugs::SlugSource;
 use super::{Caller, Error, Resolver, Visit};
 use crate::config;
 use crate::domain::{
-    Clock, Cursor, GoneReason, Link, LinkDraft, LinkPage, LinkPatch, LinkQuery, LinkState, LinkUpdate, NewLink, Slug,
+    Clock, Cursor, GoneReason, Link, LinkDraft, LinkPage, LinkPatch, LinkQuery, LinkState, LinkUpdate,
+    NewLink, Slug,
 };
 use crate::store::{Store, StoreError};
 
@@ -150,6 +151,13 @@ impl Links {
         }
     }
 
+    /// The time that is `seconds` from now.
+    #[must_use]
+    pub fn in_seconds(&self, seconds: u32) -> Option<Timestamp> {
+        let span = SignedDuration::from_secs(seconds.into());
+        self.clock.now().checked_add(span).ok()
+    }
+
     /// Deletes a link, but keeps it aside for [`Links::restore`].
     pub async fn set_aside(&self, caller: &Caller, slug: &Slug) -> Result<(), Error> {
         let last = self
@@ -164,11 +172,7 @@ impl Links {
 
     /// Brings a link back that was set aside within [`Links::UNDO`], with its clicks and statistics.
     pub async fn restore(&self, caller: &Caller, slug: &Slug) -> Result<Link, Error> {
-        let since = self
-            .clock
-            .now()
-            .checked_sub(Self::UNDO)
-            .unwrap_or(Timestamp::MIN);
+        let since = self.clock.now().checked_sub(Self::UNDO).unwrap_or(Timestamp::MIN);
         let link = self.store.restore_link(slug, caller.held_to(), since).await?;
         let link = link.ok_or(Error::LinkNotFound)?;
         self.resolver.publish_link(link.redirect()).await;

@@ -31,7 +31,7 @@ fn now() -> Timestamp {
     "2026-11-21T02:00:00Z".parse().unwrap()
 }
 
-fn click(name: &str, at: Timestamp) -> Click {
+pub fn click(name: &str, at: Timestamp) -> Click {
     Click {
         at,
         slug: slug(name),
@@ -48,7 +48,7 @@ fn click(name: &str, at: Timestamp) -> Click {
     }
 }
 
-fn batch(clicks: Vec<Click>) -> Arc<ClickBatch> {
+pub fn batch(clicks: Vec<Click>) -> Arc<ClickBatch> {
     Arc::new(ClickBatch {
         id: format!("{:032x}", fastrand::u128(..)),
         made_at: now(),
@@ -201,7 +201,12 @@ fn generate(random: &mut fastrand::Rng) -> Click {
 }
 
 /// What the statistics of `name` must be, counted plainly.
-fn recount(clicks: &[Click], name: &str, range: Range, limit: usize) -> (Vec<(i64, i64, i64)>, i64, Vec<Ranked>) {
+fn recount(
+    clicks: &[Click],
+    name: &str,
+    range: Range,
+    limit: usize,
+) -> (Vec<(i64, i64, i64)>, i64, Vec<Ranked>) {
     let inside =
         |click: &&Click| click.slug.as_str() == name && click.at >= range.from && click.at < range.to;
     let inside: Vec<&Click> = clicks.iter().filter(inside).collect();

@@ -169,7 +169,8 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Option<Revision>, StoreError> {
         let (slug, owner) = (slug.clone(), owner.cloned());
-        let set_aside = move |connection: &mut Connection| aside::set_aside(connection, &slug, owner.as_ref(), now);
+        let set_aside =
+            move |connection: &mut Connection| aside::set_aside(connection, &slug, owner.as_ref(), now);
         self.writes.run(WRITE_LIMIT, set_aside).await
     }
 
@@ -180,7 +181,8 @@ impl Store for SqliteStore {
         since: Timestamp,
     ) -> Result<Option<Link>, StoreError> {
         let (slug, owner) = (slug.clone(), owner.cloned());
-        let restore = move |connection: &mut Connection| aside::restore(connection, &slug, owner.as_ref(), since);
+        let restore =
+            move |connection: &mut Connection| aside::restore(connection, &slug, owner.as_ref(), since);
         self.writes.run(WRITE_LIMIT, restore).await
     }
 
