@@ -11,7 +11,7 @@ on_both_stores! {
         let app = TestApp::start_with(backend, &[("ANONYMOUS_CREATE", "true")]);
         let mut tab = Tab::open(&app, "/");
 
-        tab.submit("/", &[("url", " example.org/a?b=c "), ("slug", "mine"), ("expires", "day")]);
+        tab.submit("/app/shorten", &[("url", " example.org/a?b=c "), ("slug", "mine"), ("expires", "day")]);
 
         assert_eq!((tab.status, tab.path.as_str()), (200, "/?made=mine"));
         assert!(tab.body.contains(&format!("127.0.0.1:{}/mine", app.port)), "{}", tab.body);
@@ -33,7 +33,7 @@ on_both_stores! {
         for (url, slug, status, fault) in rows {
             let mut tab = Tab::open(&app, "/");
 
-            tab.submit("/", &[("url", url), ("slug", slug), ("expires", "week")]);
+            tab.submit("/app/shorten", &[("url", url), ("slug", slug), ("expires", "week")]);
 
             assert_eq!(tab.status, status, "{url} {slug}");
             assert!(tab.body.contains(&format!("id=\"{fault}\"")), "{}", tab.body);
@@ -54,7 +54,7 @@ on_both_stores! {
         let send = |cookie: &str, token: &str, headers: &[(&str, &str)]| {
             let mut all = vec![("cookie", cookie), ("content-type", "application/x-www-form-urlencoded")];
             all.extend(headers);
-            app.send("POST", "/", &all, fields(token).as_bytes()).status
+            app.send("POST", "/app/shorten", &all, fields(token).as_bytes()).status
         };
 
         assert_eq!(send(&tab.cookie, &tab.token(), &[("origin", "https://evil.example")]), 403);
@@ -74,7 +74,7 @@ on_both_stores! {
         assert!(!tab.body.contains("name=\"url\""));
         assert!(tab.body.contains("with a key"));
 
-        tab.submit_anyway("/", &[("url", "https://example.org/")]);
+        tab.submit_anyway("/app/shorten", &[("url", "https://example.org/")]);
 
         assert_eq!(tab.status, 401);
         assert_eq!(app.api("GET", "/links", None).json()["links"], json!([]));
@@ -88,10 +88,10 @@ fn the_budget_of_an_address_holds_here_too() {
         &[("ANONYMOUS_CREATE", "true"), ("CREATE_RATE_PER_MINUTE", "1")],
     );
     let mut tab = Tab::open(&app, "/");
-    tab.submit("/", &[("url", "https://example.org/")]);
+    tab.submit("/app/shorten", &[("url", "https://example.org/")]);
     assert_eq!(tab.status, 200);
 
-    tab.submit("/", &[("url", "https://example.org/")]);
+    tab.submit("/app/shorten", &[("url", "https://example.org/")]);
 
     assert_eq!(tab.status, 429);
 }

@@ -10,10 +10,12 @@ mod shorten;
 mod visitor;
 mod words;
 
-use actix_web::{Resource, Scope, web};
+use actix_web::{Scope, web};
 
+use super::openapi::Operation;
 use super::problem::Problem;
 
+pub(super) use shorten::show as home;
 pub(super) use visitor::{beside, problem};
 
 /// What a page of ours may load and do.
@@ -24,21 +26,24 @@ pub(super) const SECURITY_POLICY: &str = "default-src 'none'; script-src 'self';
 /// `Origin` that is asked for.)
 pub(super) const REFERRER_POLICY: &str = "same-origin";
 
-/// `/`
-pub(super) fn home() -> Resource {
-    only("/", "GET, HEAD, POST")
-        .route(super::routes::reading().to(shorten::show))
-        .route(web::post().to(shorten::create))
-}
-
 /// `/assets`
 pub(super) fn assets() -> Scope {
     web::scope("/assets").default_service(web::get().to(assets::serve))
 }
 
-/// A resource that answers 405 to every method but `allow`.
-fn only(path: &str, allow: &'static str) -> Resource {
-    web::resource(path).default_service(web::to(move || async move {
-        Err::<&str, _>(Problem::method_not_allowed(allow).for_visitor())
-    }))
+/// `/app`
+pub(super) fn app() -> Scope {
+    web::scope("/app")
+        .service(web::resource("/shorten").route(web::post().to(shorten::create)))
+        .default_service(web::to(nothing))
+}
+
+async fn nothing() -> Result<&'static str, Problem> {
+    Err(Problem::not_found().for_visitor())
+}
+
+/// What the description of the API says of the paths beside a slug.
+pub(super) fn described() -> [Operation; 3] {
+    let [svg, png] = qr::described();
+    [visitor::described(), svg, png]
 }

@@ -1,8 +1,10 @@
 //! `GET /{slug}/qr.svg` and `/{slug}/qr.png`
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::super::openapi::{Operation, number, word};
 use super::super::problem::Problem;
 use super::super::query::{MalformedQuery, Parameters};
 use super::super::{Services, origin};
@@ -68,4 +70,30 @@ impl Wanted {
         parameters.finish()?;
         Ok(Self { size, margin, level })
     }
+}
+
+/// What the description of the API says of this.
+pub(super) fn described() -> [Operation; 2] {
+    let code = |path, id, summary| {
+        let margin = Qr::MARGIN;
+        Operation::new("GET", path, id, summary)
+            .says("The code says the short URL with `?qr` behind it, by which scans are counted apart. Drawing one is no click.")
+            .group("visitors")
+            .in_query("margin", number(0, Qr::MAX_MARGIN.into(), &format!("Modules around the code; {margin} without it.")))
+            .in_query("level", word(["L", "M", "Q", "H"], "How much of the code may be lost; M without it."))
+            .for_visitors()
+            .problems(&["malformed_query", "not_found", "link_gone", "rate_limited", "unavailable"])
+    };
+    let size = format!("Pixels of a side; {} without it.", Qr::SIZE);
+    let (least, most) = (*Qr::SIZES.start(), *Qr::SIZES.end());
+    [
+        code("/{slug}/qr.svg", "qrSvg", "The QR code of a link, as SVG").answers_any(
+            StatusCode::OK,
+            "image/svg+xml",
+            "The code",
+        ),
+        code("/{slug}/qr.png", "qrPng", "The QR code of a link, as PNG")
+            .in_query("size", number(least.into(), most.into(), &size))
+            .answers_any(StatusCode::OK, "image/png", "The code"),
+    ]
 }

@@ -40,7 +40,7 @@ pub(in crate::http) async fn show(
     Ok(guest.page(StatusCode::OK, page("Shorten a link", true, &body)))
 }
 
-/// `POST /`
+/// `POST /app/shorten`
 pub(in crate::http) async fn create(
     request: HttpRequest,
     payload: web::Payload,
@@ -111,7 +111,7 @@ fn body(
         h1 { "Shorten a link" }
         @if let Some(notice) = notice { div.notice.bad role="alert" { p { (notice) } } }
         @if guest.may(Scope::LinksCreate) {
-            form.card method="post" action="/" {
+            form.card method="post" action="/app/shorten" {
                 (form::token(guest))
                 (Line { name: "url", label: "Long address", class: "big", mode: Some("url"), required: true,
                     focus: made.is_none(), ..Line::default() }.show(typed, faults))

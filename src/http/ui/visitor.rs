@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use maud::{Markup, html};
 use url::Url;
 
+use super::super::openapi::Operation;
 use super::super::problem::{Page, Problem};
 use super::super::{Services, origin, redirect};
 use super::qr::Format;
@@ -119,4 +120,14 @@ fn preview(words: &Words, link: &Link, short: &str) -> Markup {
         p { a.button.main href=(link.target) rel="noreferrer nofollow" { (words.proceed) } }
         p { small { (words.preview_note) } }
     }
+}
+
+/// What the description of the API says of this.
+pub(super) fn described() -> Operation {
+    Operation::new("GET", "/{slug}+", "preview", "Where a link leads")
+        .says("Target, title and day of creation, in the visitor's language. This is no click.")
+        .group("visitors")
+        .for_visitors()
+        .answers_any(StatusCode::OK, "text/html", "A page")
+        .problems(&["not_found", "link_gone", "rate_limited", "unavailable"])
 }
