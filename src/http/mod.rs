@@ -15,6 +15,7 @@ mod redirect;
 mod routes;
 mod scrape;
 mod trace;
+mod ui;
 mod visitor;
 
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use actix_web::http::header::HeaderName;
 
 use crate::config;
 use crate::lifecycle::Lifecycle;
-use crate::service::{Clicks, Health, Keys, Limits, Links, Resolver, Stats};
+use crate::service::{Clicks, Health, Keys, Limits, Links, Resolver, Sessions, Stats};
 use crate::telemetry::metrics::Metrics;
 
 pub use openapi::text_of_document as openapi;
@@ -47,6 +48,8 @@ pub struct Services {
     pub stats: Stats,
     /// Keys.
     pub keys: Keys,
+    /// Who is signed in.
+    pub sessions: Sessions,
     /// How often somebody may ask.
     pub limits: Limits,
     /// Probes.

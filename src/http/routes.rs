@@ -9,7 +9,7 @@ use tracing_actix_web::TracingLogger;
 use super::frame::Routed;
 use super::problem::Problem;
 use super::trace::ApiSpan;
-use super::{api, frame, openapi, pages, probes, redirect};
+use super::{api, frame, openapi, pages, probes, redirect, ui};
 
 /// Adds every route, and the frame round them all.
 ///
@@ -45,7 +45,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .default_service(web::to(api::no_such_path));
     let all = web::scope("")
         .wrap(from_fn(frame::frame))
-        .service(page("/").route(reading().to(pages::home)))
+        .service(page("/").route(reading().to(ui::home)))
         .service(page("/health/live").route(reading().to(probes::live)))
         .service(page("/health/startup").route(reading().to(probes::startup)))
         .service(page("/health/ready").route(reading().to(probes::ready)))
@@ -53,6 +53,8 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .service(page("/openapi.json").route(reading().to(openapi::openapi)))
         .service(page("/robots.txt").route(reading().to(pages::robots)))
         .service(page("/favicon.ico").route(reading().to(pages::favicon)))
+        .service(ui::assets().app_data(Routed))
+        .service(ui::app().app_data(Routed))
         .service(api)
         // Not a resource of its own: its pattern would be matched by a regular expression for each visitor.
         .default_service(web::to(redirect::redirect));
