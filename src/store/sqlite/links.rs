@@ -88,7 +88,7 @@ impl SqliteStore {
                 .collect::<Result<_, _>>()?;
             Ok(Self {
                 reads: Pool::start("read", readers, |_| (), &metrics)?,
-                writes: Pool::start("write", vec![writer], checkpoint, &metrics)?,
+                writes: Pool::start("write", vec![writer], connect::checkpoint, &metrics)?,
                 schema_seen: AtomicBool::new(false),
             })
         })
@@ -286,13 +286,6 @@ impl Store for SqliteStore {
     async fn close(&self) {
         self.reads.close().await;
         self.writes.close().await;
-    }
-}
-
-/// Moves what was written into the main file, so that it is whole without its journal.
-fn checkpoint(connection: &Connection) {
-    if let Err(err) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
-        tracing::warn!(error = %err, "the journal was not emptied, and will be at the next start: {err}");
     }
 }
 
