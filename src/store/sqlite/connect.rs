@@ -83,10 +83,3 @@ fn make_file(path: &Path) -> io::Result<()> {
     }
     file.create(true).append(true).open(path).map(drop)
 }
-
-/// Moves what was written into the main file, so that it is whole without its journal.
-pub(super) fn checkpoint(connection: &Connection) {
-    if let Err(err) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
-        tracing::warn!(error = %err, "the journal was not emptied, and will be at the next start: {err}");
-    }
-}
