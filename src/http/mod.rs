@@ -13,7 +13,9 @@ mod problem;
 mod query;
 mod redirect;
 mod routes;
+mod scrape;
 mod trace;
+mod ui;
 mod visitor;
 
 use std::sync::Arc;
@@ -22,10 +24,12 @@ use actix_web::http::header::HeaderName;
 
 use crate::config;
 use crate::lifecycle::Lifecycle;
-use crate::service::{Clicks, Health, Keys, Limits, Links, Resolver, Stats};
+use crate::service::{Clicks, Health, Keys, Limits, Links, Resolver, Sessions, Stats};
+use crate::telemetry::metrics::Metrics;
 
 pub use openapi::text_of_document as openapi;
 pub use routes::routes;
+pub use scrape::Scrape;
 
 /// What the handlers call.
 #[derive(Debug)]
@@ -44,12 +48,16 @@ pub struct Services {
     pub stats: Stats,
     /// Keys.
     pub keys: Keys,
+    /// Who is signed in.
+    pub sessions: Sessions,
     /// How often somebody may ask.
     pub limits: Limits,
     /// Probes.
     pub health: Arc<Health>,
     /// Tells whether the service is stopping.
     pub lifecycle: Lifecycle,
+    /// Figures of answers.
+    pub metrics: Arc<Metrics>,
     /// What runs here.
     pub build: Build,
 }

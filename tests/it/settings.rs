@@ -59,6 +59,7 @@ fn every_fault_is_named_at_once_and_no_value_is_repeated() {
         ("DATABASE_POOL_SIZE", "0"),
         ("DATABASE_POOLER", "SENTINEL"),
         ("ADMIN_API_KEY", "SENTINEL"),
+        ("SESSION_SECRET", "SENTINEL"),
         ("ANONYMOUS_CREATE", "ture-SENTINEL"),
         ("TRUSTED_PROXY_HOPS", "-1"),
         ("SLUG_LENGTH", "4"),
@@ -171,6 +172,18 @@ fn trial_mode_cannot_be_opened_to_the_network() {
             .unwrap_err()
             .contains("LISTEN_ADDRESS must be a loopback address")
     );
+}
+
+#[test]
+fn visitors_and_figures_have_a_port_each() {
+    let (_, same) = read(&[("METRICS_PORT", "8080")]);
+    let (_, wrong) = read(&[("METRICS_PORT", "high")]);
+    let (config, two) = read(&[("PORT", "9000"), ("METRICS_PORT", "9090")]);
+
+    assert!(same.unwrap_err().contains("METRICS_PORT must not be PORT"));
+    assert!(wrong.unwrap_err().contains("METRICS_PORT is not valid"));
+    assert!(two.is_ok());
+    assert_eq!(config.http.metrics_port, Some(9090));
 }
 
 #[test]

@@ -21,7 +21,7 @@ use utoipa::openapi::{Components, InfoBuilder, LicenseBuilder, OpenApi, OpenApiB
 pub(super) use operation::Operation;
 pub(super) use types::{number, text, word};
 
-use super::{api, pages, probes, redirect};
+use super::{api, pages, probes, redirect, ui};
 
 /// Every operation that the service has.
 fn operations() -> Vec<Operation> {
@@ -33,12 +33,15 @@ fn operations() -> Vec<Operation> {
         api::update::described(),
         api::delete::described(),
         api::stats::described(),
+        api::export::described(),
+        api::import::described(),
         api::keys_create::described(),
         api::keys_list::described(),
         api::keys_revoke::described(),
         redirect::described(),
         described(),
     ];
+    all.extend(ui::described());
     all.extend(pages::described());
     all.extend(probes::described());
     all

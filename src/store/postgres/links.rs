@@ -14,7 +14,7 @@ use tokio_postgres::types::{FromSql, Type};
 use super::failure::{Failure, Remedy};
 use super::pool::{Parameter, Pool};
 use super::settings::{Purpose, Settings};
-use super::{batch, chores, clicks, keys, list, tally};
+use super::{aside, batch, chores, clicks, keys, list, tally};
 use crate::config;
 use crate::domain::{
     ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Redirect, Revision, Slug, Tally, TargetUrl,
@@ -22,6 +22,7 @@ use crate::domain::{
 use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
 use crate::store::migration::Found;
 use crate::store::{BatchOutcome, Candidate, Chore, KeyHash, Once, Store, StoreError};
+use crate::telemetry::metrics::Metrics;
 
 const REDIRECT: &str = "-- redirect()
 SELECT revision, target, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
@@ -68,21 +69,23 @@ SELECT 1";
 pub(in crate::store) struct PostgresStore {
     /// `None` if there is but one connection; then the other pool does for both.
     reads: Option<Pool>,
-    writes: Pool,
+    pub(super) writes: Pool,
     schema_seen: AtomicBool,
 }
 
 impl PostgresStore {
     /// Checks the settings. It connects when it is first used. Call it within the runtime that shall drive
     /// the connections.
-    pub(in crate::store) fn open(section: &config::Postgres) -> Result<Self, StoreError> {
+    pub(in crate::store) fn open(
+        section: &config::Postgres,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, StoreError> {
         let settings = Settings::read(section).map_err(|faults| StoreError::Settings(faults.join("; ")))?;
         let (reads, writes) = settings.pool_sizes();
+        let pool = |purpose, size| Pool::new(&settings, purpose, size, Arc::clone(metrics));
         Ok(Self {
-            reads: (reads > 0)
-                .then(|| Pool::new(&settings, Purpose::Reads, reads))
-                .transpose()?,
-            writes: Pool::new(&settings, Purpose::Writes, writes)?,
+            reads: (reads > 0).then(|| pool(Purpose::Reads, reads)).transpose()?,
+            writes: pool(Purpose::Writes, writes)?,
             schema_seen: AtomicBool::new(false),
         })
     }
@@ -215,6 +218,24 @@ impl Store for PostgresStore {
         ];
         let row = self.write(WRITE_LIMIT, DELETE_LINK_OF, &parameters).await?;
         row.map(|row| to_revision(&row)).transpose()
+    }
+
+    async fn set_link_aside(
+        &self,
+        slug: &Slug,
+        owner: Option<&KeyId>,
+        now: Timestamp,
+    ) -> Result<Option<Revision>, StoreError> {
+        aside::set_aside(&self.writes, slug, owner, now).await
+    }
+
+    async fn restore_link(
+        &self,
+        slug: &Slug,
+        owner: Option<&KeyId>,
+        since: Timestamp,
+    ) -> Result<Option<Link>, StoreError> {
+        aside::restore(&self.writes, slug, owner, since).await
     }
 
     async fn insert_key(&self, key: &Key, hash: &KeyHash) -> Result<(), StoreError> {
@@ -367,7 +388,7 @@ pub(super) fn to_link(slug: &Slug, row: &Row) -> Result<Link, StoreError> {
     })
 }
 
-fn to_revision(row: &Row) -> Result<Revision, StoreError> {
+pub(super) fn to_revision(row: &Row) -> Result<Revision, StoreError> {
     column(row, "revision").map(Revision::new)
 }
 

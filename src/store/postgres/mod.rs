@@ -1,5 +1,6 @@
 //! Links in PostgreSQL.
 
+mod aside;
 mod batch;
 mod chores;
 mod clicks;
@@ -11,6 +12,7 @@ mod links;
 mod list;
 mod migrate;
 mod pool;
+mod porting;
 mod settings;
 mod tally;
 mod tls;

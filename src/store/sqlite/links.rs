@@ -11,19 +11,20 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::failure::unavailable;
 use super::pool::{Pool, blocking};
-use super::{batch, chores, clicks, connect, faults, keys, list, migrate};
+use super::{aside, batch, chores, clicks, connect, faults, keys, list, migrate};
 use crate::domain::{
     ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Redirect, Revision, Slug, Tally, TargetUrl,
 };
 use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
 use crate::store::{BatchOutcome, Candidate, Chore, KeyHash, Once, Store, StoreError};
+use crate::telemetry::metrics::Metrics;
 
 const REDIRECT: &str = "-- redirect()
 SELECT revision, target, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
     max_clicks IS NOT NULL AS limited, disabled
 FROM links WHERE slug = ?1";
 
-const LINK: &str = "-- link()
+pub(super) const LINK: &str = "-- link()
 SELECT revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
     max_clicks, disabled, clicks, created_at, updated_at, owner
 FROM links WHERE slug = ?1";
@@ -61,18 +62,22 @@ const READERS: usize = 2;
 /// Links in an SQLite file.
 #[derive(Debug)]
 pub(in crate::store) struct SqliteStore {
-    reads: Pool,
-    writes: Pool,
+    pub(super) reads: Pool,
+    pub(super) writes: Pool,
     schema_seen: AtomicBool,
 }
 
 impl SqliteStore {
     /// Opens the file, and makes it if need be; with `migrate`, brings its schema to this build's.
-    pub(in crate::store) async fn open(path: &Path, migrate: bool) -> Result<Self, StoreError> {
+    pub(in crate::store) async fn open(
+        path: &Path,
+        migrate: bool,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, StoreError> {
         if let Some(fault) = faults(path).pop() {
             return Err(StoreError::Settings(fault));
         }
-        let path = path.to_owned();
+        let (path, metrics) = (path.to_owned(), Arc::clone(metrics));
         blocking(move || {
             let mut writer = connect::writer(&path)?;
             if migrate {
@@ -82,8 +87,8 @@ impl SqliteStore {
                 .map(|_| connect::reader(&path))
                 .collect::<Result<_, _>>()?;
             Ok(Self {
-                reads: Pool::start("sqlite-read", readers, |_| ())?,
-                writes: Pool::start("sqlite-write", vec![writer], checkpoint)?,
+                reads: Pool::start("read", readers, |_| (), &metrics)?,
+                writes: Pool::start("write", vec![writer], connect::checkpoint, &metrics)?,
                 schema_seen: AtomicBool::new(false),
             })
         })
@@ -160,6 +165,30 @@ impl Store for SqliteStore {
             Ok(revision.optional().map_err(unavailable)?.map(Revision::new))
         };
         self.writes.run(WRITE_LIMIT, delete).await
+    }
+
+    async fn set_link_aside(
+        &self,
+        slug: &Slug,
+        owner: Option<&KeyId>,
+        now: Timestamp,
+    ) -> Result<Option<Revision>, StoreError> {
+        let (slug, owner) = (slug.clone(), owner.cloned());
+        let set_aside =
+            move |connection: &mut Connection| aside::set_aside(connection, &slug, owner.as_ref(), now);
+        self.writes.run(WRITE_LIMIT, set_aside).await
+    }
+
+    async fn restore_link(
+        &self,
+        slug: &Slug,
+        owner: Option<&KeyId>,
+        since: Timestamp,
+    ) -> Result<Option<Link>, StoreError> {
+        let (slug, owner) = (slug.clone(), owner.cloned());
+        let restore =
+            move |connection: &mut Connection| aside::restore(connection, &slug, owner.as_ref(), since);
+        self.writes.run(WRITE_LIMIT, restore).await
     }
 
     async fn insert_key(&self, key: &Key, hash: &KeyHash) -> Result<(), StoreError> {
@@ -260,13 +289,6 @@ impl Store for SqliteStore {
     }
 }
 
-/// Moves what was written into the main file, so that it is whole without its journal.
-fn checkpoint(connection: &Connection) {
-    if let Err(err) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
-        tracing::warn!(error = %err, "the journal was not emptied, and will be at the next start: {err}");
-    }
-}
-
 fn insert_link(connection: &mut Connection, link: &Link) -> Result<Revision, StoreError> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -339,7 +361,7 @@ fn update_link(connection: &mut Connection, link: &Link) -> Result<Revision, Sto
 }
 
 /// The next revision. It is given back if the transaction is not committed.
-fn draw_revision(connection: &Connection) -> Result<i64, StoreError> {
+pub(super) fn draw_revision(connection: &Connection) -> Result<i64, StoreError> {
     let mut statement = connection.prepare_cached(DRAW_REVISION).map_err(unavailable)?;
     statement.query_one([], |row| row.get(0)).map_err(unavailable)
 }
@@ -349,7 +371,7 @@ pub(super) fn tags(link: &Link) -> Result<String, StoreError> {
 }
 
 /// The link that a statement finds by its slug.
-fn one<T>(
+pub(super) fn one<T>(
     connection: &Connection,
     sql: &str,
     slug: Slug,

@@ -1,5 +1,6 @@
 //! Links in an SQLite file.
 
+mod aside;
 mod batch;
 mod chores;
 mod clicks;
@@ -10,6 +11,7 @@ mod links;
 mod list;
 mod migrate;
 mod pool;
+mod porting;
 
 use std::path::Path;
 
