@@ -275,7 +275,7 @@ impl Bench {
             &[("REDIS_URL", &self.redis), ("DATABASE_POOL_SIZE", POOL)],
         )?;
         let (mut cells, mut inserts, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-        let mut bulk_ratios = Vec::new();
+        let (mut bulk_ratios, mut bulk_rates) = (Vec::new(), Vec::new());
         let seconds = self.seconds.max(2);
         for round in 1..=self.rounds {
             eprintln!("bench: create, round {round} of {}", self.rounds);
@@ -283,14 +283,18 @@ impl Bench {
                 .loader
                 .insert(&self.postgres, &self.database, WRITERS, seconds)?;
             let cell = self.loader.run(&server, Traffic::Create, 64, seconds)?;
-            let bulk = self.loader.run(&server, Traffic::CreateBulk, 8, seconds)?;
-            bulk_ratios.push(bulk.per_second * f64::from(BULK) / cell.per_second);
+            // What one client gains. From many at once, single creates share statements too.
+            let single = self.loader.run(&server, Traffic::Create, 1, seconds)?;
+            let bulk = self.loader.run(&server, Traffic::CreateBulk, 1, seconds)?;
+            let many = self.loader.run(&server, Traffic::CreateBulk, 8, seconds)?;
+            bulk_ratios.push(bulk.per_second * f64::from(BULK) / single.per_second);
+            bulk_rates.push(many.per_second * f64::from(BULK));
             ratios.push(cell.per_second / insert);
             inserts.push(insert);
             cells.push(cell);
         }
         report.create(WRITERS, median(&inserts), &cells, median(&ratios));
-        report.bulk(median(&bulk_ratios));
+        report.bulk(median(&bulk_ratios), median(&bulk_rates));
         Ok(())
     }
 

@@ -1,6 +1,8 @@
 //! Problems: RFC 9457. The only file that knows which status an error has.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::sync::LazyLock;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
@@ -12,6 +14,9 @@ use super::query::MalformedQuery;
 use crate::domain::{Fault, GoneReason};
 use crate::service::Error;
 
+/// How a problem ends as JSON, after the request's id.
+const END: &str = "\"}";
+
 /// An answer that is not what was asked for. It becomes a response in [`frame`](super::frame), which knows
 /// the request's id and what the client reads.
 #[derive(Debug)]
@@ -19,17 +24,24 @@ pub(super) struct Problem {
     status: StatusCode,
     code: &'static str,
     title: &'static str,
-    detail: String,
+    detail: Cow<'static, str>,
     faults: Vec<Fault>,
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Whether a person may see this, so that it is a page when the client prefers one.
     pub(super) for_visitor: bool,
+    /// The problem as JSON as far as the request's id, if it is always the same.
+    rendered: Option<&'static str>,
     /// What is logged with a 5xx, and said to nobody.
     pub(super) cause: Option<Error>,
 }
 
 impl Problem {
-    fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+    fn new(
+        status: StatusCode,
+        code: &'static str,
+        title: &'static str,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self {
             status,
             code,
@@ -38,6 +50,7 @@ impl Problem {
             faults: Vec::new(),
             headers: Vec::new(),
             for_visitor: false,
+            rendered: None,
             cause: None,
         }
     }
@@ -55,6 +68,19 @@ impl Problem {
 
     /// Nothing answers at this path.
     pub(super) fn not_found() -> Self {
+        // Rendered once: whoever tries slug after slug gets nothing else.
+        static RENDERED: LazyLock<String> = LazyLock::new(|| {
+            let mut text = serde_json::to_string(&Problem::nothing_here().body("")).unwrap_or_default();
+            text.truncate(text.len() - END.len());
+            text
+        });
+        Self {
+            rendered: Some(&RENDERED),
+            ..Self::nothing_here()
+        }
+    }
+
+    fn nothing_here() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
             "not_found",
@@ -86,7 +112,7 @@ impl Problem {
     }
 
     /// The body is no JSON, or did not come.
-    pub(super) fn malformed_json(detail: impl Into<String>) -> Self {
+    pub(super) fn malformed_json(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
             "malformed_json",
@@ -96,7 +122,7 @@ impl Problem {
     }
 
     /// The query string does not make sense.
-    pub(super) fn malformed_query(detail: impl Into<String>) -> Self {
+    pub(super) fn malformed_query(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
             "malformed_query",
@@ -153,7 +179,7 @@ impl Problem {
 
     fn invalid(code: &'static str, title: &'static str, faults: Vec<Fault>) -> Self {
         let detail = match faults.as_slice() {
-            [fault] => fault.detail.clone(),
+            [fault] => fault.detail.to_string(),
             faults => format!("{} fields are at fault.", faults.len()),
         };
         Self {
@@ -164,8 +190,16 @@ impl Problem {
 
     /// The problem as `application/problem+json`.
     pub(super) fn json(&self, request_id: &str) -> HttpResponse {
-        let body = self.body(request_id);
-        self.builder().content_type("application/problem+json").json(body)
+        let body = match self.rendered {
+            Some(rendered) => [rendered, request_id, END].concat(),
+            None => serde_json::to_string(&self.body(request_id)).unwrap_or_default(),
+        };
+        self.builder()
+            .insert_header((
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/problem+json"),
+            ))
+            .body(body)
     }
 
     /// The problem as a part of another answer, and its status.
@@ -199,9 +233,9 @@ impl Problem {
 
     fn builder(&self) -> HttpResponseBuilder {
         let mut response = HttpResponse::build(self.status);
-        response.insert_header((header::CACHE_CONTROL, "no-store"));
+        response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
         if self.for_visitor {
-            response.insert_header((header::VARY, "Accept"));
+            response.insert_header((header::VARY, HeaderValue::from_static("Accept")));
         }
         for (name, value) in &self.headers {
             response.insert_header((name.clone(), value.clone()));

@@ -46,31 +46,31 @@ impl Limits {
 
     /// Takes a request that makes links: of the caller's key, or of the address.
     pub async fn create(&self, caller: &Caller, address: IpAddr) -> Result<(), Error> {
-        let who = match caller {
+        let who = || match caller {
             Caller::Admin => "admin".to_owned(),
             Caller::Key(key) => format!("key:{}", key.id),
             Caller::Anonymous { .. } => of_address(address),
         };
-        self.take("create", &who, self.create).await
+        self.take("create", who, self.create).await
     }
 
     /// Takes an unknown slug.
     pub async fn miss(&self, address: IpAddr) -> Result<(), Error> {
-        self.take("miss", &of_address(address), self.miss).await
+        self.take("miss", || of_address(address), self.miss).await
     }
 
     /// Takes a key that is not known.
     pub async fn wrong_key(&self, address: IpAddr) -> Result<(), Error> {
-        self.take("key", &of_address(address), self.create).await
+        self.take("key", || of_address(address), self.create).await
     }
 
-    async fn take(&self, what: &str, who: &str, rate: Option<Rate>) -> Result<(), Error> {
+    async fn take(&self, what: &str, who: impl FnOnce() -> String, rate: Option<Rate>) -> Result<(), Error> {
         let Some(rate) = rate else { return Ok(()) };
         // No address is kept anywhere as such.
         let digest = Sha256::new()
             .chain_update(what)
             .chain_update([0])
-            .chain_update(who)
+            .chain_update(who())
             .finalize();
         let name = digest[..16]
             .iter()

@@ -33,6 +33,7 @@ fn now() -> Timestamp {
 
 fn click(name: &str, at: Timestamp) -> Click {
     Click {
+        number: 1,
         at,
         slug: slug(name),
         bot: false,
@@ -186,6 +187,7 @@ fn generate(random: &mut fastrand::Rng) -> Click {
     let pick =
         |random: &mut fastrand::Rng, number: usize| random.usize(..number) * random.usize(..number) / number;
     Click {
+        number: [1, 1, 1, 7][random.usize(..4)],
         bot: random.u8(..10) == 0,
         visitor: random.i64(0..500),
         referrer: format!("{}.example", pick(random, 90)).into(),
@@ -209,15 +211,16 @@ fn recount(clicks: &[Click], name: &str, range: Range, limit: usize) -> (Vec<(i6
     let mut values: BTreeMap<(Dimension, &str), i64> = BTreeMap::new();
     for click in inside {
         let bucket = &mut series[starts.partition_point(|start| *start <= click.at) - 1];
+        let number = i64::from(click.number);
         if click.bot {
-            bucket.1 += 1;
+            bucket.1 += number;
             continue;
         }
-        bucket.0 += 1;
+        bucket.0 += number;
         visitors.insert((day_of(click.at), click.visitor));
         for dimension in Dimension::ALL {
             if let Some(value) = click.value(dimension) {
-                *values.entry((dimension, value)).or_default() += 1;
+                *values.entry((dimension, value)).or_default() += number;
             }
         }
     }
@@ -303,7 +306,11 @@ async fn the_sums_equal_a_recount(store: &dyn Store) {
         let human = |click: &&Click| click.slug.as_str() == name && !click.bot;
         assert_eq!(
             total(store, name).await,
-            clicks.iter().filter(human).count() as i64
+            clicks
+                .iter()
+                .filter(human)
+                .map(|click| i64::from(click.number))
+                .sum::<i64>()
         );
     }
 }

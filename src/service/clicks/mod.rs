@@ -3,6 +3,7 @@
 mod buffer;
 mod flusher;
 mod intake;
+mod parser;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use flusher::Flusher;
 
 pub use intake::Seen;
 
-/// The most clicks of one batch. A batch holds a connection for writes, and others wait for it.
+/// The most clicks of one batch that are not alike. A batch holds a connection for writes, and others wait for it.
 const BATCH: usize = 1000;
 
 /// The longest that a request waits for a batch.
@@ -132,10 +133,9 @@ impl Inner {
 
     /// Stores everything that is there, batch by batch.
     async fn flush_all(&self) -> Result<(), ()> {
-        let mut left = self.buffer.len() + BATCH;
+        let mut left = self.buffer.len() + self.flusher.held();
         while left > 0 && !self.is_empty().await {
-            left = left.saturating_sub(BATCH);
-            self.flusher.flush(&self.buffer, BATCH).await?;
+            left = left.saturating_sub(self.flusher.flush(&self.buffer, BATCH).await?);
         }
         Ok(())
     }

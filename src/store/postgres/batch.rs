@@ -24,7 +24,7 @@ SELECT slug, nextval('link_revision'), target, title, tags, redirect_status, cac
 FROM (
     SELECT slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
         max_clicks, created_at, owner
-    FROM ROWS FROM (json_to_recordset(CAST($1 AS json)) AS (slug text, target text, title text, tags text[],
+    FROM ROWS FROM (json_to_recordset(CAST(CAST($1 AS text) AS json)) AS (slug text, target text, title text, tags text[],
         redirect_status smallint, cache_seconds integer, forward_query boolean, valid_from timestamptz,
         expires_at timestamptz, max_clicks bigint, created_at timestamptz, owner text)) WITH ORDINALITY
         AS item (slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
@@ -94,15 +94,23 @@ pub(super) async fn insert_links(
         if once.is_some() || candidates.iter().any(|candidate| candidate.reuse) {
             return in_transaction(writes, candidates, once).await;
         }
-        // One statement is a transaction of its own, and one round trip.
-        let places: Vec<usize> = (0..candidates.len()).collect();
-        let document = document(candidates, &places);
-        let rows = writes.query(INSERT_LINKS, &[(&document, Type::TEXT)]).await?;
-        let mut made = vec![Made::SlugTaken; candidates.len()];
-        note_inserted(candidates, &places, &rows, &mut made)?;
+        let made = insert_all(writes, candidates).await?;
         Ok(BatchOutcome::Done(made, None))
     };
     within(WRITE_LIMIT, work).await.map_err(|failure| failure.error)
+}
+
+/// Inserts links that nothing stands in the way of but a taken slug. One statement is a transaction of its own, and
+/// one round trip.
+pub(super) async fn insert_all(writes: &Pool, candidates: &[Candidate]) -> Result<Vec<Made>, Failure> {
+    let places: Vec<usize> = (0..candidates.len()).collect();
+    let document = document(candidates, &places);
+    let rows = writes
+        .query_kept(INSERT_LINKS, &[(&document, Type::TEXT)])
+        .await?;
+    let mut made = vec![Made::SlugTaken; candidates.len()];
+    note_inserted(candidates, &places, &rows, &mut made)?;
+    Ok(made)
 }
 
 async fn in_transaction(

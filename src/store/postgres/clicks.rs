@@ -37,11 +37,12 @@ FROM unnest($1::bigint[], $2::timestamptz[], $3::smallint[])
     WITH ORDINALITY AS k (link_id, day, dimension, place)";
 
 const APPEND: &str = "-- append()
-INSERT INTO clicks (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language)
-SELECT clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language
+INSERT INTO clicks
+    (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, number)
+SELECT clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, number
 FROM unnest($1::timestamptz[], $2::bigint[], $3::boolean[], $4::bigint[], $5::text[], $6::text[], $7::text[],
-    $8::text[], $9::text[], $10::text[])
-    AS c (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language)";
+    $8::text[], $9::text[], $10::text[], $11::integer[])
+    AS c (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, number)";
 
 const SEE_VISITORS: &str = "-- see_visitors()
 INSERT INTO click_visitors (day, link_id, visitor)
@@ -170,8 +171,12 @@ async fn append(work: &Work<'_>, batch: &ClickBatch, ids: &HashMap<Slug, LinkId>
         .iter()
         .map(|click| (!click.bot).then_some(click.visitor))
         .collect();
+    let numbers: Vec<i32> = clicks
+        .iter()
+        .map(|click| i32::try_from(click.number).unwrap_or(i32::MAX))
+        .collect();
     let countries: Vec<Option<&str>> = clicks.iter().map(|click| click.country.as_deref()).collect();
-    let parameters: [Parameter<'_>; 10] = [
+    let parameters: [Parameter<'_>; 11] = [
         (/* clicked_at */ &times, Type::TIMESTAMPTZ_ARRAY),
         (/* link_id */ &links, Type::INT8_ARRAY),
         (/* bot */ &bots, Type::BOOL_ARRAY),
@@ -191,6 +196,7 @@ async fn append(work: &Work<'_>, batch: &ClickBatch, ids: &HashMap<Slug, LinkId>
             /* language */ &column(|click| &click.language),
             Type::TEXT_ARRAY,
         ),
+        (/* number */ &numbers, Type::INT4_ARRAY),
     ];
     work.execute(APPEND, &parameters).await.map(drop)
 }

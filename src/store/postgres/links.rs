@@ -12,6 +12,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, Type};
 
 use super::failure::{Failure, Remedy};
+use super::inserts::Inserts;
 use super::pool::{Parameter, Pool};
 use super::settings::{Purpose, Settings};
 use super::{batch, chores, clicks, keys, list, tally};
@@ -32,13 +33,6 @@ const LINK: &str = "-- link()
 SELECT revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
     max_clicks, disabled, clicks, created_at, updated_at, owner
 FROM links WHERE slug = $1";
-
-const INSERT_LINK: &str = "-- insert_link()
-INSERT INTO links (slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query,
-    valid_from, expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner)
-VALUES ($1, nextval('link_revision'), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-ON CONFLICT (slug) DO NOTHING
-RETURNING revision";
 
 const UPDATE_LINK: &str = "-- update_link()
 UPDATE links SET revision = nextval('link_revision'), target = $2, title = $3, tags = $4, redirect_status = $5,
@@ -69,6 +63,7 @@ pub(in crate::store) struct PostgresStore {
     /// `None` if there is but one connection; then the other pool does for both.
     reads: Option<Pool>,
     writes: Pool,
+    inserts: Inserts,
     schema_seen: AtomicBool,
 }
 
@@ -78,11 +73,13 @@ impl PostgresStore {
     pub(in crate::store) fn open(section: &config::Postgres) -> Result<Self, StoreError> {
         let settings = Settings::read(section).map_err(|faults| StoreError::Settings(faults.join("; ")))?;
         let (reads, writes) = settings.pool_sizes();
+        let write_pool = Pool::new(&settings, Purpose::Writes, writes)?;
         Ok(Self {
             reads: (reads > 0)
                 .then(|| Pool::new(&settings, Purpose::Reads, reads))
                 .transpose()?,
-            writes: Pool::new(&settings, Purpose::Writes, writes)?,
+            inserts: Inserts::new(write_pool.clone(), writes),
+            writes: write_pool,
             schema_seen: AtomicBool::new(false),
         })
     }
@@ -149,25 +146,7 @@ impl Store for PostgresStore {
     }
 
     async fn insert_link(&self, link: &Link) -> Result<Revision, StoreError> {
-        let parameters: [Parameter<'_>; 15] = [
-            (/* slug */ &link.slug.as_str(), Type::TEXT),
-            (/* target */ &link.target.as_str(), Type::TEXT),
-            (/* title */ &link.title, Type::TEXT),
-            (/* tags */ &link.tags, Type::TEXT_ARRAY),
-            (/* redirect_status */ &status(link), Type::INT2),
-            (/* cache_seconds */ &cache_seconds(link), Type::INT4),
-            (/* forward_query */ &link.forward_query, Type::BOOL),
-            (/* valid_from */ &link.valid_from, Type::TIMESTAMPTZ),
-            (/* expires_at */ &link.expires_at, Type::TIMESTAMPTZ),
-            (/* max_clicks */ &link.max_clicks, Type::INT8),
-            (/* disabled */ &link.disabled, Type::BOOL),
-            (/* updated_at */ &link.updated_at, Type::TIMESTAMPTZ),
-            (/* clicks */ &link.clicks, Type::INT8),
-            (/* created_at */ &link.created_at, Type::TIMESTAMPTZ),
-            (/* owner */ &owner(link), Type::TEXT),
-        ];
-        let row = self.write(WRITE_LIMIT, INSERT_LINK, &parameters).await?;
-        to_revision(&row.ok_or(StoreError::SlugTaken)?)
+        self.inserts.insert(link).await
     }
 
     async fn insert_links(
@@ -309,17 +288,17 @@ pub(super) async fn within<T>(
     })
 }
 
-fn owner(link: &Link) -> Option<&str> {
+pub(super) fn owner(link: &Link) -> Option<&str> {
     link.owner.as_ref().map(KeyId::as_str)
 }
 
 /// A number that does not fit fails the table's check.
-fn status(link: &Link) -> i16 {
+pub(super) fn status(link: &Link) -> i16 {
     i16::try_from(link.redirect_status.code()).unwrap_or(i16::MAX)
 }
 
 /// A number that does not fit fails the table's check.
-fn cache_seconds(link: &Link) -> Option<i32> {
+pub(super) fn cache_seconds(link: &Link) -> Option<i32> {
     link.cache_seconds
         .map(|seconds| i32::try_from(seconds).unwrap_or(i32::MAX))
 }
@@ -367,7 +346,7 @@ pub(super) fn to_link(slug: &Slug, row: &Row) -> Result<Link, StoreError> {
     })
 }
 
-fn to_revision(row: &Row) -> Result<Revision, StoreError> {
+pub(super) fn to_revision(row: &Row) -> Result<Revision, StoreError> {
     column(row, "revision").map(Revision::new)
 }
 

@@ -6,6 +6,7 @@ mod clicks;
 mod connect;
 mod conninfo;
 mod failure;
+mod inserts;
 mod keys;
 mod links;
 mod list;

@@ -28,8 +28,8 @@ const IDLE_DOUBTED: Duration = Duration::from_secs(30);
 /// A connection that was idle this long is thrown away: firewalls and frozen instances drop them in silence.
 const IDLE_DROPPED: Duration = Duration::from_secs(300);
 
-/// Connections for one purpose.
-#[derive(Debug)]
+/// Connections for one purpose. Clones share them.
+#[derive(Debug, Clone)]
 pub(super) struct Pool {
     inner: deadpool_postgres::Pool,
     doubt: Arc<Doubt>,
@@ -70,6 +70,17 @@ impl Pool {
         sql: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Option<Row>, Failure> {
+        let rows = self.query_kept(sql, parameters).await?;
+        debug_assert!(rows.len() < 2, "a statement gave more rows than it should");
+        Ok(rows.into_iter().next())
+    }
+
+    /// Runs a statement whose plan is kept.
+    pub(super) async fn query_kept(
+        &self,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, Failure> {
         let lease = Lease(Some(self.inner.get().await.map_err(Failure::of_pool)?));
         let mut result = self.run(lease.client(), sql, parameters).await;
         if matches!(&result, Err(failure) if failure.remedy == Remedy::PrepareAgain) {
@@ -134,14 +145,14 @@ impl Pool {
         client: &ClientWrapper,
         sql: &str,
         parameters: &[Parameter<'_>],
-    ) -> Result<Option<Row>, Failure> {
+    ) -> Result<Vec<Row>, Failure> {
         let result = async {
             if self.unnamed {
-                return client.query_typed_opt(sql, parameters).await;
+                return client.query_typed(sql, parameters).await;
             }
             let statement = client.prepare_cached(sql).await?;
             let values: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|(value, _)| *value).collect();
-            client.query_opt(&statement, &values).await
+            client.query(&statement, &values).await
         };
         result.await.map_err(Failure::of_statement)
     }
