@@ -15,7 +15,7 @@ use crate::domain::{Clock, SystemClock};
 use crate::http::{Build, Services, routes};
 use crate::lifecycle::Lifecycle;
 use crate::service::{
-    Clicks, Health, Housekeeping, Keys, Limits, Links, RandomSlugs, Resolver, SlugSource, Stats,
+    Clicks, Health, Housekeeping, Keys, Limits, Links, RandomSlugs, Resolver, Sessions, SlugSource, Stats,
 };
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
@@ -151,6 +151,7 @@ impl Application {
         let services = web::Data::new(Services {
             config: config.http.clone(),
             keys: Keys::new(&config.access, Arc::clone(&store), Arc::clone(&parts.clock)),
+            sessions: Sessions::new(&config.access, Arc::clone(&parts.clock)),
             limits: Limits::new(&config.limits, budgets, Arc::clone(&parts.clock)),
             links: Links::new(
                 &config.links,

@@ -14,6 +14,7 @@ mod page;
 mod patch;
 mod rate;
 mod redirect;
+mod scan;
 mod slug;
 mod statistics;
 mod target;
@@ -29,6 +30,7 @@ pub use page::{BrokenCursor, Cursor, LinkPage, LinkQuery, LinkState, UnknownStat
 pub use patch::{Change, LinkPatch, LinkUpdate};
 pub use rate::{Rate, Taken};
 pub use redirect::{GoneReason, Rank, Redirect, RedirectStatus, UnknownStatus, Verdict};
+pub use scan::{SCAN_MARK, is_scan, without_scan_mark};
 pub use slug::{Slug, SlugError, SlugPolicy};
 pub use statistics::{
     Bucket, Counts, Interval, Range, RangeError, Ranked, Statistics, Tally, day_of, hour_of,

@@ -5,6 +5,7 @@ mod api;
 mod auth;
 mod body;
 mod frame;
+mod openapi;
 mod origin;
 mod pages;
 mod probes;
@@ -13,6 +14,7 @@ mod query;
 mod redirect;
 mod routes;
 mod trace;
+mod ui;
 mod visitor;
 
 use std::sync::Arc;
@@ -21,8 +23,9 @@ use actix_web::http::header::HeaderName;
 
 use crate::config;
 use crate::lifecycle::Lifecycle;
-use crate::service::{Clicks, Health, Keys, Limits, Links, Resolver, Stats};
+use crate::service::{Clicks, Health, Keys, Limits, Links, Resolver, Sessions, Stats};
 
+pub use openapi::text_of_document as openapi;
 pub use routes::routes;
 
 /// What the handlers call.
@@ -42,6 +45,8 @@ pub struct Services {
     pub stats: Stats,
     /// Keys.
     pub keys: Keys,
+    /// Who is signed in.
+    pub sessions: Sessions,
     /// How often somebody may ask.
     pub limits: Limits,
     /// Probes.
@@ -53,7 +58,8 @@ pub struct Services {
 }
 
 /// What runs here.
-#[derive(Debug, Clone, Copy, serde::Serialize)]
+#[derive(Debug, Clone, Copy, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = Version)]
 pub struct Build {
     /// The version, as in Cargo.toml.
     pub version: &'static str,

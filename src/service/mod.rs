@@ -10,7 +10,9 @@ mod keys;
 mod limits;
 mod links;
 mod publisher;
+mod qr;
 mod resolver;
+mod sessions;
 mod slugs;
 mod stats;
 
@@ -21,8 +23,10 @@ pub use health::{Check, Health, Readiness};
 pub use housekeeping::Housekeeping;
 pub use keys::{Caller, IssuedKey, Keys, Scope};
 pub use limits::Limits;
-pub use links::{Links, ListRequest, Origin};
+pub use links::{Links, ListRequest, Origin, Preview};
+pub use qr::{Qr, QrError, QrLevel, UnknownLevel};
 pub use resolver::{Resolver, Visit};
+pub use sessions::{Session, Sessions};
 pub use slugs::{RandomSlugs, SlugSource};
 pub use stats::Stats;
 

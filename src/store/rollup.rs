@@ -59,6 +59,9 @@ impl Rollup {
             return;
         }
         counts.clicks += number;
+        if click.scan {
+            counts.scans += number;
+        }
         if !click.counted {
             *self.totals.entry(link).or_default() += number;
         }

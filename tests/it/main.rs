@@ -6,8 +6,10 @@
 )]
 
 mod app;
+mod aside_suite;
 mod batches;
 mod breaker;
+mod browser;
 mod cache_codec;
 mod cache_open;
 mod cache_suite;
@@ -23,12 +25,14 @@ mod limits;
 mod links_api;
 mod links_list;
 mod migrate;
+mod openapi;
 mod operations;
 mod postgres;
 mod postgres_faults;
 mod postgres_settings;
 mod postgres_tls;
 mod process;
+mod qr_codes;
 mod redirects;
 mod redis_faults;
 mod redis_lies;
@@ -36,8 +40,10 @@ mod redis_server;
 mod resolver;
 mod server;
 mod settings;
+mod shorten_page;
 mod slugs;
 mod sqlite;
 mod store_suite;
 mod targets;
+mod visitor_pages;
 mod worker;

@@ -67,6 +67,7 @@ impl Parser {
             at: pending.at,
             slug: pending.slug.clone(),
             bot: pending.prefetch || agent.bot,
+            scan: pending.scan,
             counted: pending.counted,
             visitor: visitor(secret, pending),
             referrer: referrer(pending.referrer()),

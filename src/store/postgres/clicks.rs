@@ -38,11 +38,11 @@ FROM unnest($1::bigint[], $2::timestamptz[], $3::smallint[])
 
 const APPEND: &str = "-- append()
 INSERT INTO clicks
-    (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, number)
-SELECT clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, number
+    (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan, number)
+SELECT clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan, number
 FROM unnest($1::timestamptz[], $2::bigint[], $3::boolean[], $4::bigint[], $5::text[], $6::text[], $7::text[],
-    $8::text[], $9::text[], $10::text[], $11::integer[])
-    AS c (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, number)";
+    $8::text[], $9::text[], $10::text[], $11::boolean[], $12::integer[])
+    AS c (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan, number)";
 
 const SEE_VISITORS: &str = "-- see_visitors()
 INSERT INTO click_visitors (day, link_id, visitor)
@@ -51,12 +51,13 @@ ON CONFLICT (day, link_id, visitor) DO NOTHING
 RETURNING day, link_id, visitor";
 
 const ADD_HOURS: &str = "-- add_hours()
-INSERT INTO click_hours AS kept (link_id, start, clicks, bots, visitors)
-SELECT link_id, start, clicks, bots, visitors
-FROM unnest($1::bigint[], $2::timestamptz[], $3::bigint[], $4::bigint[], $5::bigint[])
-    AS h (link_id, start, clicks, bots, visitors)
+INSERT INTO click_hours AS kept (link_id, start, clicks, bots, visitors, scans)
+SELECT link_id, start, clicks, bots, visitors, scans
+FROM unnest($1::bigint[], $2::timestamptz[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+    AS h (link_id, start, clicks, bots, visitors, scans)
 ON CONFLICT (link_id, start) DO UPDATE SET clicks = kept.clicks + excluded.clicks,
-    bots = kept.bots + excluded.bots, visitors = kept.visitors + excluded.visitors";
+    bots = kept.bots + excluded.bots, visitors = kept.visitors + excluded.visitors,
+    scans = kept.scans + excluded.scans";
 
 const ADD_VALUES: &str = "-- add_values()
 INSERT INTO click_values AS kept (link_id, span, start, dimension, value, clicks)
@@ -167,6 +168,7 @@ async fn append(work: &Work<'_>, batch: &ClickBatch, ids: &HashMap<Slug, LinkId>
     let column = |text: fn(&Click) -> &str| -> Vec<&str> { clicks.iter().map(|click| text(click)).collect() };
     let times: Vec<Timestamp> = clicks.iter().map(|click| click.at).collect();
     let bots: Vec<bool> = clicks.iter().map(|click| click.bot).collect();
+    let scans: Vec<bool> = clicks.iter().map(|click| click.scan).collect();
     let visitors: Vec<Option<i64>> = clicks
         .iter()
         .map(|click| (!click.bot).then_some(click.visitor))
@@ -176,7 +178,7 @@ async fn append(work: &Work<'_>, batch: &ClickBatch, ids: &HashMap<Slug, LinkId>
         .map(|click| i32::try_from(click.number).unwrap_or(i32::MAX))
         .collect();
     let countries: Vec<Option<&str>> = clicks.iter().map(|click| click.country.as_deref()).collect();
-    let parameters: [Parameter<'_>; 11] = [
+    let parameters: [Parameter<'_>; 12] = [
         (/* clicked_at */ &times, Type::TIMESTAMPTZ_ARRAY),
         (/* link_id */ &links, Type::INT8_ARRAY),
         (/* bot */ &bots, Type::BOOL_ARRAY),
@@ -196,6 +198,7 @@ async fn append(work: &Work<'_>, batch: &ClickBatch, ids: &HashMap<Slug, LinkId>
             /* language */ &column(|click| &click.language),
             Type::TEXT_ARRAY,
         ),
+        (/* scan */ &scans, Type::BOOL_ARRAY),
         (/* number */ &numbers, Type::INT4_ARRAY),
     ];
     work.execute(APPEND, &parameters).await.map(drop)
@@ -224,7 +227,7 @@ async fn see_visitors(work: &Work<'_>, rollup: &mut Rollup) -> Result<(), Failur
 
 async fn add(work: &Work<'_>, rollup: &Rollup) -> Result<(), Failure> {
     let hours = || rollup.hours.iter();
-    let parameters: [Parameter<'_>; 5] = [
+    let parameters: [Parameter<'_>; 6] = [
         (
             /* link_id */ &hours().map(|((link, _), _)| *link).collect::<Vec<_>>(),
             Type::INT8_ARRAY,
@@ -243,6 +246,10 @@ async fn add(work: &Work<'_>, rollup: &Rollup) -> Result<(), Failure> {
         ),
         (
             /* visitors */ &hours().map(|(_, c)| c.visitors).collect::<Vec<_>>(),
+            Type::INT8_ARRAY,
+        ),
+        (
+            /* scans */ &hours().map(|(_, c)| c.scans).collect::<Vec<_>>(),
             Type::INT8_ARRAY,
         ),
     ];

@@ -15,7 +15,7 @@ use super::failure::{Failure, Remedy};
 use super::inserts::Inserts;
 use super::pool::{Parameter, Pool};
 use super::settings::{Purpose, Settings};
-use super::{batch, chores, clicks, keys, list, tally};
+use super::{aside, batch, chores, clicks, keys, list, tally};
 use crate::config;
 use crate::domain::{
     ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Redirect, Revision, Slug, Tally, TargetUrl,
@@ -194,6 +194,24 @@ impl Store for PostgresStore {
         ];
         let row = self.write(WRITE_LIMIT, DELETE_LINK_OF, &parameters).await?;
         row.map(|row| to_revision(&row)).transpose()
+    }
+
+    async fn set_link_aside(
+        &self,
+        slug: &Slug,
+        owner: Option<&KeyId>,
+        now: Timestamp,
+    ) -> Result<Option<Revision>, StoreError> {
+        aside::set_aside(&self.writes, slug, owner, now).await
+    }
+
+    async fn restore_link(
+        &self,
+        slug: &Slug,
+        owner: Option<&KeyId>,
+        since: Timestamp,
+    ) -> Result<Option<Link>, StoreError> {
+        aside::restore(&self.writes, slug, owner, since).await
     }
 
     async fn insert_key(&self, key: &Key, hash: &KeyHash) -> Result<(), StoreError> {

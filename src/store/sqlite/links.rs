@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::failure::unavailable;
 use super::pool::{Pool, blocking};
-use super::{batch, chores, clicks, connect, faults, keys, list, migrate};
+use super::{aside, batch, chores, clicks, connect, faults, keys, list, migrate};
 use crate::domain::{
     ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Redirect, Revision, Slug, Tally, TargetUrl,
 };
@@ -160,6 +160,30 @@ impl Store for SqliteStore {
             Ok(revision.optional().map_err(unavailable)?.map(Revision::new))
         };
         self.writes.run(WRITE_LIMIT, delete).await
+    }
+
+    async fn set_link_aside(
+        &self,
+        slug: &Slug,
+        owner: Option<&KeyId>,
+        now: Timestamp,
+    ) -> Result<Option<Revision>, StoreError> {
+        let (slug, owner) = (slug.clone(), owner.cloned());
+        let set_aside =
+            move |connection: &mut Connection| aside::set_aside(connection, &slug, owner.as_ref(), now);
+        self.writes.run(WRITE_LIMIT, set_aside).await
+    }
+
+    async fn restore_link(
+        &self,
+        slug: &Slug,
+        owner: Option<&KeyId>,
+        since: Timestamp,
+    ) -> Result<Option<Link>, StoreError> {
+        let (slug, owner) = (slug.clone(), owner.cloned());
+        let restore =
+            move |connection: &mut Connection| aside::restore(connection, &slug, owner.as_ref(), since);
+        self.writes.run(WRITE_LIMIT, restore).await
     }
 
     async fn insert_key(&self, key: &Key, hash: &KeyHash) -> Result<(), StoreError> {
@@ -339,7 +363,7 @@ fn update_link(connection: &mut Connection, link: &Link) -> Result<Revision, Sto
 }
 
 /// The next revision. It is given back if the transaction is not committed.
-fn draw_revision(connection: &Connection) -> Result<i64, StoreError> {
+pub(super) fn draw_revision(connection: &Connection) -> Result<i64, StoreError> {
     let mut statement = connection.prepare_cached(DRAW_REVISION).map_err(unavailable)?;
     statement.query_one([], |row| row.get(0)).map_err(unavailable)
 }

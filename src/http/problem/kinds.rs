@@ -1,73 +1,20 @@
-//! Problems: RFC 9457. The only file that knows which status an error has.
+//! Every problem there is, and the one that each error of the services becomes.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::LazyLock;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
-use serde::Serialize;
 
-use super::body::MalformedJson;
-use super::query::MalformedQuery;
-use crate::domain::{Fault, GoneReason};
+use super::{END, Problem};
+use crate::domain::{Fault, FaultCode, GoneReason, Taken};
+use crate::http::body::MalformedJson;
+use crate::http::query::MalformedQuery;
 use crate::service::Error;
 
-/// How a problem ends as JSON, after the request's id.
-const END: &str = "\"}";
-
-/// An answer that is not what was asked for. It becomes a response in [`frame`](super::frame), which knows
-/// the request's id and what the client reads.
-#[derive(Debug)]
-pub(super) struct Problem {
-    status: StatusCode,
-    code: &'static str,
-    title: &'static str,
-    detail: Cow<'static, str>,
-    faults: Vec<Fault>,
-    headers: Vec<(HeaderName, HeaderValue)>,
-    /// Whether a person may see this, so that it is a page when the client prefers one.
-    pub(super) for_visitor: bool,
-    /// The problem as JSON as far as the request's id, if it is always the same.
-    rendered: Option<&'static str>,
-    /// What is logged with a 5xx, and said to nobody.
-    pub(super) cause: Option<Error>,
-}
-
 impl Problem {
-    fn new(
-        status: StatusCode,
-        code: &'static str,
-        title: &'static str,
-        detail: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self {
-            status,
-            code,
-            title,
-            detail: detail.into(),
-            faults: Vec::new(),
-            headers: Vec::new(),
-            for_visitor: false,
-            rendered: None,
-            cause: None,
-        }
-    }
-
-    fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.headers.push((name, HeaderValue::from_static(value)));
-        self
-    }
-
-    /// The same, for a person with a browser.
-    pub(super) fn for_visitor(mut self) -> Self {
-        self.for_visitor = true;
-        self
-    }
-
     /// Nothing answers at this path.
-    pub(super) fn not_found() -> Self {
+    pub(in crate::http) fn not_found() -> Self {
         // Rendered once: whoever tries slug after slug gets nothing else.
         static RENDERED: LazyLock<String> = LazyLock::new(|| {
             let mut text = serde_json::to_string(&Problem::nothing_here().body("")).unwrap_or_default();
@@ -90,17 +37,20 @@ impl Problem {
     }
 
     /// There was a link here.
-    pub(super) fn gone(reason: GoneReason) -> Self {
+    pub(in crate::http) fn gone(reason: GoneReason) -> Self {
         let detail = match reason {
             GoneReason::Expired => "The link has expired.",
             GoneReason::Disabled => "The link was taken down.",
             GoneReason::LimitReached => "The link was used as often as it may be.",
         };
-        Self::new(StatusCode::GONE, "link_gone", "The link is gone", detail)
+        Self {
+            gone: Some(reason),
+            ..Self::new(StatusCode::GONE, "link_gone", "The link is gone", detail)
+        }
     }
 
     /// The path is known, the method is not.
-    pub(super) fn method_not_allowed(allow: &'static str) -> Self {
+    pub(in crate::http) fn method_not_allowed(allow: &'static str) -> Self {
         let detail = format!("This address answers {allow}.");
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -112,7 +62,7 @@ impl Problem {
     }
 
     /// The body is no JSON, or did not come.
-    pub(super) fn malformed_json(detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(in crate::http) fn malformed_json(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
             "malformed_json",
@@ -122,7 +72,7 @@ impl Problem {
     }
 
     /// The query string does not make sense.
-    pub(super) fn malformed_query(detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(in crate::http) fn malformed_query(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
             "malformed_query",
@@ -132,7 +82,7 @@ impl Problem {
     }
 
     /// The body is too long.
-    pub(super) fn body_too_large(limit: usize) -> Self {
+    pub(in crate::http) fn body_too_large(limit: usize) -> Self {
         let detail = format!("A body has at most {limit} bytes here.");
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -144,7 +94,7 @@ impl Problem {
     }
 
     /// The body is not said to be JSON.
-    pub(super) fn unsupported_media_type() -> Self {
+    pub(in crate::http) fn unsupported_media_type() -> Self {
         let detail = "Send the header Content-Type: application/json.";
         Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -154,8 +104,19 @@ impl Problem {
         )
     }
 
+    /// A form that no page of ours sent.
+    pub(in crate::http) fn foreign_origin() -> Self {
+        let detail = "The form did not come from a page of this service. Nothing was changed.";
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "foreign_origin",
+            "Sent from elsewhere",
+            detail,
+        )
+    }
+
     /// The request is for another host than trial mode answers.
-    pub(super) fn foreign_host() -> Self {
+    pub(in crate::http) fn foreign_host() -> Self {
         let detail = "Without DATABASE_URL the service answers requests for localhost only.";
         Self::new(
             StatusCode::MISDIRECTED_REQUEST,
@@ -166,7 +127,7 @@ impl Problem {
     }
 
     /// The service cannot do this now.
-    pub(super) fn unavailable() -> Self {
+    pub(in crate::http) fn unavailable() -> Self {
         let detail = "The service cannot do this right now. Try again later.";
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -188,59 +149,42 @@ impl Problem {
         }
     }
 
-    /// The problem as `application/problem+json`.
-    pub(super) fn json(&self, request_id: &str) -> HttpResponse {
-        let body = match self.rendered {
-            Some(rendered) => [rendered, request_id, END].concat(),
-            None => serde_json::to_string(&self.body(request_id)).unwrap_or_default(),
+    /// One problem of each code, for the document.
+    pub(in crate::http) fn samples() -> Vec<Self> {
+        let fault = |name: &str, code, detail: &str| vec![Fault::new(format!("/{name}"), code, detail)];
+        let taken = Taken {
+            granted: false,
+            limit: 60,
+            remaining: 0,
+            retry_after: 1,
+            reset: 60,
         };
-        self.builder()
-            .insert_header((
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("application/problem+json"),
-            ))
-            .body(body)
-    }
-
-    /// The problem as a part of another answer, and its status.
-    pub(super) fn value(&self, request_id: &str) -> (u16, serde_json::Value) {
-        let body = serde_json::to_value(self.body(request_id));
-        (self.status.as_u16(), body.unwrap_or_default())
-    }
-
-    fn body<'a>(&'a self, request_id: &'a str) -> Body<'a> {
-        let errors = self.faults.iter().map(|fault| BodyFault {
-            pointer: &fault.pointer,
-            code: fault.code.as_str(),
-            detail: &fault.detail,
-        });
-        Body {
-            kind: format!("urn:curtail:problem:{}", self.code),
-            title: self.title,
-            status: self.status.as_u16(),
-            code: self.code,
-            detail: &self.detail,
-            errors: errors.collect(),
-            request_id,
-        }
-    }
-
-    /// The problem as a page.
-    pub(super) fn page(&self, request_id: &str) -> HttpResponse {
-        let body = super::pages::problem(self.title, &self.detail, request_id);
-        self.builder().content_type("text/html; charset=utf-8").body(body)
-    }
-
-    fn builder(&self) -> HttpResponseBuilder {
-        let mut response = HttpResponse::build(self.status);
-        response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
-        if self.for_visitor {
-            response.insert_header((header::VARY, HeaderValue::from_static("Accept")));
-        }
-        for (name, value) in &self.headers {
-            response.insert_header((name.clone(), value.clone()));
-        }
-        response
+        let url = fault(
+            "url",
+            FaultCode::SchemeNotAllowed,
+            "a target begins with http: or https:",
+        );
+        vec![
+            Self::not_found(),
+            Self::gone(GoneReason::Expired),
+            Self::method_not_allowed("GET, HEAD"),
+            Self::malformed_json("expected value at line 1 column 1"),
+            Self::malformed_query("A parameter is there twice."),
+            Self::body_too_large(16_384),
+            Self::unsupported_media_type(),
+            Self::foreign_host(),
+            Self::unavailable(),
+            Error::Unauthenticated.into(),
+            Error::InsufficientScope("links:create").into(),
+            Error::LinkNotFound.into(),
+            Error::KeyNotFound.into(),
+            Error::InvalidKey(fault("name", FaultCode::Missing, "a key needs this")).into(),
+            Error::IdempotencyMismatch.into(),
+            Error::RateLimited(taken).into(),
+            Error::SlugTaken.into(),
+            Error::InvalidLink(url.clone()).into(),
+            Error::InvalidPatch(url).into(),
+        ]
     }
 }
 
@@ -330,46 +274,9 @@ impl From<Error> for Problem {
             Error::InvalidLink(faults) => Self::invalid("invalid_link", "The link is not valid", faults),
             Error::InvalidPatch(faults) => Self::invalid("invalid_patch", "The change is not valid", faults),
             Error::Store(_) => Self {
-                cause: Some(error),
+                cause: Some(Box::new(error)),
                 ..Self::unavailable()
             },
         }
     }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.status.as_u16(), self.code)
-    }
-}
-
-impl ResponseError for Problem {
-    fn status_code(&self) -> StatusCode {
-        self.status
-    }
-
-    /// An empty answer of the right status: the frame puts the body in.
-    fn error_response(&self) -> HttpResponse {
-        HttpResponse::new(self.status)
-    }
-}
-
-#[derive(Serialize)]
-struct Body<'a> {
-    #[serde(rename = "type")]
-    kind: String,
-    title: &'a str,
-    status: u16,
-    code: &'a str,
-    detail: &'a str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<BodyFault<'a>>,
-    request_id: &'a str,
-}
-
-#[derive(Serialize)]
-struct BodyFault<'a> {
-    pointer: &'a str,
-    code: &'a str,
-    detail: &'a str,
 }
