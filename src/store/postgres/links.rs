@@ -23,6 +23,7 @@ use crate::domain::{
 use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
 use crate::store::migration::Found;
 use crate::store::{BatchOutcome, Candidate, Chore, KeyHash, Once, Store, StoreError};
+use crate::telemetry::metrics::Metrics;
 
 const REDIRECT: &str = "-- redirect()
 SELECT revision, target, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
@@ -62,7 +63,7 @@ SELECT 1";
 pub(in crate::store) struct PostgresStore {
     /// `None` if there is but one connection; then the other pool does for both.
     reads: Option<Pool>,
-    writes: Pool,
+    pub(super) writes: Pool,
     inserts: Inserts,
     schema_seen: AtomicBool,
 }
@@ -70,14 +71,16 @@ pub(in crate::store) struct PostgresStore {
 impl PostgresStore {
     /// Checks the settings. It connects when it is first used. Call it within the runtime that shall drive
     /// the connections.
-    pub(in crate::store) fn open(section: &config::Postgres) -> Result<Self, StoreError> {
+    pub(in crate::store) fn open(
+        section: &config::Postgres,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, StoreError> {
         let settings = Settings::read(section).map_err(|faults| StoreError::Settings(faults.join("; ")))?;
         let (reads, writes) = settings.pool_sizes();
-        let write_pool = Pool::new(&settings, Purpose::Writes, writes)?;
+        let pool = |purpose, size| Pool::new(&settings, purpose, size, Arc::clone(metrics));
+        let write_pool = pool(Purpose::Writes, writes)?;
         Ok(Self {
-            reads: (reads > 0)
-                .then(|| Pool::new(&settings, Purpose::Reads, reads))
-                .transpose()?,
+            reads: (reads > 0).then(|| pool(Purpose::Reads, reads)).transpose()?,
             inserts: Inserts::new(write_pool.clone(), writes),
             writes: write_pool,
             schema_seen: AtomicBool::new(false),
