@@ -6,6 +6,7 @@ mod agent;
 mod checks;
 mod click;
 mod clock;
+mod domains;
 mod draft;
 mod fault;
 mod key;
@@ -14,6 +15,7 @@ mod page;
 mod patch;
 mod rate;
 mod redirect;
+mod selection;
 mod slug;
 mod statistics;
 mod target;
@@ -21,6 +23,7 @@ mod target;
 pub use agent::{Agent, is_bot};
 pub use click::{Click, ClickBatch, Dimension, country, language, referrer};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use domains::{BadList, Domain, DomainList, NoDomain};
 pub use draft::{LinkDraft, NewLink};
 pub use fault::{Fault, FaultCode};
 pub use key::{Key, KeyDraft, KeyId, NoKeyId, Scope, UnknownScope};
@@ -29,6 +32,7 @@ pub use page::{BrokenCursor, Cursor, LinkPage, LinkQuery, LinkState, UnknownStat
 pub use patch::{Change, LinkPatch, LinkUpdate};
 pub use rate::{Rate, Taken};
 pub use redirect::{GoneReason, Rank, Redirect, RedirectStatus, UnknownStatus, Verdict};
+pub use selection::Selection;
 pub use slug::{Slug, SlugError, SlugPolicy};
 pub use statistics::{
     Bucket, Counts, Interval, Range, RangeError, Ranked, Statistics, Tally, day_of, hour_of,

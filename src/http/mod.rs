@@ -12,6 +12,7 @@ mod problem;
 mod query;
 mod redirect;
 mod routes;
+mod security;
 mod trace;
 mod visitor;
 
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use actix_web::http::header::HeaderName;
 
 use crate::config;
+use crate::domain::Clock;
 use crate::lifecycle::Lifecycle;
 use crate::service::{Clicks, Health, Keys, Limits, Links, Resolver, Stats};
 
@@ -30,6 +32,10 @@ pub use routes::routes;
 pub struct Services {
     /// Settings of this floor.
     pub config: config::Http,
+    /// Whom to tell of a fault.
+    pub security: config::Security,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
     /// Links.
     pub links: Links,
     /// Redirects.

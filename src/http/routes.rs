@@ -7,7 +7,7 @@ use tracing_actix_web::TracingLogger;
 
 use super::problem::Problem;
 use super::trace::ApiSpan;
-use super::{api, frame, pages, probes, redirect};
+use super::{api, frame, pages, probes, redirect, security};
 
 /// Adds every route, and the frame round them all.
 ///
@@ -20,11 +20,16 @@ pub fn routes(app: &mut web::ServiceConfig) {
                 .route(reading().to(api::list::list))
                 .route(web::post().to(api::create::create)),
         )
-        // Guarded, so that a link called bulk can still be seen.
+        // Guarded, so that links called bulk and disable can still be seen.
         .service(
             web::resource("/links/bulk")
                 .guard(guard::Post())
                 .route(web::post().to(api::bulk::create)),
+        )
+        .service(
+            web::resource("/links/disable")
+                .guard(guard::Post())
+                .route(web::post().to(api::disable::disable)),
         )
         .service(
             only("/links/{slug}", "GET, HEAD, PATCH, DELETE")
@@ -48,6 +53,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .service(page("/health/ready").route(reading().to(probes::ready)))
         .service(page("/version").route(reading().to(probes::version)))
         .service(page("/robots.txt").route(reading().to(pages::robots)))
+        .service(page("/.well-known/security.txt").route(reading().to(security::security_txt)))
         .service(page("/favicon.ico").route(reading().to(pages::favicon)))
         .service(api)
         // Not a resource of its own: its pattern would be matched by a regular expression for each visitor.

@@ -3,19 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 
 use super::links::{COLLISIONS_BEFORE_LONGER, Links, TRIES};
-use super::{Caller, Error, Origin};
+use super::audit::LinkChange;
+use super::{Caller, Error, Origin, audit};
 use crate::domain::{Fault, Link, LinkDraft, NewLink};
 use crate::store::{self, Answer, BatchOutcome, Candidate, Made, StoreError};
 
 /// How long a request that is sent again gets its first answer.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
-
-/// How many links are made known to the caches at once.
-const PUBLISHED_AT_ONCE: usize = 64;
 
 /// What became of one of the links that were asked for.
 #[derive(Debug)]
@@ -122,7 +119,7 @@ impl Links {
                         made[*at] = done;
                     }
                     if name.is_some() {
-                        self.publish(&plan, &made).await;
+                        self.publish(caller, &plan, &made).await;
                         let items = plan.items(&made);
                         return Ok(answer.map_or(Batch::Items(items), Batch::Answered));
                     }
@@ -132,7 +129,7 @@ impl Links {
                 }
             };
             if collided.is_empty() {
-                self.publish(&plan, &made).await;
+                self.publish(caller, &plan, &made).await;
                 let items = plan.items(&made);
                 return Ok(render(&items).map_or(Batch::Items(items), Batch::Answered));
             }
@@ -156,7 +153,8 @@ impl Links {
         origin: Origin<'_>,
         now: Timestamp,
     ) -> Plan {
-        let targets = self.config.target_policy(origin.host);
+        let blocked = self.blocklist.current();
+        let targets = self.config.target_policy(origin.host, &blocked);
         let mut plan = Plan::default();
         let mut places: HashMap<String, Vec<usize>> = HashMap::new();
         for draft in drafts {
@@ -194,21 +192,19 @@ impl Links {
         plan
     }
 
-    async fn publish(&self, plan: &Plan, made: &[Made]) {
+    async fn publish(&self, caller: &Caller, plan: &Plan, made: &[Made]) {
         let links: Vec<Link> = (0..made.len())
             .filter_map(|at| match plan.item(at, &made[at]) {
                 Item::Made(link) => Some(link),
                 Item::Reused(_) | Item::Refused(_) => None,
             })
             .collect();
-        for links in links.chunks(PUBLISHED_AT_ONCE) {
-            join_all(
-                links
-                    .iter()
-                    .map(|link| self.resolver.publish_link(link.redirect())),
-            )
-            .await;
+        for link in &links {
+            audit::link(caller, LinkChange::Created, &link.slug);
         }
+        self.resolver
+            .publish_links(links.iter().map(Link::redirect).collect())
+            .await;
     }
 }
 

@@ -1,6 +1,8 @@
 //! Floor 3: what the service does, whoever asks and whatever keeps it.
 
+mod audit;
 mod batch;
+mod blocklist;
 mod clicks;
 mod error;
 mod flights;
@@ -11,10 +13,13 @@ mod limits;
 mod links;
 mod publisher;
 mod resolver;
+mod selection;
 mod slugs;
 mod stats;
 
+pub use audit::Actor;
 pub use batch::{Batch, Item, Render, RequestName};
+pub use blocklist::Blocklist;
 pub use clicks::{Clicks, Seen, is_program};
 pub use error::Error;
 pub use health::{Check, Health, Readiness};
@@ -23,6 +28,7 @@ pub use keys::{Caller, IssuedKey, Keys, Scope};
 pub use limits::Limits;
 pub use links::{Links, ListRequest, Origin};
 pub use resolver::{Resolver, Visit};
+pub use selection::Toggled;
 pub use slugs::{RandomSlugs, SlugSource};
 pub use stats::Stats;
 

@@ -7,6 +7,7 @@ mod migration;
 mod open;
 mod postgres;
 mod rollup;
+mod selection;
 mod sqlite;
 
 use std::sync::Arc;
@@ -15,13 +16,14 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::domain::{
-    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Redirect, Revision, Slug, Tally,
+    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Redirect, Revision, Selection, Slug, Tally,
 };
 
 pub use batch::{Answer, BatchOutcome, Candidate, Made, Once, Render};
 pub use error::StoreError;
 pub use migration::{Migrated, SCHEMA_VERSION};
 pub use open::{faults, migrate, open};
+pub use selection::{Place, Selected};
 pub use postgres::{Purpose as PostgresPurpose, Settings as PostgresSettings};
 
 /// What is to be done now and then.
@@ -84,6 +86,24 @@ pub trait Store: std::fmt::Debug + Send + Sync {
 
     /// Removes a link that `owner` made and answers its last revision, or `None` if there was none.
     async fn delete_link_of(&self, owner: &KeyId, slug: &Slug) -> Result<Option<Revision>, StoreError>;
+
+    /// A step of a walk over the links of `selection`: looks at `limit` links or fewer, from a place on. All steps
+    /// together find each link that was there from the first to the last.
+    async fn select_links(
+        &self,
+        selection: &Selection,
+        from: &Place,
+        limit: u32,
+    ) -> Result<Selected, StoreError>;
+
+    /// Takes down those of `slugs` that are in `selection`, or puts them up if those of the selection are down.
+    /// Answers those that were changed, as they are now.
+    async fn toggle_links(
+        &self,
+        selection: &Selection,
+        slugs: &[Slug],
+        now: Timestamp,
+    ) -> Result<Vec<Redirect>, StoreError>;
 
     /// Keeps a new key.
     async fn insert_key(&self, key: &Key, hash: &KeyHash) -> Result<(), StoreError>;

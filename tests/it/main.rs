@@ -5,6 +5,7 @@
     reason = "a test may panic, and exports nothing"
 )]
 
+mod abuse;
 mod app;
 mod batches;
 mod breaker;

@@ -13,7 +13,7 @@ use crate::http::Services;
 use crate::http::auth::Sender;
 use crate::http::body::{self, Fields};
 use crate::http::problem::Problem;
-use crate::service::{Error, Scope};
+use crate::service::{Actor, Error, Scope};
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -33,7 +33,7 @@ pub(in crate::http) async fn create(
     caller.require(Scope::KeysAdmin)?;
     let body = body::json(&request, payload, body::LIMIT).await?;
     let draft = draft(body).map_err(Error::InvalidKey)?;
-    let issued = services.keys.create(draft).await?;
+    let issued = services.keys.create(Actor::Caller(&caller), draft).await?;
     Ok(answer(StatusCode::CREATED).json(Body {
         about: KeyBody::new(&issued.key),
         key: issued.secret.expose_secret(),

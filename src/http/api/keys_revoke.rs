@@ -7,7 +7,7 @@ use super::link::answer;
 use crate::http::Services;
 use crate::http::auth::Sender;
 use crate::http::problem::Problem;
-use crate::service::Scope;
+use crate::service::{Actor, Scope};
 
 /// Revokes a key.
 pub(in crate::http) async fn revoke(
@@ -16,6 +16,6 @@ pub(in crate::http) async fn revoke(
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::KeysAdmin)?;
-    services.keys.revoke(&path).await?;
+    services.keys.revoke(Actor::Caller(&caller), &path).await?;
     Ok(answer(StatusCode::NO_CONTENT).finish())
 }

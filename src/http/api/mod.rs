@@ -3,6 +3,7 @@
 pub(super) mod bulk;
 pub(super) mod create;
 pub(super) mod delete;
+pub(super) mod disable;
 mod key;
 pub(super) mod keys_create;
 pub(super) mod keys_list;

@@ -14,14 +14,15 @@ use tokio_postgres::types::{FromSql, Type};
 use super::failure::{Failure, Remedy};
 use super::pool::{Parameter, Pool};
 use super::settings::{Purpose, Settings};
-use super::{batch, chores, clicks, keys, list, tally};
+use super::{batch, chores, clicks, keys, list, selection, tally};
 use crate::config;
 use crate::domain::{
-    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Redirect, Revision, Slug, Tally, TargetUrl,
+    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Redirect, Revision, Selection, Slug, Tally,
+    TargetUrl,
 };
 use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
 use crate::store::migration::Found;
-use crate::store::{BatchOutcome, Candidate, Chore, KeyHash, Once, Store, StoreError};
+use crate::store::{BatchOutcome, Candidate, Chore, KeyHash, Once, Place, Selected, Store, StoreError};
 
 const REDIRECT: &str = "-- redirect()
 SELECT revision, target, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
@@ -217,6 +218,24 @@ impl Store for PostgresStore {
         row.map(|row| to_revision(&row)).transpose()
     }
 
+    async fn select_links(
+        &self,
+        selection: &Selection,
+        from: &Place,
+        limit: u32,
+    ) -> Result<Selected, StoreError> {
+        selection::select(self.reads(), selection, from, limit).await
+    }
+
+    async fn toggle_links(
+        &self,
+        selection: &Selection,
+        slugs: &[Slug],
+        now: Timestamp,
+    ) -> Result<Vec<Redirect>, StoreError> {
+        selection::toggle(&self.writes, selection, slugs, now).await
+    }
+
     async fn insert_key(&self, key: &Key, hash: &KeyHash) -> Result<(), StoreError> {
         keys::insert_key(&self.writes, key, hash).await
     }
@@ -324,7 +343,7 @@ fn cache_seconds(link: &Link) -> Option<i32> {
         .map(|seconds| i32::try_from(seconds).unwrap_or(i32::MAX))
 }
 
-fn to_redirect(slug: &Slug, row: &Row) -> Result<Redirect, StoreError> {
+pub(super) fn to_redirect(slug: &Slug, row: &Row) -> Result<Redirect, StoreError> {
     Ok(Redirect {
         slug: slug.clone(),
         revision: to_revision(row)?,

@@ -11,6 +11,7 @@ mod links;
 mod list;
 mod migrate;
 mod pool;
+mod selection;
 mod settings;
 mod tally;
 mod tls;

@@ -11,12 +11,13 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::failure::unavailable;
 use super::pool::{Pool, blocking};
-use super::{batch, chores, clicks, connect, faults, keys, list, migrate};
+use super::{batch, chores, clicks, connect, faults, keys, list, migrate, selection};
 use crate::domain::{
-    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Redirect, Revision, Slug, Tally, TargetUrl,
+    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Redirect, Revision, Selection, Slug, Tally,
+    TargetUrl,
 };
 use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
-use crate::store::{BatchOutcome, Candidate, Chore, KeyHash, Once, Store, StoreError};
+use crate::store::{BatchOutcome, Candidate, Chore, KeyHash, Once, Place, Selected, Store, StoreError};
 
 const REDIRECT: &str = "-- redirect()
 SELECT revision, target, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
@@ -160,6 +161,32 @@ impl Store for SqliteStore {
             Ok(revision.optional().map_err(unavailable)?.map(Revision::new))
         };
         self.writes.run(WRITE_LIMIT, delete).await
+    }
+
+    async fn select_links(
+        &self,
+        selection: &Selection,
+        from: &Place,
+        limit: u32,
+    ) -> Result<Selected, StoreError> {
+        let (selection, from) = (selection.clone(), from.clone());
+        let select = move |connection: &mut Connection| {
+            selection::select(connection, &selection, &from, limit)
+        };
+        self.reads.run(READ_LIMIT, select).await
+    }
+
+    async fn toggle_links(
+        &self,
+        selection: &Selection,
+        slugs: &[Slug],
+        now: Timestamp,
+    ) -> Result<Vec<Redirect>, StoreError> {
+        let (selection, slugs) = (selection.clone(), slugs.to_vec());
+        let toggle = move |connection: &mut Connection| {
+            selection::toggle(connection, &selection, &slugs, now)
+        };
+        self.writes.run(WRITE_LIMIT, toggle).await
     }
 
     async fn insert_key(&self, key: &Key, hash: &KeyHash) -> Result<(), StoreError> {
@@ -339,7 +366,7 @@ fn update_link(connection: &mut Connection, link: &Link) -> Result<Revision, Sto
 }
 
 /// The next revision. It is given back if the transaction is not committed.
-fn draw_revision(connection: &Connection) -> Result<i64, StoreError> {
+pub(super) fn draw_revision(connection: &Connection) -> Result<i64, StoreError> {
     let mut statement = connection.prepare_cached(DRAW_REVISION).map_err(unavailable)?;
     statement.query_one([], |row| row.get(0)).map_err(unavailable)
 }

@@ -10,6 +10,7 @@ mod links;
 mod list;
 mod migrate;
 mod pool;
+mod selection;
 
 use std::path::Path;
 
