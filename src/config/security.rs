@@ -31,13 +31,11 @@ impl Security {
             .text("SECURITY_POLICY")
             .map(|text| Url::parse(&text).ok().filter(|url| url.scheme() == "https"));
         if policy == Some(None) {
-            env.fault(
-                "SECURITY_POLICY",
-                "is not valid: a URL that begins with https:",
-            );
+            env.fault("SECURITY_POLICY", "is not valid: a URL that begins with https:");
         }
         let languages = env.list("SECURITY_LANGUAGES");
-        let tag = |text: &String| text.len() <= 35 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let tag =
+            |text: &String| text.len() <= 35 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if !languages.iter().all(tag) {
             env.fault(
                 "SECURITY_LANGUAGES",

@@ -28,7 +28,7 @@ pub use draft::{LinkDraft, NewLink};
 pub use fault::{Fault, FaultCode};
 pub use key::{Key, KeyDraft, KeyId, NoKeyId, Scope, UnknownScope};
 pub use link::{Link, Revision};
-pub use page::{BrokenCursor, Cursor, LinkPage, LinkQuery, LinkState, UnknownState};
+pub use page::{BrokenCursor, Cursor, LinkPage, LinkQuery, LinkState, Ranking, Totals, UnknownState};
 pub use patch::{Change, LinkPatch, LinkUpdate};
 pub use rate::{Rate, Taken};
 pub use redirect::{GoneReason, Rank, Redirect, RedirectStatus, UnknownStatus, Verdict};

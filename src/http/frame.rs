@@ -8,7 +8,7 @@ use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, web};
 
 use super::origin::{is_https, is_loopback_host};
 use super::problem::Problem;
-use super::{Services, pages, redirect};
+use super::{Services, pages, redirect, yourls};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -39,7 +39,7 @@ pub(super) async fn frame(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let id = RequestId::new();
     // For the API's span. A redirect has none, and does not pay for this.
-    if request.path().starts_with("/api/") {
+    if request.path().starts_with("/api/") || request.path() == yourls::PATH {
         request.extensions_mut().insert(id);
     }
     let response = if services(request.request()).config.trial && !is_loopback_host(request.request()) {

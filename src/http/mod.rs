@@ -15,6 +15,7 @@ mod routes;
 mod security;
 mod trace;
 mod visitor;
+mod yourls;
 
 use std::sync::Arc;
 

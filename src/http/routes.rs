@@ -7,7 +7,7 @@ use tracing_actix_web::TracingLogger;
 
 use super::problem::Problem;
 use super::trace::ApiSpan;
-use super::{api, frame, pages, probes, redirect, security};
+use super::{api, frame, pages, probes, redirect, security, yourls};
 
 /// Adds every route, and the frame round them all.
 ///
@@ -56,6 +56,12 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .service(page("/.well-known/security.txt").route(reading().to(security::security_txt)))
         .service(page("/favicon.ico").route(reading().to(pages::favicon)))
         .service(api)
+        .service(
+            only(yourls::PATH, yourls::METHODS)
+                .wrap(TracingLogger::<ApiSpan>::new())
+                .route(reading().to(yourls::api))
+                .route(web::post().to(yourls::api)),
+        )
         // Not a resource of its own: its pattern would be matched by a regular expression for each visitor.
         .default_service(web::to(redirect::redirect));
     app.service(all);

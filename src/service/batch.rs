@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::links::{COLLISIONS_BEFORE_LONGER, Links, TRIES};
 use super::audit::LinkChange;
+use super::links::{COLLISIONS_BEFORE_LONGER, Links, TRIES};
 use super::{Caller, Error, Origin, audit};
 use crate::domain::{Fault, Link, LinkDraft, NewLink};
 use crate::store::{self, Answer, BatchOutcome, Candidate, Made, StoreError};

@@ -16,15 +16,16 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::domain::{
-    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Redirect, Revision, Selection, Slug, Tally,
+    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Ranking, Redirect, Revision, Selection, Slug,
+    Tally, Totals,
 };
 
 pub use batch::{Answer, BatchOutcome, Candidate, Made, Once, Render};
 pub use error::StoreError;
 pub use migration::{Migrated, SCHEMA_VERSION};
 pub use open::{faults, migrate, open};
-pub use selection::{Place, Selected};
 pub use postgres::{Purpose as PostgresPurpose, Settings as PostgresSettings};
+pub use selection::{Place, Selected};
 
 /// What is to be done now and then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +87,18 @@ pub trait Store: std::fmt::Debug + Send + Sync {
 
     /// Removes a link that `owner` made and answers its last revision, or `None` if there was none.
     async fn delete_link_of(&self, owner: &KeyId, slug: &Slug) -> Result<Option<Revision>, StoreError>;
+
+    /// The links of an owner, or of all, in an order; `limit` of them, without the first `start`.
+    async fn ranked_links(
+        &self,
+        owner: Option<&KeyId>,
+        ranking: Ranking,
+        start: u32,
+        limit: u32,
+    ) -> Result<Vec<Link>, StoreError>;
+
+    /// Sums over the links of an owner, or of all.
+    async fn totals(&self, owner: Option<&KeyId>) -> Result<Totals, StoreError>;
 
     /// A step of a walk over the links of `selection`: looks at `limit` links or fewer, from a place on. All steps
     /// together find each link that was there from the first to the last.

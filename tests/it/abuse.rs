@@ -242,10 +242,7 @@ fn security_txt_says_whom_to_tell_until_when() {
     let answer = app.get("/.well-known/security.txt");
 
     assert_eq!(answer.status, 200);
-    assert_eq!(
-        answer.header("content-type"),
-        Some("text/plain; charset=utf-8")
-    );
+    assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
     let lines = [
         "Contact: mailto:security@example.org",
         "Contact: https://example.org/report",

@@ -7,6 +7,7 @@
 
 mod abuse;
 mod app;
+mod audit;
 mod batches;
 mod breaker;
 mod cache_codec;
@@ -42,3 +43,4 @@ mod sqlite;
 mod store_suite;
 mod targets;
 mod worker;
+mod yourls;

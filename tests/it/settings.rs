@@ -69,6 +69,7 @@ fn every_fault_is_named_at_once_and_no_value_is_repeated() {
         ("SECURITY_POLICY", "http://SENTINEL.example/"),
         ("SECURITY_LANGUAGES", "SENTINEL!"),
         ("LOG_FORMAT", "xml"),
+        ("YOURLS_API", "SENTINEL"),
         ("REFERRER_POLICY", "SENTINEL"),
         ("MEMORY_CACHE_SECONDS", "1.5"),
         ("CLICK_FLUSH_MS", "0"),

@@ -17,6 +17,8 @@ pub(super) mod update;
 
 use actix_web::HttpResponse;
 
+pub(super) use made::{name as request_name, replayed_header};
+
 use super::problem::Problem;
 use crate::domain::Slug;
 use crate::service::Error;

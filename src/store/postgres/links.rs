@@ -14,11 +14,11 @@ use tokio_postgres::types::{FromSql, Type};
 use super::failure::{Failure, Remedy};
 use super::pool::{Parameter, Pool};
 use super::settings::{Purpose, Settings};
-use super::{batch, chores, clicks, keys, list, selection, tally};
+use super::{batch, chores, clicks, keys, list, ranking, selection, tally};
 use crate::config;
 use crate::domain::{
-    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Redirect, Revision, Selection, Slug, Tally,
-    TargetUrl,
+    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Ranking, Redirect, Revision, Selection, Slug,
+    Tally, TargetUrl, Totals,
 };
 use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
 use crate::store::migration::Found;
@@ -216,6 +216,20 @@ impl Store for PostgresStore {
         ];
         let row = self.write(WRITE_LIMIT, DELETE_LINK_OF, &parameters).await?;
         row.map(|row| to_revision(&row)).transpose()
+    }
+
+    async fn ranked_links(
+        &self,
+        owner: Option<&KeyId>,
+        ranking: Ranking,
+        start: u32,
+        limit: u32,
+    ) -> Result<Vec<Link>, StoreError> {
+        ranking::links(self.reads(), owner, ranking, start, limit).await
+    }
+
+    async fn totals(&self, owner: Option<&KeyId>) -> Result<Totals, StoreError> {
+        ranking::totals(self.reads(), owner).await
     }
 
     async fn select_links(

@@ -11,6 +11,7 @@ mod links;
 mod list;
 mod migrate;
 mod pool;
+mod ranking;
 mod selection;
 mod settings;
 mod tally;

@@ -35,7 +35,7 @@ macro_rules! held {
 macro_rules! walk {
     ($key:expr, $walked:expr, $order:literal) => {
         concat!(
-            "-- select_links()\nSELECT slug, id, key, held FROM (SELECT slug, id, ",
+            "-- select_links()\nSELECT slug, id, key, coalesce(held, false) AS held FROM (SELECT slug, id, ",
             $key,
             " AS key, ",
             held!(),
@@ -51,7 +51,13 @@ macro_rules! walk {
 const BY_SLUG: &str = walk!("''", "slug = ANY($9) AND $6 = '' AND $7 >= 0", "id");
 const BY_DOMAIN: &str = walk!(
     host!(),
-    concat!("(", host!(), ", id) > ($6, $7) AND ", host!(), " < $2 AND $9 IS NULL"),
+    concat!(
+        "(",
+        host!(),
+        ", id) > ($6, $7) AND ",
+        host!(),
+        " < $2 AND $9 IS NULL"
+    ),
     "key, id"
 );
 const BY_OWNER: &str = walk!("''", "owner = $3 AND id > $7 AND $6 = '' AND $9 IS NULL", "id");

@@ -10,6 +10,8 @@ mod links;
 mod list;
 mod migrate;
 mod pool;
+mod ranking;
+mod rows;
 mod selection;
 
 use std::path::Path;

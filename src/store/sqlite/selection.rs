@@ -19,11 +19,9 @@ FROM";
 const ALL: &str = "links WHERE links.id > :from ORDER BY links.id LIMIT :limit";
 const BY_DOMAIN: &str = "links_search CROSS JOIN links ON links.id = links_search.rowid
 WHERE links_search MATCH :domain AND links_search.rowid > :from ORDER BY links_search.rowid LIMIT :limit";
-const BY_OWNER: &str =
-    "links WHERE links.owner = :owner AND links.id > :from ORDER BY links.id LIMIT :limit";
+const BY_OWNER: &str = "links WHERE links.owner = :owner AND links.id > :from ORDER BY links.id LIMIT :limit";
 const BY_TAG: &str = "link_tags CROSS JOIN links ON links.id = link_tags.link_id
 WHERE link_tags.tag = :tag AND link_tags.link_id > :from ORDER BY link_tags.link_id LIMIT :limit";
-
 
 const LINK: &str = "-- toggle_links()
 SELECT links.slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
