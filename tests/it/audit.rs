@@ -157,7 +157,7 @@ fn blocked_domains_are_read_again_on_sighup_and_a_bad_list_changes_nothing() {
         ("BLOCKED_DOMAINS", "always.example"),
         ("BLOCKED_DOMAINS_FILE", file.to_str().unwrap()),
     ]);
-    let mut after = |service: &mut Service, list: Option<&str>| {
+    let after = |service: &mut Service, list: Option<&str>| {
         match list {
             Some(text) => fs::write(&file, text).unwrap(),
             None => fs::remove_file(&file).unwrap(),
