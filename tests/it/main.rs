@@ -16,6 +16,7 @@ mod cache_suite;
 mod clicks_api;
 mod clicks_faults;
 mod clicks_suite;
+mod contract;
 mod db;
 mod deploy;
 mod floors;
