@@ -4,6 +4,7 @@ mod config;
 mod healthcheck;
 mod keys;
 mod migrate;
+mod openapi;
 mod serve;
 mod settings;
 mod signals;
@@ -62,6 +63,9 @@ enum Command {
     /// Exit with 0 if the service on this machine is ready, else with 1
     #[command(after_help = "Example:\n  PORT=8080 curtail healthcheck")]
     Healthcheck(healthcheck::Arguments),
+    /// Print the description of the API: OpenAPI 3.1 in JSON
+    #[command(after_help = "Example:\n  curtail openapi > openapi.json")]
+    Openapi,
     /// Print the settings in force, secrets hidden
     #[command(after_help = "Example:\n  PORT=9000 curtail config")]
     Config,
@@ -76,6 +80,7 @@ pub fn run() -> ExitCode {
         Some(Command::Worker { once }) => worker::worker(once),
         Some(Command::Keys(command)) => keys::keys(command),
         Some(Command::Healthcheck(arguments)) => healthcheck::healthcheck(&arguments),
+        Some(Command::Openapi) => openapi::openapi(),
         Some(Command::Config) => config::config(),
     };
     match result {

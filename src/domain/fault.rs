@@ -56,6 +56,24 @@ pub enum FaultCode {
 }
 
 impl FaultCode {
+    /// Every code.
+    pub const ALL: [Self; 14] = [
+        Self::Missing,
+        Self::UnknownField,
+        Self::WrongType,
+        Self::TooLong,
+        Self::OutOfRange,
+        Self::InvalidUrl,
+        Self::SchemeNotAllowed,
+        Self::UserinfoNotAllowed,
+        Self::HostNotAllowed,
+        Self::OwnHost,
+        Self::BlockedDomain,
+        Self::SlugInvalid,
+        Self::SlugReserved,
+        Self::TimeOrder,
+    ];
+
     /// The code as it stands in an answer.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -142,6 +142,14 @@ pub enum RedirectStatus {
 pub struct UnknownStatus;
 
 impl RedirectStatus {
+    /// Every status of a redirect.
+    pub const ALL: [Self; 4] = [
+        Self::MovedPermanently,
+        Self::Found,
+        Self::Temporary,
+        Self::Permanent,
+    ];
+
     /// The status as a number.
     #[must_use]
     pub fn code(self) -> u16 {

@@ -5,6 +5,7 @@ mod api;
 mod auth;
 mod body;
 mod frame;
+mod openapi;
 mod origin;
 mod pages;
 mod probes;
@@ -26,6 +27,7 @@ use crate::domain::Clock;
 use crate::lifecycle::Lifecycle;
 use crate::service::{Clicks, Health, Keys, Limits, Links, Resolver, Stats};
 
+pub use openapi::text_of_document as openapi;
 pub use routes::routes;
 
 /// What the handlers call.
@@ -60,7 +62,8 @@ pub struct Services {
 }
 
 /// What runs here.
-#[derive(Debug, Clone, Copy, serde::Serialize)]
+#[derive(Debug, Clone, Copy, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = Version)]
 pub struct Build {
     /// The version, as in Cargo.toml.
     pub version: &'static str,

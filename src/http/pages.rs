@@ -1,7 +1,10 @@
 //! The few pages that need no link: home, robots, icon, and problems for people.
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, ContentType};
 use actix_web::{HttpResponse, Responder};
+
+use super::openapi::Operation;
 
 /// What a page of ours may load: its own style, nothing else.
 pub(super) const SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
@@ -47,4 +50,18 @@ pub(super) async fn favicon() -> impl Responder {
     HttpResponse::NoContent()
         .insert_header((CACHE_CONTROL, "public, max-age=86400"))
         .finish()
+}
+
+pub(super) fn described() -> [Operation; 3] {
+    let page = |path, id, summary| Operation::new("GET", path, id, summary).group("visitors");
+    [
+        page("/", "home", "The front page").answers_any(StatusCode::OK, "text/html", "A page"),
+        page("/robots.txt", "robots", "What crawlers may read").answers_any(
+            StatusCode::OK,
+            "text/plain",
+            "The rules",
+        ),
+        page("/favicon.ico", "favicon", "The icon, which there is none of")
+            .answers_nothing(StatusCode::NO_CONTENT, "There is none"),
+    ]
 }

@@ -4,11 +4,14 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, Responder, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::Services;
+use super::openapi::Operation;
+use super::{Build, Services};
 use crate::service::{Check, Readiness};
 
-#[derive(Serialize)]
+/// Whether it is so.
+#[derive(Serialize, ToSchema)]
 struct Status {
     status: &'static str,
 }
@@ -26,13 +29,16 @@ pub(super) async fn startup(services: web::Data<Services>) -> impl Responder {
     }
 }
 
-#[derive(Serialize)]
+/// Whether the service can do its work now.
+#[derive(Serialize, ToSchema)]
 struct Ready {
+    /// `ok`, `degraded` without its cache, or `unavailable`.
     status: &'static str,
     checks: Checks,
 }
 
-#[derive(Serialize)]
+/// What it stands on: `ok`, `unavailable`, or `disabled`.
+#[derive(Serialize, ToSchema)]
 struct Checks {
     database: &'static str,
     cache: &'static str,
@@ -82,4 +88,44 @@ fn answer(status: StatusCode, body: &impl Serialize) -> HttpResponse {
     HttpResponse::build(status)
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(body)
+}
+
+pub(super) fn described() -> [Operation; 4] {
+    const OK: &str = r#"{"status": "ok"}"#;
+    const READY: &str = r#"{"status": "ok", "checks": {"database": "ok", "cache": "disabled"}}"#;
+    const UNREADY: &str =
+        r#"{"status": "unavailable", "checks": {"database": "unavailable", "cache": "ok"}}"#;
+    const VERSION: &str =
+        r#"{"version": "0.1.0", "git_commit": "58441e5f21ac", "build_time": "2026-11-21T02:00:00Z"}"#;
+    let probe = |path, id, summary| Operation::new("GET", path, id, summary).group("operations");
+    [
+        probe("/health/live", "live", "Whether the process runs").answers::<Status>(
+            StatusCode::OK,
+            "It does",
+            OK,
+        ),
+        probe("/health/startup", "startup", "Whether the service has started")
+            .answers::<Status>(StatusCode::OK, "It has", OK)
+            .answers::<Status>(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Not yet",
+                r#"{"status": "starting"}"#,
+            ),
+        probe(
+            "/health/ready",
+            "ready",
+            "Whether the service can do its work now",
+        )
+        .answers::<Ready>(StatusCode::OK, "It can, perhaps without its cache", READY)
+        .answers::<Ready>(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Without its database, or about to stop",
+            UNREADY,
+        ),
+        probe("/version", "version", "What runs here").answers::<Build>(
+            StatusCode::OK,
+            "The version",
+            VERSION,
+        ),
+    ]
 }

@@ -6,10 +6,11 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::body::MalformedJson;
 use super::query::MalformedQuery;
-use crate::domain::{Fault, GoneReason};
+use crate::domain::{Fault, FaultCode, GoneReason, Taken};
 use crate::service::Error;
 
 /// An answer that is not what was asked for. It becomes a response in [`frame`](super::frame), which knows
@@ -160,6 +161,59 @@ impl Problem {
             faults,
             ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, title, detail)
         }
+    }
+
+    /// One problem of each code, for the document.
+    pub(super) fn samples() -> Vec<Self> {
+        let fault = |name: &str, code, detail: &str| vec![Fault::new(format!("/{name}"), code, detail)];
+        let taken = Taken {
+            granted: false,
+            limit: 60,
+            remaining: 0,
+            retry_after: 1,
+            reset: 60,
+        };
+        let url = fault(
+            "url",
+            FaultCode::SchemeNotAllowed,
+            "a target begins with http: or https:",
+        );
+        vec![
+            Self::not_found(),
+            Self::gone(GoneReason::Expired),
+            Self::method_not_allowed("GET, HEAD"),
+            Self::malformed_json("expected value at line 1 column 1"),
+            Self::malformed_query("A parameter is there twice."),
+            Self::body_too_large(16_384),
+            Self::unsupported_media_type(),
+            Self::foreign_host(),
+            Self::unavailable(),
+            Error::Unauthenticated.into(),
+            Error::InsufficientScope("links:create").into(),
+            Error::LinkNotFound.into(),
+            Error::KeyNotFound.into(),
+            Error::InvalidKey(fault("name", FaultCode::Missing, "a key needs this")).into(),
+            Error::IdempotencyMismatch.into(),
+            Error::RateLimited(taken).into(),
+            Error::SlugTaken.into(),
+            Error::InvalidLink(url.clone()).into(),
+            Error::InvalidPatch(url).into(),
+        ]
+    }
+
+    /// The stable code.
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// What it is in a few words.
+    pub(super) fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// The names of the headers that come with it.
+    pub(super) fn header_names(&self) -> impl Iterator<Item = &str> {
+        self.headers.iter().map(|(name, _)| name.as_str())
     }
 
     /// The problem as `application/problem+json`.
@@ -320,22 +374,36 @@ impl ResponseError for Problem {
     }
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// What went wrong: RFC 9457.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Body<'a> {
+    /// `urn:curtail:problem:` and the code.
     #[serde(rename = "type")]
     kind: String,
+    /// The same for every problem of this code.
     title: &'a str,
     status: u16,
+    /// The stable name of the problem.
     code: &'a str,
+    /// What happened here, for a person.
     detail: &'a str,
+    /// The fields at fault, all of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     errors: Vec<BodyFault<'a>>,
+    /// The id of the request, as in `X-Request-Id`.
     request_id: &'a str,
 }
 
-#[derive(Serialize)]
-struct BodyFault<'a> {
+/// A field that is at fault.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Fault)]
+pub(super) struct BodyFault<'a> {
+    /// The field: a JSON Pointer (RFC 6901).
     pointer: &'a str,
+    #[schema(value_type = FaultCode)]
     code: &'a str,
+    /// What is wrong with it, for a person.
     detail: &'a str,
 }

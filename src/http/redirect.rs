@@ -4,9 +4,10 @@ use actix_web::http::header::{CACHE_CONTROL, HeaderValue, LOCATION, REFERRER_POL
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use super::openapi::{Operation, text};
 use super::problem::Problem;
 use super::{Services, address, visitor};
-use crate::domain::{Redirect, Slug};
+use crate::domain::{Redirect, RedirectStatus, Slug};
 use crate::service::{Visit, is_program};
 
 /// Which paths are redirects.
@@ -87,4 +88,21 @@ async fn unknown(request: &HttpRequest, services: &Services) -> Problem {
 
 fn no_such_slug() -> Problem {
     Problem::not_found().for_visitor()
+}
+
+pub(super) fn described() -> Operation {
+    let operation = Operation::new("GET", PATTERN, "visit", "Follow a link")
+        .says("Each `GET` is a click; a `HEAD` is none.")
+        .group("visitors")
+        .for_visitors()
+        .problems(&["not_found", "link_gone", "rate_limited", "unavailable"]);
+    RedirectStatus::ALL
+        .into_iter()
+        .fold(operation, |operation, status| {
+            let code = StatusCode::from_u16(status.code()).unwrap_or(StatusCode::FOUND);
+            operation
+                .answers_nothing(code, "The link is live, and this is its `redirect_status`")
+                .with_header("Location", text("Where the link leads."))
+                .with_header("Cache-Control", text("How long a browser may keep this."))
+        })
 }

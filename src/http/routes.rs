@@ -1,13 +1,14 @@
 //! Every path that the service answers, on one page.
 
 use actix_web::guard::{self, Guard, GuardContext};
+use actix_web::http::Method;
 use actix_web::middleware::from_fn;
 use actix_web::{Resource, Route, web};
 use tracing_actix_web::TracingLogger;
 
 use super::problem::Problem;
 use super::trace::ApiSpan;
-use super::{api, frame, pages, probes, redirect, security, yourls};
+use super::{api, frame, openapi, pages, probes, redirect, security, yourls};
 
 /// Adds every route, and the frame round them all.
 ///
@@ -22,13 +23,13 @@ pub fn routes(app: &mut web::ServiceConfig) {
         )
         // Guarded, so that links called bulk and disable can still be seen.
         .service(
-            web::resource("/links/bulk")
-                .guard(guard::Post())
+            only("/links/bulk", "GET, HEAD, POST, PATCH, DELETE")
+                .guard(guard::fn_guard(|request| !is_of_a_link(&request.head().method)))
                 .route(web::post().to(api::bulk::create)),
         )
         .service(
-            web::resource("/links/disable")
-                .guard(guard::Post())
+            only("/links/disable", "GET, HEAD, POST, PATCH, DELETE")
+                .guard(guard::fn_guard(|request| !is_of_a_link(&request.head().method)))
                 .route(web::post().to(api::disable::disable)),
         )
         .service(
@@ -52,6 +53,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .service(page("/health/startup").route(reading().to(probes::startup)))
         .service(page("/health/ready").route(reading().to(probes::ready)))
         .service(page("/version").route(reading().to(probes::version)))
+        .service(page("/openapi.json").route(reading().to(openapi::openapi)))
         .service(page("/robots.txt").route(reading().to(pages::robots)))
         .service(page("/.well-known/security.txt").route(reading().to(security::security_txt)))
         .service(page("/favicon.ico").route(reading().to(pages::favicon)))
@@ -65,6 +67,11 @@ pub fn routes(app: &mut web::ServiceConfig) {
         // Not a resource of its own: its pattern would be matched by a regular expression for each visitor.
         .default_service(web::to(redirect::redirect));
     app.service(all);
+}
+
+/// Whether a link answers this method.
+fn is_of_a_link(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::PATCH, Method::DELETE].contains(method)
 }
 
 /// A resource that is only read.

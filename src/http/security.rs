@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, ContentType};
 use actix_web::{HttpResponse, web};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Services;
+use super::openapi::Operation;
 use super::problem::Problem;
 
 /// How long the page is good for. The RFC asks for less than a year.
@@ -49,4 +51,17 @@ fn expires(now: Timestamp) -> Timestamp {
     let second = now.as_second();
     let today = Timestamp::from_second(second - second.rem_euclid(DAY_SECONDS)).unwrap_or(now);
     today.checked_add(GOOD_FOR).unwrap_or(Timestamp::MAX)
+}
+
+pub(super) fn described() -> Operation {
+    Operation::new(
+        "GET",
+        "/.well-known/security.txt",
+        "securityTxt",
+        "Whom to tell of a fault or of abuse",
+    )
+    .group("operations")
+    .answers_any(StatusCode::OK, "text/plain", "RFC 9116")
+    .problems(&["not_found"])
+    .for_visitors()
 }

@@ -26,6 +26,7 @@ mod limits;
 mod links_api;
 mod links_list;
 mod migrate;
+mod openapi;
 mod operations;
 mod postgres;
 mod postgres_faults;

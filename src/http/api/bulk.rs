@@ -1,13 +1,16 @@
 //! `POST /api/v1/links/bulk`
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::Value;
+use utoipa::ToSchema;
 
-use super::create::draft;
+use super::create::{NewLinkBody, draft};
 use super::made;
 use crate::domain::{Fault, FaultCode};
 use crate::http::auth::Sender;
 use crate::http::body::{self, Fields};
+use crate::http::openapi::{Operation, text};
 use crate::http::problem::Problem;
 use crate::http::{Services, address, origin};
 use crate::service::{Batch, Caller, Error, Origin, Scope};
@@ -65,4 +68,35 @@ fn links(body: Value) -> Result<Vec<Value>, Vec<Fault>> {
     }
     fields.finish()?;
     Ok(links)
+}
+
+/// Links to be made.
+#[derive(ToSchema)]
+#[schema(as = NewLinks)]
+#[expect(dead_code, reason = "for the document: `links` reads it")]
+struct NewLinksBody {
+    /// Each is made or refused for itself.
+    #[schema(min_items = 1, max_items = 1000)]
+    links: Vec<NewLinkBody>,
+}
+
+pub(in crate::http) fn described() -> Operation {
+    const RESULTS: &str = r#"{"results": [
+        {"status": 409, "problem": {"type": "urn:curtail:problem:slug_taken", "title": "The slug is taken", "status": 409,
+            "code": "slug_taken", "detail": "Another link has this slug.", "request_id": "5f0c1b7e9a3d42c8b6e0d1f2a3b4c5d6"}}
+    ]}"#;
+    const LINKS: &str =
+        r#"{"links": [{"url": "https://example.org/1"}, {"url": "https://example.org/2", "slug": "two"}]}"#;
+    made::sent_again(Operation::of_api(
+        "POST",
+        "/links/bulk",
+        "createLinks",
+        "Make many links",
+        Scope::LinksCreate,
+    ))
+    .group("links")
+    .takes::<NewLinksBody>("application/json", LINKS)
+    .answers::<made::Results<'_>>(StatusCode::OK, "What became of each", RESULTS)
+    .with_header("Idempotency-Replayed", text(made::ABOUT_REPLAYED))
+    .problems(&["malformed_query", "invalid_link", "idempotency_mismatch"])
 }

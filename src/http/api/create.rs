@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
+use jiff::Timestamp;
 use serde_json::Value;
+use utoipa::ToSchema;
 
+use super::link::{EXAMPLE, LinkBody};
 use super::made;
-use crate::domain::{Fault, FaultCode, LinkDraft};
+use crate::domain::{Fault, FaultCode, LinkDraft, RedirectStatus, Slug, TargetUrl};
 use crate::http::auth::Sender;
 use crate::http::body::{self, Fields};
+use crate::http::openapi::{Operation, text};
 use crate::http::problem::Problem;
 use crate::http::{Services, address, origin};
 use crate::service::{Batch, Error, Item, Origin, Scope};
@@ -74,4 +79,68 @@ pub(super) fn draft(body: Value) -> Result<LinkDraft, Vec<Fault>> {
     };
     fields.finish()?;
     Ok(draft)
+}
+
+/// A link to be made. `null` stands for an absent field.
+#[derive(ToSchema)]
+#[schema(as = NewLink)]
+#[expect(dead_code, reason = "for the document: `draft` reads the fields one by one")]
+pub(super) struct NewLinkBody {
+    url: TargetUrl,
+    /// Generated if there is none.
+    slug: Option<Slug>,
+    /// The characters of a generated slug.
+    #[schema(minimum = 5, maximum = 32)]
+    length: Option<i64>,
+    /// A name for people.
+    #[schema(max_length = 200)]
+    title: Option<String>,
+    #[schema(max_items = 16, min_length = 1, max_length = 64)]
+    tags: Option<Vec<String>>,
+    redirect_status: Option<RedirectStatus>,
+    /// How long a browser may keep a 301 or 308; without it 300.
+    #[schema(minimum = 0, maximum = 31_536_000)]
+    cache_seconds: Option<i64>,
+    /// Append the visitor's query string to the target's.
+    forward_query: Option<bool>,
+    /// 404 before this time, which is after 1969.
+    valid_from: Option<Timestamp>,
+    /// 410 from this time on, which is after `valid_from`.
+    expires_at: Option<Timestamp>,
+    /// 410 after so many `GET`s by people.
+    #[schema(minimum = 1)]
+    max_clicks: Option<i64>,
+    /// Answer 200 and the link that this caller has already, if it is live and has the same fields.
+    reuse_existing: Option<bool>,
+}
+
+/// The most common request.
+pub(super) const NEW_LINK: &str =
+    r#"{"url": "https://example.org/a/long/path?q=1", "title": "An example", "tags": ["docs"]}"#;
+
+pub(in crate::http) fn described() -> Operation {
+    made::sent_again(Operation::of_api(
+        "POST",
+        "/links",
+        "createLink",
+        "Make a link",
+        Scope::LinksCreate,
+    ))
+    .group("links")
+    .takes::<NewLinkBody>("application/json", NEW_LINK)
+    .answers::<LinkBody<'_>>(StatusCode::CREATED, "The link that was made", EXAMPLE)
+    .with_header("Location", text("The path of the link in the API."))
+    .with_header("Idempotency-Replayed", text(made::ABOUT_REPLAYED))
+    .answers::<LinkBody<'_>>(
+        StatusCode::OK,
+        "The link that was there already (`reuse_existing`)",
+        EXAMPLE,
+    )
+    .with_header("Idempotency-Replayed", text(made::ABOUT_REPLAYED))
+    .problems(&[
+        "malformed_query",
+        "slug_taken",
+        "invalid_link",
+        "idempotency_mismatch",
+    ])
 }

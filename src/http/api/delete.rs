@@ -7,6 +7,7 @@ use super::link::answer;
 use super::slug_in_path;
 use crate::http::Services;
 use crate::http::auth::Sender;
+use crate::http::openapi::Operation;
 use crate::http::problem::Problem;
 use crate::service::Scope;
 
@@ -19,4 +20,20 @@ pub(in crate::http) async fn delete(
     caller.require(Scope::LinksWrite)?;
     services.links.delete(&caller, &slug_in_path(&path)?).await?;
     Ok(answer(StatusCode::NO_CONTENT).finish())
+}
+
+pub(in crate::http) fn described() -> Operation {
+    Operation::of_api(
+        "DELETE",
+        "/links/{slug}",
+        "deleteLink",
+        "Delete a link",
+        Scope::LinksWrite,
+    )
+    .group("links")
+    .answers_nothing(
+        StatusCode::NO_CONTENT,
+        "It is deleted, and its slug 404 everywhere within 5 seconds",
+    )
+    .problems(&["link_not_found"])
 }

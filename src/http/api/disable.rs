@@ -4,24 +4,33 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::link::answer;
-use crate::domain::{Fault, FaultCode, Link, Selection, Slug};
+use crate::domain::{Fault, FaultCode, KeyId, Link, Selection, Slug};
 use crate::http::Services;
 use crate::http::auth::Sender;
 use crate::http::body::{self, Fields};
+use crate::http::openapi::Operation;
 use crate::http::problem::Problem;
 use crate::service::{Error, Scope, Toggled};
 
 /// The most bytes of a body: a thousand slugs.
 const LIMIT: usize = 128 * 1024;
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// What became of the links that fit.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Disabled)]
+struct Body {
+    /// What was asked for.
     disabled: bool,
+    /// What was asked for.
     dry_run: bool,
+    /// How many links were changed, or would be.
     count: u64,
-    examples: &'a [Slug],
+    /// Some of them.
+    examples: Vec<Slug>,
+    /// Whether that was all. If not, send the request again.
     complete: bool,
 }
 
@@ -45,7 +54,7 @@ pub(in crate::http) async fn disable(
         disabled,
         dry_run,
         count,
-        examples: &examples,
+        examples,
         complete,
     }))
 }
@@ -100,4 +109,52 @@ fn slugs_of(texts: &[String], fields: &mut Fields) -> Vec<Slug> {
         }
     }
     slugs
+}
+
+/// Which links are meant: those that fit all of `domain`, `key_id`, `tag` and `slugs` that is given, which is one of them
+/// at least.
+#[derive(ToSchema)]
+#[schema(as = Selection)]
+#[expect(
+    dead_code,
+    reason = "for the document: `selection` reads the fields one by one"
+)]
+struct SelectionBody {
+    /// They lead to this domain or one of its subdomains.
+    domain: Option<String>,
+    /// This key made them.
+    key_id: Option<KeyId>,
+    /// They have this tag.
+    #[schema(min_length = 1, max_length = 64)]
+    tag: Option<String>,
+    /// They are among these.
+    #[schema(min_items = 1, max_items = 1000)]
+    slugs: Option<Vec<Slug>>,
+    /// Take them down, or put them up again.
+    #[schema(default = true)]
+    disabled: Option<bool>,
+    /// Only count them.
+    #[schema(default = false)]
+    dry_run: Option<bool>,
+}
+
+pub(in crate::http) fn described() -> Operation {
+    Operation::of_api(
+        "POST",
+        "/links/disable",
+        "disableLinks",
+        "Take many links down, or put them up again",
+        Scope::LinksWrite,
+    )
+    .group("links")
+    .takes::<SelectionBody>(
+        "application/json",
+        r#"{"domain": "evil.example", "dry_run": true}"#,
+    )
+    .answers::<Body>(
+        StatusCode::OK,
+        "How many links were changed; they are gone everywhere within 5 seconds",
+        r#"{"disabled": true, "dry_run": true, "count": 1234, "examples": ["x7Kq2mP"], "complete": true}"#,
+    )
+    .problems(&["invalid_patch"])
 }

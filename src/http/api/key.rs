@@ -2,16 +2,23 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::domain::{Key, KeyId};
+use crate::domain::{Key, KeyId, Scope};
 
 /// A key as the API shows it. Field names are part of the contract.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = KeyAbout)]
 pub(super) struct KeyBody<'a> {
+    #[schema(value_type = KeyId)]
     id: &'a KeyId,
     name: &'a str,
+    #[schema(value_type = Vec<Scope>)]
     scopes: Vec<&'static str>,
+    /// Whether other links than those it made are hidden from it.
     own_links_only: bool,
+    /// Of no use from this time on.
+    #[schema(required = true)]
     expires_at: Option<Timestamp>,
     created_at: Timestamp,
 }

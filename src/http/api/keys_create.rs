@@ -2,9 +2,11 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
+use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::key::KeyBody;
 use super::link::answer;
@@ -12,14 +14,17 @@ use crate::domain::{Fault, FaultCode, KeyDraft};
 use crate::http::Services;
 use crate::http::auth::Sender;
 use crate::http::body::{self, Fields};
+use crate::http::openapi::Operation;
 use crate::http::problem::Problem;
 use crate::service::{Actor, Error, Scope};
 
-#[derive(Serialize)]
+/// A key that was just made.
+#[derive(Serialize, ToSchema)]
+#[schema(as = IssuedKey)]
 struct Body<'a> {
     #[serde(flatten)]
     about: KeyBody<'a>,
-    /// Shown this once.
+    /// The secret, shown this once.
     key: &'a str,
 }
 
@@ -55,4 +60,33 @@ fn draft(body: Value) -> Result<KeyDraft, Vec<Fault>> {
     };
     fields.finish()?;
     Ok(draft)
+}
+
+/// A key to be made.
+#[derive(ToSchema)]
+#[schema(as = NewKey)]
+#[expect(dead_code, reason = "for the document: `draft` reads the fields one by one")]
+struct NewKeyBody {
+    /// A name for people, which is not blank.
+    #[schema(min_length = 1, max_length = 200)]
+    name: String,
+    #[schema(min_items = 1)]
+    scopes: Vec<Scope>,
+    /// Hide other links than those it made from it. Not together with `keys:admin`.
+    own_links_only: Option<bool>,
+    /// Of no use from this time on, which is still to come.
+    expires_at: Option<Timestamp>,
+}
+
+pub(in crate::http) fn described() -> Operation {
+    const KEY: &str = r#"{
+        "id": "k3yExAmPlE", "name": "shop", "scopes": ["links:create", "links:read"], "own_links_only": true,
+        "expires_at": null, "created_at": "2026-11-21T02:00:00Z", "key": "ctl_0123456789ABCDEFabcdef0123456789"
+    }"#;
+    const NEW: &str = r#"{"name": "shop", "scopes": ["links:create", "links:read"], "own_links_only": true}"#;
+    Operation::of_api("POST", "/keys", "createKey", "Make a key", Scope::KeysAdmin)
+        .group("keys")
+        .takes::<NewKeyBody>("application/json", NEW)
+        .answers::<Body<'_>>(StatusCode::CREATED, "The key, with its secret", KEY)
+        .problems(&["invalid_key"])
 }

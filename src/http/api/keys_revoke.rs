@@ -2,10 +2,13 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
+use utoipa::PartialSchema;
 
 use super::link::answer;
+use crate::domain::KeyId;
 use crate::http::Services;
 use crate::http::auth::Sender;
+use crate::http::openapi::Operation;
 use crate::http::problem::Problem;
 use crate::service::{Actor, Scope};
 
@@ -18,4 +21,21 @@ pub(in crate::http) async fn revoke(
     caller.require(Scope::KeysAdmin)?;
     services.keys.revoke(Actor::Caller(&caller), &path).await?;
     Ok(answer(StatusCode::NO_CONTENT).finish())
+}
+
+pub(in crate::http) fn described() -> Operation {
+    Operation::of_api(
+        "DELETE",
+        "/keys/{id}",
+        "revokeKey",
+        "Revoke a key",
+        Scope::KeysAdmin,
+    )
+    .group("keys")
+    .in_path("id", KeyId::schema())
+    .answers_nothing(
+        StatusCode::NO_CONTENT,
+        "It is refused everywhere within 5 seconds",
+    )
+    .problems(&["key_not_found"])
 }

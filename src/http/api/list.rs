@@ -3,10 +3,12 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::link::{LinkBody, answer};
 use crate::domain::{Cursor, Link, LinkPage, LinkState};
 use crate::http::auth::Sender;
+use crate::http::openapi::{Operation, number, text, word};
 use crate::http::problem::Problem;
 use crate::http::query::{MalformedQuery, Parameters};
 use crate::http::{Services, origin};
@@ -19,9 +21,13 @@ const MAX_LIMIT: u8 = 200;
 /// The most characters to search for: those of the longest title.
 const MAX_SEARCH_CHARS: usize = Link::MAX_TITLE_CHARS;
 
-#[derive(Serialize)]
+/// A page of links, newest first.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Links)]
 struct Body<'a> {
     links: Vec<LinkBody<'a>>,
+    /// The `cursor` of the next page; `null` on the last.
+    #[schema(required = true)]
     next_cursor: Option<String>,
 }
 
@@ -56,4 +62,41 @@ fn wanted(query: &str) -> Result<ListRequest, MalformedQuery> {
     };
     parameters.finish()?;
     Ok(wanted)
+}
+
+pub(in crate::http) fn described() -> Operation {
+    let limit = number(1, MAX_LIMIT.into(), "The most links of a page.").default(Some(DEFAULT_LIMIT.into()));
+    let search = text("A part of slug, url or title, in any case.");
+    let tag = text("One of the tags.");
+    Operation::of_api(
+        "GET",
+        "/links",
+        "listLinks",
+        "List and search links, newest first",
+        Scope::LinksRead,
+    )
+    .group("links")
+    .in_query("limit", limit)
+    .in_query(
+        "cursor",
+        text("The `next_cursor` of the page before.").pattern(Some("^[0-9a-f]{24}$")),
+    )
+    .in_query("q", search.min_length(Some(1)).max_length(Some(MAX_SEARCH_CHARS)))
+    .in_query(
+        "tag",
+        tag.min_length(Some(1)).max_length(Some(Link::MAX_TAG_CHARS)),
+    )
+    .in_query(
+        "state",
+        word(
+            ["live", "scheduled", "expired", "disabled"],
+            "What a visitor would meet now.",
+        ),
+    )
+    .answers::<Body<'_>>(
+        StatusCode::OK,
+        "A page of links",
+        r#"{"links": [], "next_cursor": null}"#,
+    )
+    .problems(&["malformed_query"])
 }

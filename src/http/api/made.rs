@@ -8,28 +8,57 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 use super::link::{LinkBody, answer};
 use crate::http::frame::RequestId;
-use crate::http::problem::Problem;
+use crate::http::openapi::{Operation, text};
+use crate::http::problem::{self, Problem};
 use crate::http::query::MalformedQuery;
 use crate::http::{Services, origin};
 use crate::service::{Answer, Item, Render, RequestName};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// What is said of that header.
+pub(super) const ABOUT_REPLAYED: &str =
+    "`true` if this answer was given before, to a request with this `Idempotency-Key`.";
 const MAX_KEY_LEN: usize = 255;
 
-#[derive(Serialize)]
+/// What became of one link.
+#[derive(Serialize, ToSchema)]
+#[schema(as = BulkResult)]
 #[serde(untagged)]
 enum ItemBody<'a> {
-    Link { status: u16, link: LinkBody<'a> },
-    Problem { status: u16, problem: Value },
+    Link {
+        /// 201, or 200 for a link that was there already.
+        status: u16,
+        link: LinkBody<'a>,
+    },
+    Problem {
+        status: u16,
+        #[schema(value_type = problem::Body)]
+        problem: Value,
+    },
 }
 
-#[derive(Serialize)]
-struct Results<'a> {
+/// What became of each link, in their order.
+#[derive(Serialize, ToSchema)]
+#[schema(as = BulkResults)]
+pub(super) struct Results<'a> {
     results: Vec<ItemBody<'a>>,
+}
+
+/// A request that may be sent again.
+pub(super) fn sent_again(operation: Operation) -> Operation {
+    let key =
+        text("A name for this request. Within 24 hours the same name and body get the first answer again.");
+    operation.header_of_request(
+        "Idempotency-Key",
+        key.pattern(Some("^[!-~]+$"))
+            .min_length(Some(1))
+            .max_length(Some(MAX_KEY_LEN)),
+    )
 }
 
 /// The client's name for this request, if it gave one; `body` is what it sent.

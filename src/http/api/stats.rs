@@ -7,12 +7,15 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use jiff::Timestamp;
 use serde::Serialize;
 use url::form_urlencoded;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{KnownFormat, SchemaFormat};
 
 use super::link::answer;
 use super::slug_in_path;
-use crate::domain::{Dimension, Interval, Ranked, Statistics};
+use crate::domain::{Dimension, Interval, Ranked, Slug, Statistics};
 use crate::http::Services;
 use crate::http::auth::Sender;
+use crate::http::openapi::{Operation, number, text, word};
 use crate::http::problem::Problem;
 use crate::service::Scope;
 
@@ -89,16 +92,22 @@ fn time(text: &str) -> Result<Timestamp, String> {
         .map_err(|_| "from and to are RFC 3339 times, such as 2026-11-21T00:00:00Z.".to_owned())
 }
 
-/// Field names are part of the contract.
-#[derive(Serialize)]
+/// What was clicked. Field names are part of the contract.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Statistics)]
 struct Body<'a> {
+    #[schema(value_type = Slug)]
     slug: &'a str,
     from: Timestamp,
     to: Timestamp,
     interval: &'static str,
+    /// Clicks by people.
     clicks: i64,
+    /// Clicks by crawlers and other programs, which are not among `clicks`.
     bots: i64,
+    /// People, told apart by day.
     visitors: i64,
+    /// Every bucket of the range, empty ones too.
     series: Vec<BodyBucket>,
     referrers: Vec<BodyValue<'a>>,
     browsers: Vec<BodyValue<'a>>,
@@ -108,14 +117,18 @@ struct Body<'a> {
     languages: Vec<BodyValue<'a>>,
 }
 
-#[derive(Serialize)]
+/// The sums of an hour, a day or a month.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Bucket)]
 struct BodyBucket {
     start: Timestamp,
     clicks: i64,
     bots: i64,
 }
 
-#[derive(Serialize)]
+/// A value and its clicks.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Ranked)]
 struct BodyValue<'a> {
     value: &'a str,
     clicks: i64,
@@ -152,4 +165,37 @@ impl<'a> Body<'a> {
             languages: values(Dimension::Language),
         }
     }
+}
+
+pub(in crate::http) fn described() -> Operation {
+    const STATISTICS: &str = r#"{
+        "slug": "x7Kq2mP", "from": "2026-11-20T00:00:00Z", "to": "2026-11-21T00:00:00Z", "interval": "day",
+        "clicks": 60, "bots": 7, "visitors": 41,
+        "series": [{"start": "2026-11-20T00:00:00Z", "clicks": 60, "bots": 7}],
+        "referrers": [{"value": "news.example", "clicks": 40}, {"value": "(direct)", "clicks": 20}],
+        "browsers": [], "systems": [], "devices": [], "countries": [], "languages": []
+    }"#;
+    let time = |about| text(about).format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
+    let limit =
+        number(1, MAX_LIMIT.into(), "The most values of each kind.").default(Some(DEFAULT_LIMIT.into()));
+    Operation::of_api(
+        "GET",
+        "/links/{slug}/stats",
+        "getStatistics",
+        "Show what was clicked",
+        Scope::StatsRead,
+    )
+    .group("statistics")
+    .in_query(
+        "from",
+        time("The beginning; widened to a whole bucket. Without it, 30 days before `to`."),
+    )
+    .in_query("to", time("The end, likewise. Without it, now."))
+    .in_query(
+        "interval",
+        word(["hour", "day", "month"], "The length of a bucket.").default(Some("day".into())),
+    )
+    .in_query("limit", limit)
+    .answers::<Body<'_>>(StatusCode::OK, "The statistics", STATISTICS)
+    .problems(&["malformed_query", "link_not_found"])
 }

@@ -2,13 +2,16 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
+use jiff::Timestamp;
 use serde_json::Value;
+use utoipa::ToSchema;
 
-use super::link::{LinkBody, answer};
+use super::link::{EXAMPLE, LinkBody, answer};
 use super::slug_in_path;
-use crate::domain::{Change, Fault, LinkPatch};
+use crate::domain::{Change, Fault, LinkPatch, RedirectStatus, TargetUrl};
 use crate::http::auth::Sender;
 use crate::http::body::{self, Fields, Nullable};
+use crate::http::openapi::Operation;
 use crate::http::problem::Problem;
 use crate::http::{Services, origin};
 use crate::service::{Error, Origin, Scope};
@@ -66,4 +69,45 @@ fn nullable<T>(field: Nullable<T>) -> Change<Option<T>> {
 
 fn or_default<T: Default>(field: Nullable<T>) -> Change<T> {
     field.map_or(Change::Keep, |value| Change::Set(value.unwrap_or_default()))
+}
+
+/// A JSON merge patch (RFC 7396): an absent field stays, `null` takes it back to what a new link has. The slug
+/// cannot change.
+#[derive(ToSchema)]
+#[schema(as = LinkPatch)]
+#[expect(dead_code, reason = "for the document: `patch` reads the fields one by one")]
+struct PatchBody {
+    #[schema(required = false)]
+    url: TargetUrl,
+    #[schema(max_length = 200)]
+    title: Option<String>,
+    #[schema(max_items = 16, min_length = 1, max_length = 64)]
+    tags: Option<Vec<String>>,
+    redirect_status: Option<RedirectStatus>,
+    #[schema(minimum = 0, maximum = 31_536_000)]
+    cache_seconds: Option<i64>,
+    forward_query: Option<bool>,
+    valid_from: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    #[schema(minimum = 1)]
+    max_clicks: Option<i64>,
+    /// Take the link down, or up again.
+    disabled: Option<bool>,
+}
+
+pub(in crate::http) fn described() -> Operation {
+    Operation::of_api(
+        "PATCH",
+        "/links/{slug}",
+        "updateLink",
+        "Change a link",
+        Scope::LinksWrite,
+    )
+    .group("links")
+    .takes::<PatchBody>(
+        "application/merge-patch+json",
+        r#"{"title": "Winter sale", "expires_at": null}"#,
+    )
+    .answers::<LinkBody<'_>>(StatusCode::OK, "The link as it is now", EXAMPLE)
+    .problems(&["link_not_found", "invalid_patch"])
 }

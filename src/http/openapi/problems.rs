@@ -1,0 +1,134 @@
+//! Problems in the document: each is one that the program makes, shown as it is answered.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::example::ExampleBuilder;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Type};
+use utoipa::openapi::{Ref, RefOr, Response, ResponseBuilder, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::types::text;
+use crate::domain::FaultCode;
+use crate::http::problem::{Body, BodyFault, Problem};
+
+/// A request id that stands for any.
+const REQUEST_ID: &str = "5f0c1b7e9a3d42c8b6e0d1f2a3b4c5d6";
+
+/// A problem of the program.
+pub(super) struct Known {
+    pub(super) status: u16,
+    pub(super) code: &'static str,
+    title: &'static str,
+    headers: Vec<String>,
+    body: Value,
+}
+
+/// Every problem that the program can answer.
+pub(super) fn all() -> Vec<Known> {
+    let known = |problem: &Problem| {
+        let (status, body) = problem.value(REQUEST_ID);
+        Known {
+            status,
+            code: problem.code(),
+            title: problem.title(),
+            headers: problem.header_names().map(spelled).collect(),
+            body,
+        }
+    };
+    Problem::samples().iter().map(known).collect()
+}
+
+/// A header's name as people write it.
+fn spelled(name: &str) -> String {
+    let part = |part: &str| {
+        let (first, rest) = part.split_at(part.len().min(1));
+        match part {
+            "www" => "WWW".to_owned(),
+            "ratelimit" => "RateLimit".to_owned(),
+            _ => first.to_ascii_uppercase() + rest,
+        }
+    };
+    name.split('-').map(part).collect::<Vec<_>>().join("-")
+}
+
+/// The parts that every problem is described with.
+pub(super) fn put_schemas(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
+    schemas.insert(Body::name().into_owned(), Body::schema());
+    schemas.insert(BodyFault::name().into_owned(), BodyFault::schema());
+    schemas.insert(FaultCode::name().into_owned(), FaultCode::schema());
+}
+
+impl Known {
+    /// The answer of these problems, which have one status.
+    pub(super) fn response(known: &[&Self], for_visitors: bool, request_id: (String, Ref)) -> Response {
+        let titles: Vec<_> = known.iter().map(|known| known.title).collect();
+        let codes = ObjectBuilder::new().property(
+            "code",
+            text("")
+                .enum_values(Some(known.iter().map(|known| known.code)))
+                .description(None::<String>),
+        );
+        let schema = AllOfBuilder::new()
+            .item(Ref::from_schema_name(Body::name()))
+            .item(codes);
+        let examples = known.iter().map(|known| {
+            let example = ExampleBuilder::new()
+                .summary(known.title)
+                .value(Some(known.body.clone()));
+            (known.code, RefOr::T(example.build()))
+        });
+        let content = ContentBuilder::new()
+            .schema(Some(schema))
+            .examples_from_iter(examples)
+            .build();
+        let mut response = ResponseBuilder::new()
+            .description(titles.join(", or: "))
+            .content("application/problem+json", content)
+            .header_ref(request_id.0, request_id.1);
+        if for_visitors {
+            let page = ContentBuilder::new().schema(Some(ObjectBuilder::new().schema_type(Type::String)));
+            response = response.content("text/html", page.build());
+        }
+        let names: std::collections::BTreeSet<_> = known.iter().flat_map(|known| &known.headers).collect();
+        for name in names.into_iter().filter(|name| *name != "Connection") {
+            let kind = match name.as_str() {
+                "Allow" | "WWW-Authenticate" => Type::String,
+                _ => Type::Integer,
+            };
+            let schema = ObjectBuilder::new().schema_type(kind);
+            response = response.header(name, HeaderBuilder::new().schema(Some(schema)).build());
+        }
+        response.build()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::http::openapi::operations;
+
+    #[test]
+    fn an_operation_names_only_problems_that_the_program_has() {
+        let problems = super::all();
+
+        let unknown: Vec<_> = operations()
+            .iter()
+            .flat_map(|operation| operation.unknown_problems(&problems))
+            .collect();
+
+        assert_eq!(unknown, [""; 0]);
+    }
+
+    #[test]
+    fn each_problem_is_there_once() {
+        let problems = super::all();
+
+        let codes: BTreeSet<_> = problems.iter().map(|known| known.code).collect();
+
+        assert_eq!(codes.len(), problems.len());
+    }
+}
