@@ -9,10 +9,10 @@ use crate::domain::{Selection, Slug};
 use crate::store::Place;
 
 /// Links that are looked at in one step.
-const STEP: u32 = 2000;
+const STEP: u32 = 1000;
 
 /// Links that are changed in one transaction.
-const TRANSACTION: usize = 500;
+const TRANSACTION: usize = 250;
 
 /// Links that are shown of those that are meant.
 const EXAMPLES: usize = 10;

@@ -143,7 +143,7 @@ on_both_stores! {
     }
 
     fn statistics_are_given_as_yourls_gives_them(backend) {
-        let app = TestApp::start_with(backend, &[ON[0], ON[1], ("CLICK_FLUSH_MS", "1")]);
+        let app = TestApp::start_with(backend, &ON);
         for slug in ["one", "two", "three"] {
             app.create(json!({"url": format!("https://example.org/{slug}"), "slug": slug, "max_clicks": 9}));
         }
