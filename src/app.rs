@@ -15,7 +15,8 @@ use crate::domain::{Clock, SystemClock};
 use crate::http::{Build, Services, routes};
 use crate::lifecycle::Lifecycle;
 use crate::service::{
-    Blocklist, Clicks, Health, Housekeeping, Keys, Limits, Links, RandomSlugs, Resolver, SlugSource, Stats,
+    Blocklist, Clicks, Health, Housekeeping, Keys, Limits, Links, RandomSlugs, Resolver, Sessions,
+    SlugSource, Stats,
 };
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
@@ -155,6 +156,7 @@ impl Application {
             security: config.security.clone(),
             clock: Arc::clone(&parts.clock),
             keys: Keys::new(&config.access, Arc::clone(&store), Arc::clone(&parts.clock)),
+            sessions: Sessions::new(&config.access, Arc::clone(&parts.clock)),
             limits: Limits::new(&config.limits, budgets, Arc::clone(&parts.clock)),
             links: Links::new(
                 &config.links,

@@ -9,6 +9,8 @@ use super::{Env, Place};
 pub struct Access {
     /// The key with every scope.
     pub admin_api_key: Option<SecretString>,
+    /// Under which sessions of the web interface are sealed.
+    pub session_secret: Option<SecretString>,
     /// Whether links may be made without a key.
     pub anonymous_create: bool,
     /// Trial mode: no key is needed for anything.
@@ -17,6 +19,9 @@ pub struct Access {
 
 /// The fewest characters of `ADMIN_API_KEY`.
 const MIN_KEY_CHARS: usize = 24;
+
+/// The fewest bytes of `SESSION_SECRET`.
+const MIN_SECRET_LEN: usize = 32;
 
 impl Access {
     pub(super) fn read(env: &mut Env, place: Place) -> Self {
@@ -36,8 +41,19 @@ impl Access {
                 );
             }
         }
+        let session_secret = env.secret("SESSION_SECRET");
+        if session_secret
+            .as_ref()
+            .is_some_and(|secret| secret.expose_secret().len() < MIN_SECRET_LEN)
+        {
+            env.fault(
+                "SESSION_SECRET",
+                format!("is too short: at least {MIN_SECRET_LEN} bytes"),
+            );
+        }
         Self {
             admin_api_key,
+            session_secret,
             anonymous_create: env.flag_or("ANONYMOUS_CREATE", false),
             trial: place.trial,
         }

@@ -16,6 +16,8 @@ pub struct Click {
     pub slug: Slug,
     /// Whether no person clicked: a crawler, a link preview, a prefetch.
     pub bot: bool,
+    /// Whether it came from a QR code.
+    pub scan: bool,
     /// Whether the link's click limit has counted it into the link's total already.
     pub counted: bool,
     /// A hash that tells visitors of one link and one day apart.

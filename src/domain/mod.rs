@@ -15,6 +15,7 @@ mod page;
 mod patch;
 mod rate;
 mod redirect;
+mod scan;
 mod selection;
 mod slug;
 mod statistics;
@@ -32,6 +33,7 @@ pub use page::{BrokenCursor, Cursor, LinkPage, LinkQuery, LinkState, Ranking, To
 pub use patch::{Change, LinkPatch, LinkUpdate};
 pub use rate::{Rate, Taken};
 pub use redirect::{GoneReason, Rank, Redirect, RedirectStatus, UnknownStatus, Verdict};
+pub use scan::{SCAN_MARK, is_scan, without_scan_mark};
 pub use selection::Selection;
 pub use slug::{Slug, SlugError, SlugPolicy};
 pub use statistics::{

@@ -202,6 +202,8 @@ pub struct Counts {
     pub bots: i64,
     /// People, told apart by day.
     pub visitors: i64,
+    /// Those of the clicks that came from a QR code.
+    pub scans: i64,
 }
 
 impl Counts {
@@ -209,6 +211,7 @@ impl Counts {
         self.clicks += other.clicks;
         self.bots += other.bots;
         self.visitors += other.visitors;
+        self.scans += other.scans;
     }
 }
 

@@ -44,11 +44,11 @@ pub(super) async fn bytes(
     if !is_json(request) {
         return Err(Problem::unsupported_media_type());
     }
-    raw(payload, limit).await
+    collect(payload, limit).await
 }
 
-/// Reads a body of at most `limit` bytes, whatever it is said to be.
-pub(super) async fn raw(payload: web::Payload, limit: usize) -> Result<web::Bytes, Problem> {
+/// Reads a body of at most `limit` bytes, whatever it is.
+pub(super) async fn collect(payload: web::Payload, limit: usize) -> Result<web::Bytes, Problem> {
     match tokio::time::timeout(DEADLINE, payload.to_bytes_limited(limit)).await {
         Err(_) => Err(Problem::malformed_json(
             "The body did not arrive within 10 seconds.",

@@ -8,7 +8,7 @@ use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, web};
 
 use super::origin::{is_https, is_loopback_host};
 use super::problem::Problem;
-use super::{Services, pages, redirect, yourls};
+use super::{Services, redirect, ui, yourls};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -89,10 +89,13 @@ fn finish(mut response: ServiceResponse<BoxBody>, id: &RequestId) -> ServiceResp
     if html {
         headers.insert(
             header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static(pages::SECURITY_POLICY),
+            HeaderValue::from_static(ui::SECURITY_POLICY),
         );
         headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        headers.insert(
+            header::REFERRER_POLICY,
+            HeaderValue::from_static(ui::REFERRER_POLICY),
+        );
         if https {
             headers.insert(
                 header::STRICT_TRANSPORT_SECURITY,
@@ -119,7 +122,7 @@ fn problem_response(problem: &Problem, request: &HttpRequest, id: &RequestId) ->
         tracing::error!(request_id = id.as_str(), http.route = route, error = ?cause, "request failed: {cause}");
     }
     if problem.for_visitor && prefers_html(request) {
-        problem.page(id.as_str())
+        problem.page(request, id.as_str())
     } else {
         problem.json(id.as_str())
     }

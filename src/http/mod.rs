@@ -15,6 +15,7 @@ mod redirect;
 mod routes;
 mod security;
 mod trace;
+mod ui;
 mod visitor;
 mod yourls;
 
@@ -25,7 +26,7 @@ use actix_web::http::header::HeaderName;
 use crate::config;
 use crate::domain::Clock;
 use crate::lifecycle::Lifecycle;
-use crate::service::{Clicks, Health, Keys, Limits, Links, Resolver, Stats};
+use crate::service::{Clicks, Health, Keys, Limits, Links, Resolver, Sessions, Stats};
 
 pub use openapi::text_of_document as openapi;
 pub use routes::routes;
@@ -51,6 +52,8 @@ pub struct Services {
     pub stats: Stats,
     /// Keys.
     pub keys: Keys,
+    /// Who is signed in.
+    pub sessions: Sessions,
     /// How often somebody may ask.
     pub limits: Limits,
     /// Probes.

@@ -13,7 +13,7 @@ use crate::config;
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The host and port that the request names, if they are well-formed.
-fn authority(request: &HttpRequest) -> Option<&str> {
+pub(super) fn authority(request: &HttpRequest) -> Option<&str> {
     let text = match request.uri().authority() {
         Some(authority) => authority.as_str(),
         None => request.headers().get(header::HOST)?.to_str().ok()?,

@@ -4,12 +4,13 @@ use std::fmt;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::body::MalformedJson;
 use super::query::MalformedQuery;
+use super::ui;
 use crate::domain::{Fault, FaultCode, GoneReason, Taken};
 use crate::service::Error;
 
@@ -25,8 +26,25 @@ pub(super) struct Problem {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Whether a person may see this, so that it is a page when the client prefers one.
     pub(super) for_visitor: bool,
+    /// Why a link is gone.
+    gone: Option<GoneReason>,
     /// What is logged with a 5xx, and said to nobody.
-    pub(super) cause: Option<Error>,
+    pub(super) cause: Option<Box<Error>>,
+}
+
+/// What a visitor is told.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Page<'a> {
+    /// Nothing is here.
+    NotFound,
+    /// There was a link here.
+    Gone(GoneReason),
+    /// Not now.
+    Unavailable,
+    /// Too many requests.
+    Busy,
+    /// Anything else: its title and text.
+    Other(&'a str, &'a str),
 }
 
 impl Problem {
@@ -40,6 +58,7 @@ impl Problem {
             headers: Vec::new(),
             for_visitor: false,
             cause: None,
+            gone: None,
         }
     }
 
@@ -71,7 +90,10 @@ impl Problem {
             GoneReason::Disabled => "The link was taken down.",
             GoneReason::LimitReached => "The link was used as often as it may be.",
         };
-        Self::new(StatusCode::GONE, "link_gone", "The link is gone", detail)
+        Self {
+            gone: Some(reason),
+            ..Self::new(StatusCode::GONE, "link_gone", "The link is gone", detail)
+        }
     }
 
     /// The path is known, the method is not.
@@ -125,6 +147,17 @@ impl Problem {
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
             "Not JSON",
+            detail,
+        )
+    }
+
+    /// A form that no page of ours sent.
+    pub(super) fn foreign_origin() -> Self {
+        let detail = "The form did not come from a page of this service. Nothing was changed.";
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "foreign_origin",
+            "Sent from elsewhere",
             detail,
         )
     }
@@ -246,8 +279,15 @@ impl Problem {
     }
 
     /// The problem as a page.
-    pub(super) fn page(&self, request_id: &str) -> HttpResponse {
-        let body = super::pages::problem(self.title, &self.detail, request_id);
+    pub(super) fn page(&self, request: &HttpRequest, request_id: &str) -> HttpResponse {
+        let page = match (self.status, self.gone) {
+            (StatusCode::NOT_FOUND, _) => Page::NotFound,
+            (_, Some(reason)) => Page::Gone(reason),
+            (StatusCode::SERVICE_UNAVAILABLE, _) => Page::Unavailable,
+            (StatusCode::TOO_MANY_REQUESTS, _) => Page::Busy,
+            _ => Page::Other(self.title, &self.detail),
+        };
+        let body = ui::problem(page, request, request_id);
         self.builder().content_type("text/html; charset=utf-8").body(body)
     }
 
@@ -255,7 +295,7 @@ impl Problem {
         let mut response = HttpResponse::build(self.status);
         response.insert_header((header::CACHE_CONTROL, "no-store"));
         if self.for_visitor {
-            response.insert_header((header::VARY, "Accept"));
+            response.insert_header((header::VARY, "Accept, Accept-Language"));
         }
         for (name, value) in &self.headers {
             response.insert_header((name.clone(), value.clone()));
@@ -350,7 +390,7 @@ impl From<Error> for Problem {
             Error::InvalidLink(faults) => Self::invalid("invalid_link", "The link is not valid", faults),
             Error::InvalidPatch(faults) => Self::invalid("invalid_patch", "The change is not valid", faults),
             Error::Store(_) => Self {
-                cause: Some(error),
+                cause: Some(Box::new(error)),
                 ..Self::unavailable()
             },
         }

@@ -6,8 +6,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::openapi::{Operation, text};
 use super::problem::Problem;
-use super::{Services, address, visitor};
-use crate::domain::{Redirect, RedirectStatus, Slug};
+use super::{Services, address, ui, visitor};
+use crate::domain::{Redirect, RedirectStatus, Slug, without_scan_mark};
 use crate::service::{Visit, is_program};
 
 /// Which paths are redirects.
@@ -26,14 +26,14 @@ pub(super) async fn redirect(
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let Some(segment) = only_segment(request.match_info().as_str()) else {
-        return Err(no_such_slug());
+        return beside(&request, &services).await;
     };
     let is_click = request.method() == Method::GET;
     if !is_click && request.method() != Method::HEAD {
         return Err(Problem::method_not_allowed(METHODS));
     }
     let Ok(slug) = segment.parse::<Slug>() else {
-        return Err(no_such_slug());
+        return beside(&request, &services).await;
     };
     // Looked at only for a click: a scan of unknown slugs does not pay for it.
     let seen = || visitor::seen(&request, &services);
@@ -53,7 +53,7 @@ pub(super) async fn redirect(
 }
 
 fn follow(redirect: &Redirect, query: &str, services: &Services) -> HttpResponse {
-    let Ok(location) = HeaderValue::try_from(redirect.location(query)) else {
+    let Ok(location) = HeaderValue::try_from(redirect.location(&without_scan_mark(query))) else {
         return HttpResponse::new(StatusCode::NOT_FOUND);
     };
     let status = StatusCode::from_u16(redirect.status.code()).unwrap_or(StatusCode::FOUND);
@@ -77,8 +77,15 @@ fn only_segment(path: &str) -> Option<&str> {
     (!segment.is_empty() && !segment.contains('/')).then_some(segment)
 }
 
+/// What stands beside a slug, if it does: the preview and the QR codes.
+async fn beside(request: &HttpRequest, services: &Services) -> Result<HttpResponse, Problem> {
+    ui::beside(request, services)
+        .await
+        .unwrap_or_else(|| Err(no_such_slug()))
+}
+
 /// What is answered for an unknown slug: after too many of them, that they are too many.
-async fn unknown(request: &HttpRequest, services: &Services) -> Problem {
+pub(super) async fn unknown(request: &HttpRequest, services: &Services) -> Problem {
     let address = address::client(request, &services.config);
     match services.limits.miss(address).await {
         Ok(()) => no_such_slug(),

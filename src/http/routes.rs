@@ -8,7 +8,7 @@ use tracing_actix_web::TracingLogger;
 
 use super::problem::Problem;
 use super::trace::ApiSpan;
-use super::{api, frame, openapi, pages, probes, redirect, security, yourls};
+use super::{api, frame, openapi, pages, probes, redirect, security, ui, yourls};
 
 /// Adds every route, and the frame round them all.
 ///
@@ -48,7 +48,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .default_service(web::to(api::no_such_path));
     let all = web::scope("")
         .wrap(from_fn(frame::frame))
-        .service(page("/").route(reading().to(pages::home)))
+        .service(page("/").route(reading().to(ui::home)))
         .service(page("/health/live").route(reading().to(probes::live)))
         .service(page("/health/startup").route(reading().to(probes::startup)))
         .service(page("/health/ready").route(reading().to(probes::ready)))
@@ -57,6 +57,8 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .service(page("/robots.txt").route(reading().to(pages::robots)))
         .service(page("/.well-known/security.txt").route(reading().to(security::security_txt)))
         .service(page("/favicon.ico").route(reading().to(pages::favicon)))
+        .service(ui::assets())
+        .service(ui::app())
         .service(api)
         .service(
             only(yourls::PATH, yourls::METHODS)

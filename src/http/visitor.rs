@@ -4,6 +4,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 
 use super::{Services, address};
+use crate::domain::is_scan;
 use crate::service::Seen;
 
 const PURPOSE: HeaderName = HeaderName::from_static("purpose");
@@ -22,6 +23,7 @@ pub(super) fn seen<'a>(request: &'a HttpRequest, services: &Services) -> Seen<'a
             .map_or("", |name| text(headers, name)),
         address: Some(address::client(request, &services.config)),
         prefetch: is_prefetch(headers),
+        scan: is_scan(request.query_string()),
     }
 }
 

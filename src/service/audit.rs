@@ -44,6 +44,7 @@ pub(super) enum LinkChange {
     Disabled,
     Enabled,
     Deleted,
+    Restored,
 }
 
 impl LinkChange {
@@ -54,6 +55,7 @@ impl LinkChange {
             Self::Disabled => "link.disabled",
             Self::Enabled => "link.enabled",
             Self::Deleted => "link.deleted",
+            Self::Restored => "link.restored",
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::Links;
 use crate::config;
 use crate::domain::{Clock, day_of};
 use crate::store::{Chore, Store, StoreError};
@@ -49,6 +50,7 @@ impl Housekeeping {
             ("visitors", Chore::ForgetVisitors(yesterday)),
             ("batches", Chore::ForgetBatches(days_before(now, BATCH_DAYS))),
             ("answers", Chore::ForgetAnswers(now)),
+            ("deleted", Chore::ForgetSetAside(before(now, Links::UNDO * 2))),
         ];
         if let Some(days) = self.config.purge_after_days {
             chores.push(("purge", Chore::PurgeLinks(days_before(now, days.into()))));
@@ -65,6 +67,9 @@ impl Housekeeping {
 }
 
 fn days_before(time: Timestamp, days: i64) -> Timestamp {
-    time.checked_sub(SignedDuration::from_hours(24 * days))
-        .unwrap_or(Timestamp::MIN)
+    before(time, SignedDuration::from_hours(24 * days))
+}
+
+fn before(time: Timestamp, span: SignedDuration) -> Timestamp {
+    time.checked_sub(span).unwrap_or(Timestamp::MIN)
 }

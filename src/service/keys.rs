@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Actor, Error, audit};
+use super::{Actor, Error, Session, audit};
 use crate::config;
 use crate::domain::{Clock, Key, KeyDraft, KeyId, Link};
 use crate::store::{KeyHash, Store};
@@ -143,11 +143,33 @@ impl Keys {
             });
         };
         let hash = hash(key);
-        if self.admin.is_some_and(|admin| bool::from(admin.ct_eq(&hash))) {
-            return Ok(Caller::Admin);
-        }
-        if !is_well_formed(key) {
+        if !self.is_admin(&hash) && !is_well_formed(key) {
             return Err(Error::Unauthenticated);
+        }
+        self.holder(hash).await
+    }
+
+    /// The session of whoever shows `key`.
+    pub async fn sign_in(&self, key: &str) -> Result<Session, Error> {
+        self.identify(Some(key)).await?;
+        Ok(Session { key: Some(hash(key)) })
+    }
+
+    /// Who holds `session`. A key that was revoked since is an error.
+    pub async fn holder_of(&self, session: &Session) -> Result<Caller, Error> {
+        match session.key {
+            Some(hash) => self.holder(hash).await,
+            None => self.identify(None).await,
+        }
+    }
+
+    fn is_admin(&self, hash: &KeyHash) -> bool {
+        self.admin.is_some_and(|admin| bool::from(admin.ct_eq(hash)))
+    }
+
+    async fn holder(&self, hash: KeyHash) -> Result<Caller, Error> {
+        if self.is_admin(&hash) {
+            return Ok(Caller::Admin);
         }
         let now = self.clock.now();
         let key = self.find(hash, now).await?;

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::audit::LinkChange;
 use super::slugs::SlugSource;
-use super::{Blocklist, Caller, Error, Resolver, audit};
+use super::{Blocklist, Caller, Error, Resolver, Visit, audit};
 use crate::config;
 use crate::domain::{
-    Clock, Cursor, Link, LinkDraft, LinkPage, LinkPatch, LinkQuery, LinkState, LinkUpdate, NewLink, Slug,
+    Clock, Cursor, GoneReason, Link, LinkDraft, LinkPage, LinkPatch, LinkQuery, LinkState, LinkUpdate,
+    NewLink, Slug,
 };
 use crate::store::{Store, StoreError};
 
@@ -42,6 +45,17 @@ pub struct ListRequest {
     pub state: Option<LinkState>,
 }
 
+/// What a visitor sees who looks before following.
+#[derive(Debug)]
+pub enum Preview {
+    /// The link.
+    Link(Box<Link>),
+    /// There is no such link, or not yet.
+    Unknown,
+    /// The link was here.
+    Gone(GoneReason),
+}
+
 /// The links.
 #[derive(Debug)]
 pub struct Links {
@@ -54,6 +68,9 @@ pub struct Links {
 }
 
 impl Links {
+    /// How long a link that was set aside can be brought back.
+    pub const UNDO: SignedDuration = SignedDuration::from_secs(60);
+
     /// The links of `store`; `resolver` is told of every change.
     pub fn new(
         config: &config::Links,
@@ -139,6 +156,49 @@ impl Links {
                 Err(err) => return Err(err.into()),
             }
         }
+    }
+
+    /// The time that is `seconds` from now.
+    #[must_use]
+    pub fn in_seconds(&self, seconds: u32) -> Option<Timestamp> {
+        let span = SignedDuration::from_secs(seconds.into());
+        self.clock.now().checked_add(span).ok()
+    }
+
+    /// Deletes a link, but keeps it aside for [`Links::restore`].
+    pub async fn set_aside(&self, caller: &Caller, slug: &Slug) -> Result<(), Error> {
+        let last = self
+            .store
+            .set_link_aside(slug, caller.held_to(), self.clock.now())
+            .await?;
+        let last = last.ok_or(Error::LinkNotFound)?;
+        audit::link(caller, LinkChange::Deleted, slug);
+        self.resolver.publish_deletion(slug, last).await;
+        Ok(())
+    }
+
+    /// Brings a link back that was set aside within [`Links::UNDO`], with its clicks and statistics.
+    pub async fn restore(&self, caller: &Caller, slug: &Slug) -> Result<Link, Error> {
+        let since = self.clock.now().checked_sub(Self::UNDO).unwrap_or(Timestamp::MIN);
+        let link = self.store.restore_link(slug, caller.held_to(), since).await?;
+        let link = link.ok_or(Error::LinkNotFound)?;
+        audit::link(caller, LinkChange::Restored, slug);
+        self.resolver.publish_link(link.redirect()).await;
+        Ok(link)
+    }
+
+    /// What a visitor may see of `slug` before following it. No click is counted.
+    pub async fn preview(&self, slug: &Slug) -> Result<Preview, Error> {
+        match self.resolver.visit(slug, || false).await? {
+            Visit::Unknown => return Ok(Preview::Unknown),
+            Visit::Gone(reason) => return Ok(Preview::Gone(reason)),
+            Visit::Follow(_) => {}
+        }
+        Ok(self
+            .store
+            .link(slug)
+            .await?
+            .map_or(Preview::Unknown, |link| Preview::Link(Box::new(link))))
     }
 
     /// Deletes a link.

@@ -12,8 +12,10 @@ mod keys;
 mod limits;
 mod links;
 mod publisher;
+mod qr;
 mod resolver;
 mod selection;
+mod sessions;
 mod slugs;
 mod stats;
 
@@ -26,9 +28,11 @@ pub use health::{Check, Health, Readiness};
 pub use housekeeping::Housekeeping;
 pub use keys::{Caller, IssuedKey, Keys, Scope};
 pub use limits::Limits;
-pub use links::{Links, ListRequest, Origin};
+pub use links::{Links, ListRequest, Origin, Preview};
+pub use qr::{Qr, QrError, QrLevel, UnknownLevel};
 pub use resolver::{Resolver, Visit};
 pub use selection::Toggled;
+pub use sessions::{Session, Sessions};
 pub use slugs::{RandomSlugs, SlugSource};
 pub use stats::Stats;
 

@@ -40,6 +40,8 @@ pub enum Chore {
     ForgetVisitors(Timestamp),
     /// Forget the batches that were recorded before this time.
     ForgetBatches(Timestamp),
+    /// Forget for good the links that were set aside before this time.
+    ForgetSetAside(Timestamp),
     /// Forget the answers to requests with an idempotency key that were kept until this time.
     ForgetAnswers(Timestamp),
     /// Delete links that expired before this time.
@@ -117,6 +119,25 @@ pub trait Store: std::fmt::Debug + Send + Sync {
         slugs: &[Slug],
         now: Timestamp,
     ) -> Result<Vec<Redirect>, StoreError>;
+
+    /// Removes a link, of `owner` if one is given, but keeps it for [`Store::restore_link`]; answers its last revision, or
+    /// `None` if there was none.
+    async fn set_link_aside(
+        &self,
+        slug: &Slug,
+        owner: Option<&KeyId>,
+        now: Timestamp,
+    ) -> Result<Option<Revision>, StoreError>;
+
+    /// Brings back the link that was set aside last under `slug`, of `owner` if one is given, with its clicks and sums,
+    /// under a new revision; `None` if there is none that was set aside at `since` or later.
+    /// [`StoreError::SlugTaken`] if another link has its slug.
+    async fn restore_link(
+        &self,
+        slug: &Slug,
+        owner: Option<&KeyId>,
+        since: Timestamp,
+    ) -> Result<Option<Link>, StoreError>;
 
     /// Keeps a new key.
     async fn insert_key(&self, key: &Key, hash: &KeyHash) -> Result<(), StoreError>;

@@ -58,6 +58,7 @@ impl Rollup {
             return;
         }
         counts.clicks += 1;
+        counts.scans += i64::from(click.scan);
         if !click.counted {
             *self.totals.entry(link).or_default() += 1;
         }

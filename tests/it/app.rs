@@ -215,15 +215,18 @@ impl Drop for TestApp {
 pub struct Answer {
     pub status: u16,
     pub body: String,
+    pub bytes: Vec<u8>,
     headers: ureq::http::HeaderMap,
 }
 
 impl Answer {
     fn of(mut response: ureq::http::Response<ureq::Body>) -> Self {
+        let bytes = response.body_mut().read_to_vec().unwrap_or_default();
         Self {
             status: response.status().as_u16(),
             headers: response.headers().clone(),
-            body: response.body_mut().read_to_string().unwrap_or_default(),
+            body: String::from_utf8_lossy(&bytes).into_owned(),
+            bytes,
         }
     }
 

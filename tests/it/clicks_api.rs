@@ -64,10 +64,10 @@ on_both_stores! {
         assert_eq!((&stats["from"], &stats["to"]), (&json!("2026-10-23T00:00:00Z"), &json!("2026-11-22T00:00:00Z")));
         let series = stats["series"].as_array().unwrap();
         assert_eq!(series.len(), 30);
-        assert_eq!(series[29], json!({"start": "2026-11-21T00:00:00Z", "clicks": 3, "bots": 2}));
-        assert_eq!(series[0], json!({"start": "2026-10-23T00:00:00Z", "clicks": 0, "bots": 0}));
+        assert_eq!(series[29], json!({"start": "2026-11-21T00:00:00Z", "clicks": 3, "bots": 2, "scans": 0}));
+        assert_eq!(series[0], json!({"start": "2026-10-23T00:00:00Z", "clicks": 0, "bots": 0, "scans": 0}));
         assert_eq!(app.api("GET", "/links/counted", None).json()["clicks"], 3);
-        assert_eq!(stats.as_object().unwrap().len(), 14);
+        assert_eq!(stats.as_object().unwrap().len(), 15);
     }
 
     fn a_question_has_a_range_an_interval_and_a_limit(backend) {
@@ -84,11 +84,11 @@ on_both_stores! {
         let months = stats(&app, "asked", "?from=2026-10-01T00:00:00Z&interval=month");
         let before = stats(&app, "asked", "?to=2026-11-21T02:00:00Z&interval=hour");
 
-        assert_eq!(hours["series"], json!([{"start": "2026-11-21T02:00:00Z", "clicks": 3, "bots": 0},
-            {"start": "2026-11-21T03:00:00Z", "clicks": 1, "bots": 0}]));
+        assert_eq!(hours["series"], json!([{"start": "2026-11-21T02:00:00Z", "clicks": 3, "bots": 0, "scans": 0},
+            {"start": "2026-11-21T03:00:00Z", "clicks": 1, "bots": 0, "scans": 0}]));
         assert_eq!(hours["referrers"], json!([{"value": "2.example", "clicks": 2}, {"value": "0.example", "clicks": 1}]));
-        assert_eq!(months["series"], json!([{"start": "2026-10-01T00:00:00Z", "clicks": 0, "bots": 0},
-            {"start": "2026-11-01T00:00:00Z", "clicks": 4, "bots": 0}]));
+        assert_eq!(months["series"], json!([{"start": "2026-10-01T00:00:00Z", "clicks": 0, "bots": 0, "scans": 0},
+            {"start": "2026-11-01T00:00:00Z", "clicks": 4, "bots": 0, "scans": 0}]));
         assert_eq!((&before["clicks"], before["series"].as_array().unwrap().len()), (&json!(0), 720));
     }
 

@@ -31,11 +31,12 @@ fn now() -> Timestamp {
     "2026-11-21T02:00:00Z".parse().unwrap()
 }
 
-fn click(name: &str, at: Timestamp) -> Click {
+pub fn click(name: &str, at: Timestamp) -> Click {
     Click {
         at,
         slug: slug(name),
         bot: false,
+        scan: false,
         counted: false,
         visitor: 1,
         referrer: "(direct)".into(),
@@ -47,7 +48,7 @@ fn click(name: &str, at: Timestamp) -> Click {
     }
 }
 
-fn batch(clicks: Vec<Click>) -> Arc<ClickBatch> {
+pub fn batch(clicks: Vec<Click>) -> Arc<ClickBatch> {
     Arc::new(ClickBatch {
         id: format!("{:032x}", fastrand::u128(..)),
         made_at: now(),
@@ -187,6 +188,7 @@ fn generate(random: &mut fastrand::Rng) -> Click {
         |random: &mut fastrand::Rng, number: usize| random.usize(..number) * random.usize(..number) / number;
     Click {
         bot: random.u8(..10) == 0,
+        scan: random.u8(..4) == 0,
         visitor: random.i64(0..500),
         referrer: format!("{}.example", pick(random, 90)).into(),
         browser: ["Chrome", "Safari", "Firefox", "Edge"][pick(random, 4)],
@@ -199,12 +201,17 @@ fn generate(random: &mut fastrand::Rng) -> Click {
 }
 
 /// What the statistics of `name` must be, counted plainly.
-fn recount(clicks: &[Click], name: &str, range: Range, limit: usize) -> (Vec<(i64, i64)>, i64, Vec<Ranked>) {
+fn recount(
+    clicks: &[Click],
+    name: &str,
+    range: Range,
+    limit: usize,
+) -> (Vec<(i64, i64, i64)>, i64, Vec<Ranked>) {
     let inside =
         |click: &&Click| click.slug.as_str() == name && click.at >= range.from && click.at < range.to;
     let inside: Vec<&Click> = clicks.iter().filter(inside).collect();
     let starts = range.starts();
-    let mut series = vec![(0, 0); starts.len()];
+    let mut series = vec![(0, 0, 0); starts.len()];
     let mut visitors = BTreeSet::new();
     let mut values: BTreeMap<(Dimension, &str), i64> = BTreeMap::new();
     for click in inside {
@@ -214,6 +221,7 @@ fn recount(clicks: &[Click], name: &str, range: Range, limit: usize) -> (Vec<(i6
             continue;
         }
         bucket.0 += 1;
+        bucket.2 += i64::from(click.scan);
         visitors.insert((day_of(click.at), click.visitor));
         for dimension in Dimension::ALL {
             if let Some(value) = click.value(dimension) {
@@ -288,7 +296,7 @@ async fn the_sums_equal_a_recount(store: &dyn Store) {
             let found_series: Vec<_> = found
                 .series
                 .iter()
-                .map(|bucket| (bucket.counts.clicks, bucket.counts.bots))
+                .map(|bucket| (bucket.counts.clicks, bucket.counts.bots, bucket.counts.scans))
                 .collect();
             assert_eq!(found_series, series, "{name} {range:?}");
             let found_values: Vec<Ranked> = Dimension::ALL

@@ -59,6 +59,7 @@ fn every_fault_is_named_at_once_and_no_value_is_repeated() {
         ("DATABASE_POOL_SIZE", "0"),
         ("DATABASE_POOLER", "SENTINEL"),
         ("ADMIN_API_KEY", "SENTINEL"),
+        ("SESSION_SECRET", "SENTINEL"),
         ("ANONYMOUS_CREATE", "ture-SENTINEL"),
         ("TRUSTED_PROXY_HOPS", "-1"),
         ("SLUG_LENGTH", "4"),

@@ -32,7 +32,7 @@ pub fn link(name: &str) -> Link {
     }
 }
 
-fn full_link(name: &str) -> Link {
+pub fn full_link(name: &str) -> Link {
     Link {
         target: TargetUrl::parse("https://example.org/a?b=ü#c", &TargetPolicy::default()).unwrap(),
         title: Some("Grüße, \u{1F600} 'quoted' \"twice\" \\ \u{7}".to_owned()),

@@ -107,6 +107,8 @@ struct Body<'a> {
     bots: i64,
     /// People, told apart by day.
     visitors: i64,
+    /// Those of the clicks that came from a QR code.
+    scans: i64,
     /// Every bucket of the range, empty ones too.
     series: Vec<BodyBucket>,
     referrers: Vec<BodyValue<'a>>,
@@ -124,6 +126,7 @@ struct BodyBucket {
     start: Timestamp,
     clicks: i64,
     bots: i64,
+    scans: i64,
 }
 
 /// A value and its clicks.
@@ -147,6 +150,7 @@ impl<'a> Body<'a> {
             start: bucket.start,
             clicks: bucket.counts.clicks,
             bots: bucket.counts.bots,
+            scans: bucket.counts.scans,
         };
         Self {
             slug,
@@ -156,6 +160,7 @@ impl<'a> Body<'a> {
             clicks: statistics.total.clicks,
             bots: statistics.total.bots,
             visitors: statistics.total.visitors,
+            scans: statistics.total.scans,
             series: statistics.series.iter().map(bucket).collect(),
             referrers: values(Dimension::Referrer),
             browsers: values(Dimension::Browser),
@@ -170,8 +175,8 @@ impl<'a> Body<'a> {
 pub(in crate::http) fn described() -> Operation {
     const STATISTICS: &str = r#"{
         "slug": "x7Kq2mP", "from": "2026-11-20T00:00:00Z", "to": "2026-11-21T00:00:00Z", "interval": "day",
-        "clicks": 60, "bots": 7, "visitors": 41,
-        "series": [{"start": "2026-11-20T00:00:00Z", "clicks": 60, "bots": 7}],
+        "clicks": 60, "bots": 7, "visitors": 41, "scans": 12,
+        "series": [{"start": "2026-11-20T00:00:00Z", "clicks": 60, "bots": 7, "scans": 12}],
         "referrers": [{"value": "news.example", "clicks": 40}, {"value": "(direct)", "clicks": 20}],
         "browsers": [], "systems": [], "devices": [], "countries": [], "languages": []
     }"#;

@@ -21,7 +21,7 @@ use utoipa::openapi::{Components, InfoBuilder, LicenseBuilder, OpenApi, OpenApiB
 pub(super) use operation::Operation;
 pub(super) use types::{number, text, word};
 
-use super::{api, pages, probes, redirect, security};
+use super::{api, pages, probes, redirect, security, ui};
 
 /// Every operation that the service has.
 fn operations() -> Vec<Operation> {
@@ -41,6 +41,7 @@ fn operations() -> Vec<Operation> {
         security::described(),
         described(),
     ];
+    all.extend(ui::described());
     all.extend(pages::described());
     all.extend(probes::described());
     all

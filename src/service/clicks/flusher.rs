@@ -215,6 +215,7 @@ impl Desk {
             at: pending.at,
             slug: pending.slug.clone(),
             bot: pending.prefetch || agent.bot,
+            scan: pending.scan,
             counted: pending.counted,
             visitor: visitor(secret, pending),
             referrer: referrer(pending.referrer()),

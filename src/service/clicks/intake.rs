@@ -27,6 +27,8 @@ pub struct Seen<'a> {
     pub address: Option<IpAddr>,
     /// Whether the browser fetches ahead, before anybody clicked.
     pub prefetch: bool,
+    /// Whether the address was read from a QR code.
+    pub scan: bool,
 }
 
 /// A click before it is parsed: one piece of memory for all its texts.
@@ -36,6 +38,7 @@ pub(super) struct Pending {
     pub(super) slug: Slug,
     pub(super) counted: bool,
     pub(super) prefetch: bool,
+    pub(super) scan: bool,
     pub(super) address: Option<IpAddr>,
     texts: Box<str>,
     /// Where each text but the last ends.
@@ -67,6 +70,7 @@ impl<'a> Seen<'a> {
             slug: slug.clone(),
             counted,
             prefetch: self.prefetch,
+            scan: self.scan,
             address: self.address,
             texts: parts.concat().into_boxed_str(),
             ends,

@@ -51,17 +51,23 @@ DELETE FROM links WHERE id = ANY(ARRAY(
     SELECT id FROM links WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))
     AND expires_at < $1";
 
+// The sums of a link that may still be wanted back stay.
 const REMAINS_HOURS: &str = "-- remains_hours()
 DELETE FROM click_hours WHERE ctid = ANY(ARRAY(
-    SELECT h.ctid FROM link_remains r JOIN click_hours h ON h.link_id = r.link_id LIMIT $1))";
+    SELECT h.ctid FROM link_remains r JOIN click_hours h ON h.link_id = r.link_id
+    WHERE NOT EXISTS (SELECT FROM deleted_links d WHERE d.id = r.link_id) LIMIT $1))";
 
 const REMAINS_VALUES: &str = "-- remains_values()
 DELETE FROM click_values WHERE ctid = ANY(ARRAY(
-    SELECT v.ctid FROM link_remains r JOIN click_values v ON v.link_id = r.link_id LIMIT $1))";
+    SELECT v.ctid FROM link_remains r JOIN click_values v ON v.link_id = r.link_id
+    WHERE NOT EXISTS (SELECT FROM deleted_links d WHERE d.id = r.link_id) LIMIT $1))";
 
 const FORGET_REMAINS: &str = "-- forget_remains()
 DELETE FROM link_remains r WHERE NOT EXISTS (SELECT FROM click_hours h WHERE h.link_id = r.link_id)
     AND NOT EXISTS (SELECT FROM click_values v WHERE v.link_id = r.link_id)";
+
+const FORGET_SET_ASIDE: &str = "-- forget_set_aside()
+DELETE FROM deleted_links WHERE id = ANY(ARRAY(SELECT id FROM deleted_links WHERE deleted_at < $1 LIMIT $2))";
 
 /// How many months, from this one on, have a partition.
 const MONTHS: i8 = 3;
@@ -83,6 +89,7 @@ pub(super) async fn keep_house(pool: &Pool, chore: Chore) -> Result<u64, Failure
             work.execute(FORGET_SECRETS, &parameters).await? + old(&work, FORGET_VISITORS, before).await?
         }
         Chore::ForgetBatches(before) => old(&work, FORGET_BATCHES, before).await?,
+        Chore::ForgetSetAside(before) => old(&work, FORGET_SET_ASIDE, before).await?,
         Chore::ForgetAnswers(now) => old(&work, FORGET_ANSWERS, now).await?,
         Chore::PurgeLinks(before) => old(&work, PURGE_LINKS, before).await?,
         Chore::DropRemains => {
@@ -142,10 +149,10 @@ LOCK TABLE clicks_default IN ACCESS EXCLUSIVE MODE;
 CREATE TABLE {table} (LIKE clicks INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
 WITH moved AS (
     DELETE FROM clicks_default WHERE clicked_at >= '{start}' AND clicked_at < '{end}'
-    RETURNING clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language
+    RETURNING clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan
 )
-INSERT INTO {table} (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language)
-SELECT clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language FROM moved;
+INSERT INTO {table} (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan)
+SELECT clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan FROM moved;
 ALTER TABLE clicks ATTACH PARTITION {table} FOR VALUES FROM ('{start}') TO ('{end}')"
         )
     }

@@ -37,11 +37,11 @@ FROM unnest($1::bigint[], $2::timestamptz[], $3::smallint[])
     WITH ORDINALITY AS k (link_id, day, dimension, place)";
 
 const APPEND: &str = "-- append()
-INSERT INTO clicks (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language)
-SELECT clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language
+INSERT INTO clicks (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan)
+SELECT clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan
 FROM unnest($1::timestamptz[], $2::bigint[], $3::boolean[], $4::bigint[], $5::text[], $6::text[], $7::text[],
-    $8::text[], $9::text[], $10::text[])
-    AS c (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language)";
+    $8::text[], $9::text[], $10::text[], $11::boolean[])
+    AS c (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan)";
 
 const SEE_VISITORS: &str = "-- see_visitors()
 INSERT INTO click_visitors (day, link_id, visitor)
@@ -50,12 +50,13 @@ ON CONFLICT (day, link_id, visitor) DO NOTHING
 RETURNING day, link_id, visitor";
 
 const ADD_HOURS: &str = "-- add_hours()
-INSERT INTO click_hours AS kept (link_id, start, clicks, bots, visitors)
-SELECT link_id, start, clicks, bots, visitors
-FROM unnest($1::bigint[], $2::timestamptz[], $3::bigint[], $4::bigint[], $5::bigint[])
-    AS h (link_id, start, clicks, bots, visitors)
+INSERT INTO click_hours AS kept (link_id, start, clicks, bots, visitors, scans)
+SELECT link_id, start, clicks, bots, visitors, scans
+FROM unnest($1::bigint[], $2::timestamptz[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+    AS h (link_id, start, clicks, bots, visitors, scans)
 ON CONFLICT (link_id, start) DO UPDATE SET clicks = kept.clicks + excluded.clicks,
-    bots = kept.bots + excluded.bots, visitors = kept.visitors + excluded.visitors";
+    bots = kept.bots + excluded.bots, visitors = kept.visitors + excluded.visitors,
+    scans = kept.scans + excluded.scans";
 
 const ADD_VALUES: &str = "-- add_values()
 INSERT INTO click_values AS kept (link_id, span, start, dimension, value, clicks)
@@ -166,12 +167,13 @@ async fn append(work: &Work<'_>, batch: &ClickBatch, ids: &HashMap<Slug, LinkId>
     let column = |text: fn(&Click) -> &str| -> Vec<&str> { clicks.iter().map(|click| text(click)).collect() };
     let times: Vec<Timestamp> = clicks.iter().map(|click| click.at).collect();
     let bots: Vec<bool> = clicks.iter().map(|click| click.bot).collect();
+    let scans: Vec<bool> = clicks.iter().map(|click| click.scan).collect();
     let visitors: Vec<Option<i64>> = clicks
         .iter()
         .map(|click| (!click.bot).then_some(click.visitor))
         .collect();
     let countries: Vec<Option<&str>> = clicks.iter().map(|click| click.country.as_deref()).collect();
-    let parameters: [Parameter<'_>; 10] = [
+    let parameters: [Parameter<'_>; 11] = [
         (/* clicked_at */ &times, Type::TIMESTAMPTZ_ARRAY),
         (/* link_id */ &links, Type::INT8_ARRAY),
         (/* bot */ &bots, Type::BOOL_ARRAY),
@@ -191,6 +193,7 @@ async fn append(work: &Work<'_>, batch: &ClickBatch, ids: &HashMap<Slug, LinkId>
             /* language */ &column(|click| &click.language),
             Type::TEXT_ARRAY,
         ),
+        (/* scan */ &scans, Type::BOOL_ARRAY),
     ];
     work.execute(APPEND, &parameters).await.map(drop)
 }
@@ -218,7 +221,7 @@ async fn see_visitors(work: &Work<'_>, rollup: &mut Rollup) -> Result<(), Failur
 
 async fn add(work: &Work<'_>, rollup: &Rollup) -> Result<(), Failure> {
     let hours = || rollup.hours.iter();
-    let parameters: [Parameter<'_>; 5] = [
+    let parameters: [Parameter<'_>; 6] = [
         (
             /* link_id */ &hours().map(|((link, _), _)| *link).collect::<Vec<_>>(),
             Type::INT8_ARRAY,
@@ -237,6 +240,10 @@ async fn add(work: &Work<'_>, rollup: &Rollup) -> Result<(), Failure> {
         ),
         (
             /* visitors */ &hours().map(|(_, c)| c.visitors).collect::<Vec<_>>(),
+            Type::INT8_ARRAY,
+        ),
+        (
+            /* scans */ &hours().map(|(_, c)| c.scans).collect::<Vec<_>>(),
             Type::INT8_ARRAY,
         ),
     ];

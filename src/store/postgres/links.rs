@@ -14,7 +14,7 @@ use tokio_postgres::types::{FromSql, Type};
 use super::failure::{Failure, Remedy};
 use super::pool::{Parameter, Pool};
 use super::settings::{Purpose, Settings};
-use super::{batch, chores, clicks, keys, list, ranking, selection, tally};
+use super::{aside, batch, chores, clicks, keys, list, ranking, selection, tally};
 use crate::config;
 use crate::domain::{
     ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Ranking, Redirect, Revision, Selection, Slug,
@@ -250,6 +250,24 @@ impl Store for PostgresStore {
         selection::toggle(&self.writes, selection, slugs, now).await
     }
 
+    async fn set_link_aside(
+        &self,
+        slug: &Slug,
+        owner: Option<&KeyId>,
+        now: Timestamp,
+    ) -> Result<Option<Revision>, StoreError> {
+        aside::set_aside(&self.writes, slug, owner, now).await
+    }
+
+    async fn restore_link(
+        &self,
+        slug: &Slug,
+        owner: Option<&KeyId>,
+        since: Timestamp,
+    ) -> Result<Option<Link>, StoreError> {
+        aside::restore(&self.writes, slug, owner, since).await
+    }
+
     async fn insert_key(&self, key: &Key, hash: &KeyHash) -> Result<(), StoreError> {
         keys::insert_key(&self.writes, key, hash).await
     }
@@ -400,7 +418,7 @@ pub(super) fn to_link(slug: &Slug, row: &Row) -> Result<Link, StoreError> {
     })
 }
 
-fn to_revision(row: &Row) -> Result<Revision, StoreError> {
+pub(super) fn to_revision(row: &Row) -> Result<Revision, StoreError> {
     column(row, "revision").map(Revision::new)
 }
 

@@ -1,5 +1,6 @@
 //! Links in PostgreSQL.
 
+mod aside;
 mod batch;
 mod chores;
 mod clicks;

@@ -15,7 +15,8 @@ WITH link AS (
     SELECT id FROM links WHERE slug = $1
 ), counts AS (
     SELECT to_timestamp(floor(extract(epoch FROM start)::float8 / $6::float8) * $6::float8) AS time, sum(clicks)::bigint AS clicks,
-        sum(bots)::bigint AS bots, sum(visitors)::bigint AS visitors
+        sum(bots)::bigint AS bots, sum(visitors)::bigint AS visitors,
+        sum(scans)::bigint AS scans
     FROM click_hours WHERE link_id = (SELECT id FROM link) AND start >= $2 AND start < $3
     GROUP BY time
 ), sums AS (
@@ -41,6 +42,7 @@ SELECT
     ARRAY(SELECT clicks FROM counts ORDER BY time) AS clicks,
     ARRAY(SELECT bots FROM counts ORDER BY time) AS bots,
     ARRAY(SELECT visitors FROM counts ORDER BY time) AS visitors,
+    ARRAY(SELECT scans FROM counts ORDER BY time) AS scans,
     ARRAY(SELECT dimension FROM listed ORDER BY dimension, place) AS dimensions,
     ARRAY(SELECT value FROM listed ORDER BY dimension, place) AS values,
     ARRAY(SELECT clicks FROM listed ORDER BY dimension, place) AS value_clicks
@@ -90,14 +92,16 @@ pub(super) fn to_tally(row: &Row) -> Result<Tally, StoreError> {
     let clicks: Vec<i64> = column(row, "clicks")?;
     let bots: Vec<i64> = column(row, "bots")?;
     let visitors: Vec<i64> = column(row, "visitors")?;
+    let scans: Vec<i64> = column(row, "scans")?;
     let counts = times
         .into_iter()
-        .zip(clicks.into_iter().zip(bots).zip(visitors))
-        .map(|(time, ((clicks, bots), visitors))| {
+        .zip(clicks.into_iter().zip(bots).zip(visitors).zip(scans))
+        .map(|(time, (((clicks, bots), visitors), scans))| {
             let counts = Counts {
                 clicks,
                 bots,
                 visitors,
+                scans,
             };
             (time, counts)
         })

@@ -33,18 +33,24 @@ DELETE FROM answers WHERE (caller, key) IN (SELECT caller, key FROM answers WHER
 const PURGE_LINKS: &str = "-- purge_links()
 DELETE FROM links WHERE id IN (SELECT id FROM links WHERE expires_at < ?1 LIMIT ?2)";
 
+// The sums of a link that may still be wanted back stay.
 const REMAINS_HOURS: &str = "-- remains_hours()
 DELETE FROM click_hours WHERE (link_id, start) IN (
-    SELECT h.link_id, h.start FROM link_remains r JOIN click_hours h ON h.link_id = r.link_id LIMIT ?1)";
+    SELECT h.link_id, h.start FROM link_remains r JOIN click_hours h ON h.link_id = r.link_id
+    WHERE r.link_id NOT IN (SELECT id FROM deleted_links) LIMIT ?1)";
 
 const REMAINS_VALUES: &str = "-- remains_values()
 DELETE FROM click_values WHERE (link_id, span, start, dimension, value) IN (
     SELECT v.link_id, v.span, v.start, v.dimension, v.value
-    FROM link_remains r JOIN click_values v ON v.link_id = r.link_id LIMIT ?1)";
+    FROM link_remains r JOIN click_values v ON v.link_id = r.link_id
+    WHERE r.link_id NOT IN (SELECT id FROM deleted_links) LIMIT ?1)";
 
 const FORGET_REMAINS: &str = "-- forget_remains()
 DELETE FROM link_remains WHERE NOT EXISTS (SELECT 1 FROM click_hours h WHERE h.link_id = link_remains.link_id)
     AND NOT EXISTS (SELECT 1 FROM click_values v WHERE v.link_id = link_remains.link_id)";
+
+const FORGET_SET_ASIDE: &str = "-- forget_set_aside()
+DELETE FROM deleted_links WHERE id IN (SELECT id FROM deleted_links WHERE deleted_at < ?1 LIMIT ?2)";
 
 /// Does a piece of a chore and answers how many rows it touched.
 pub(super) fn keep_house(connection: &mut Connection, chore: Chore) -> Result<u64, StoreError> {
@@ -70,6 +76,7 @@ pub(super) fn keep_house(connection: &mut Connection, chore: Chore) -> Result<u6
                 secrets + old(FORGET_VISITORS, before)?
             }
             Chore::ForgetBatches(before) => old(FORGET_BATCHES, before)?,
+            Chore::ForgetSetAside(before) => old(FORGET_SET_ASIDE, before)?,
             Chore::ForgetAnswers(now) => old(FORGET_ANSWERS, now)?,
             Chore::PurgeLinks(before) => old(PURGE_LINKS, before)?,
             Chore::DropRemains => {

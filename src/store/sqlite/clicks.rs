@@ -25,16 +25,16 @@ SELECT count(*) FROM click_values
 WHERE link_id = ?1 AND span = ?2 AND start = ?3 AND dimension = ?4 AND value <> ?5";
 
 const APPEND: &str = "-- append()
-INSERT INTO clicks (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+INSERT INTO clicks (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 
 const SEE_VISITOR: &str = "-- see_visitor()
 INSERT INTO click_visitors (day, link_id, visitor) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
 
 const ADD_HOUR: &str = "-- add_hour()
-INSERT INTO click_hours (link_id, start, clicks, bots, visitors) VALUES (?1, ?2, ?3, ?4, ?5)
+INSERT INTO click_hours (link_id, start, clicks, bots, visitors, scans) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
 ON CONFLICT (link_id, start) DO UPDATE SET clicks = clicks + excluded.clicks, bots = bots + excluded.bots,
-    visitors = visitors + excluded.visitors";
+    visitors = visitors + excluded.visitors, scans = scans + excluded.scans";
 
 const ADD_VALUE: &str = "-- add_value()
 INSERT INTO click_values (link_id, span, start, dimension, value, clicks) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -53,7 +53,8 @@ const FORGET_SECRETS: &str = "-- forget_secrets()
 DELETE FROM visitor_secrets WHERE day < ?1";
 
 const COUNTS: &str = "-- counts()
-SELECT start - start % ?4 AS time, sum(clicks), sum(bots), sum(visitors) FROM click_hours
+SELECT start - start % ?4 AS time, sum(clicks), sum(bots), sum(visitors), sum(scans)
+FROM click_hours
 WHERE link_id = ?1 AND start >= ?2 AND start < ?3
 GROUP BY time ORDER BY time";
 
@@ -168,6 +169,7 @@ fn append(
             /* device */ click.device,
             /* country */ click.country,
             /* language */ click.language,
+            /* scan */ click.scan,
         ])?;
     }
     Ok(())
@@ -195,6 +197,7 @@ fn add(transaction: &Transaction<'_>, rollup: &mut Rollup) -> rusqlite::Result<(
             /* clicks */ counts.clicks,
             /* bots */ counts.bots,
             /* visitors */ counts.visitors,
+            /* scans */ counts.scans,
         ])?;
     }
     let mut statement = transaction.prepare_cached(ADD_VALUE)?;
@@ -284,6 +287,7 @@ fn counts(
             clicks: row.get(1)?,
             bots: row.get(2)?,
             visitors: row.get(3)?,
+            scans: row.get(4)?,
         };
         Ok((row.get::<_, i64>(0)?, counts))
     });

@@ -12,7 +12,7 @@ use super::failure::unavailable;
 use super::pool::{Pool, blocking};
 use super::rows::to_redirect;
 pub(super) use super::rows::{column, corrupt, to_link, to_time};
-use super::{batch, chores, clicks, connect, faults, keys, list, migrate, ranking, selection};
+use super::{aside, batch, chores, clicks, connect, faults, keys, list, migrate, ranking, selection};
 use crate::domain::{
     ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Ranking, Redirect, Revision, Selection, Slug,
     Tally, Totals,
@@ -206,6 +206,30 @@ impl Store for SqliteStore {
         let toggle =
             move |connection: &mut Connection| selection::toggle(connection, &selection, &slugs, now);
         self.writes.run(WRITE_LIMIT, toggle).await
+    }
+
+    async fn set_link_aside(
+        &self,
+        slug: &Slug,
+        owner: Option<&KeyId>,
+        now: Timestamp,
+    ) -> Result<Option<Revision>, StoreError> {
+        let (slug, owner) = (slug.clone(), owner.cloned());
+        let set_aside =
+            move |connection: &mut Connection| aside::set_aside(connection, &slug, owner.as_ref(), now);
+        self.writes.run(WRITE_LIMIT, set_aside).await
+    }
+
+    async fn restore_link(
+        &self,
+        slug: &Slug,
+        owner: Option<&KeyId>,
+        since: Timestamp,
+    ) -> Result<Option<Link>, StoreError> {
+        let (slug, owner) = (slug.clone(), owner.cloned());
+        let restore =
+            move |connection: &mut Connection| aside::restore(connection, &slug, owner.as_ref(), since);
+        self.writes.run(WRITE_LIMIT, restore).await
     }
 
     async fn insert_key(&self, key: &Key, hash: &KeyHash) -> Result<(), StoreError> {

@@ -1,5 +1,6 @@
 //! Links in an SQLite file.
 
+mod aside;
 mod batch;
 mod chores;
 mod clicks;

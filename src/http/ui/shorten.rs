@@ -1,0 +1,168 @@
+//! `/`: paste an address, get a short one.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use maud::{Markup, html};
+
+use super::super::problem::Problem;
+use super::super::{Services, address, origin};
+use super::form::{Form, Line};
+use super::guest::Guest;
+use super::layout::page;
+use super::{form, qr};
+use crate::domain::{Fault, FaultCode, Link, LinkDraft, Slug};
+use crate::service::{Error, Origin, Preview, Qr, QrLevel, Scope};
+
+/// The times that a link may be given here. More is on its own page.
+const TIMES: [(&str, &str, u32); 5] = [
+    ("hour", "In an hour", 3_600),
+    ("day", "In a day", 86_400),
+    ("week", "In a week", 7 * 86_400),
+    ("month", "In 30 days", 30 * 86_400),
+    ("year", "In a year", 365 * 86_400),
+];
+
+/// `GET /`, with the slug that was just made as `made`.
+pub(in crate::http) async fn show(
+    request: HttpRequest,
+    services: web::Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let guest = Guest::of(&request, &services).await?;
+    let query = Form::of_query(request.query_string());
+    let made = match query.get("made").parse::<Slug>() {
+        Ok(slug) => match services.links.preview(&slug).await.map_err(visible)? {
+            Preview::Link(link) => Some(result(&request, &services, &link)),
+            Preview::Unknown | Preview::Gone(_) => None,
+        },
+        Err(_) => None,
+    };
+    let body = body(&guest, &Form::default(), &[], made.as_ref(), None);
+    Ok(guest.page(StatusCode::OK, page("Shorten a link", true, &body)))
+}
+
+/// `POST /app/shorten`
+pub(in crate::http) async fn create(
+    request: HttpRequest,
+    payload: web::Payload,
+    services: web::Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let guest = Guest::of(&request, &services).await?;
+    let form = Form::read(&request, payload, form::LIMIT, &guest, &services).await?;
+    guest.caller.require(Scope::LinksCreate).map_err(visible)?;
+    let refused = |status, faults: &[Fault], notice| {
+        let body = body(&guest, &form, faults, None, notice);
+        let page = page("Shorten a link", true, &body);
+        Ok(guest.page(status, page))
+    };
+    if !form.is_ours {
+        return refused(StatusCode::FORBIDDEN, &[], Some(form::STALE));
+    }
+    let client = address::client(&request, &services.config);
+    services
+        .limits
+        .create(&guest.caller, client)
+        .await
+        .map_err(visible)?;
+    let seconds = TIMES.iter().find(|(name, ..)| *name == form.get("expires"));
+    let draft = LinkDraft {
+        url: form::target(form.get("url")),
+        slug: form.text("slug").map(str::to_owned),
+        expires_at: seconds.and_then(|(_, _, seconds)| services.links.in_seconds(*seconds)),
+        ..LinkDraft::default()
+    };
+    let origin = Origin {
+        host: origin::host(&request),
+    };
+    match services.links.create(&guest.caller, draft, origin).await {
+        Ok(link) => Ok(guest.see_other(&format!("/?made={}", link.slug))),
+        Err(Error::InvalidLink(faults)) => refused(StatusCode::UNPROCESSABLE_ENTITY, &faults, None),
+        Err(Error::SlugTaken) => refused(StatusCode::CONFLICT, &[taken()], None),
+        Err(err) => Err(visible(err)),
+    }
+}
+
+/// The fault of a slug that is in use.
+pub(super) fn taken() -> Fault {
+    Fault::new(
+        "/slug",
+        FaultCode::SlugReserved,
+        "another link has this name: choose another one",
+    )
+}
+
+/// A failure that a person sees.
+pub(super) fn visible(err: Error) -> Problem {
+    Problem::from(err).for_visitor()
+}
+
+fn body(
+    guest: &Guest,
+    typed: &Form,
+    faults: &[Fault],
+    made: Option<&Markup>,
+    notice: Option<&str>,
+) -> Markup {
+    let times: Vec<(&str, &str)> = std::iter::once(("", "Never"))
+        .chain(TIMES.iter().map(|(name, label, _)| (*name, *label)))
+        .collect();
+    let more = typed.text("slug").is_some() || typed.text("expires").is_some();
+    html! {
+        @if let Some(made) = made { (made) }
+        h1 { "Shorten a link" }
+        @if let Some(notice) = notice { div.notice.bad role="alert" { p { (notice) } } }
+        @if guest.may(Scope::LinksCreate) {
+            form.card method="post" action="/app/shorten" {
+                (form::token(guest))
+                (Line { name: "url", label: "Long address", class: "big", mode: Some("url"), required: true,
+                    focus: made.is_none(), ..Line::default() }.show(typed, faults))
+                details.field open[more] {
+                    summary { "Name and expiry" }
+                    div.grid {
+                        (Line { name: "slug", label: "Name of your own", before: "/", class: "mono",
+                            hint: "Letters, digits, - and _. Empty: one is made up.", ..Line::default() }.show(typed, faults))
+                        (form::choice("expires", "Expires", "", &times, typed, faults))
+                    }
+                }
+                button.main { "Shorten" }
+            }
+        } @else {
+            div.card {
+                p { "Links are made here by people with a key." }
+            }
+        }
+    }
+}
+
+fn result(request: &HttpRequest, services: &Services, link: &Link) -> Markup {
+    let short = format!("{}{}", origin::base(request, &services.config), link.slug);
+    html! {
+        section.card.result aria-labelledby="made" {
+            div {
+                h2 #made { "Your short link" }
+                a.short href=(short) { (without_scheme(&short)) }
+                p.target { (link.target) }
+                div.row {
+                    button.main type="button" hidden data-copy=(short) { "Copy" }
+                    a.button href={ "/" (link.slug) "/qr.png" } download={ (link.slug) ".png" } { "QR as PNG" }
+                    a.button href={ "/" (link.slug) "/qr.svg" } download={ (link.slug) ".svg" } { "as SVG" }
+                }
+            }
+            (code(&qr::address(request, services, &link.slug)))
+        }
+    }
+}
+
+/// An address as people read it.
+pub(super) fn without_scheme(address: &str) -> &str {
+    address.split_once("://").map_or(address, |(_, rest)| rest)
+}
+
+/// A QR code within a page.
+pub(super) fn code(address: &str) -> Markup {
+    let svg = Qr::of(address, QrLevel::M, Qr::MARGIN).map(|code| code.svg());
+    html! {
+        @if let Ok(svg) = svg {
+            div.qr role="img" aria-label="QR code of the short link" { (maud::PreEscaped(svg)) }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Links that were deleted a moment ago, and are wanted back.
+
+use jiff::Timestamp;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+
+use super::links::{to_link, to_revision, within};
+use super::pool::{Parameter, Pool};
+use crate::domain::{KeyId, Link, Revision, Slug};
+use crate::store::StoreError;
+use crate::store::limits::WRITE_LIMIT;
+
+const SET_ASIDE: &str = "-- set_aside()
+WITH gone AS (
+    DELETE FROM links WHERE slug = $1 AND ($2::text IS NULL OR owner = $2)
+    RETURNING id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+        expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner
+), kept AS (
+    INSERT INTO deleted_links (id, slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+        expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner, deleted_at)
+    SELECT id, slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+        expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner, $3
+    FROM gone
+)
+SELECT revision FROM gone";
+
+// Of two at once, the second waits for the row and then finds it gone.
+const RESTORE: &str = "-- restore()
+WITH back AS (
+    DELETE FROM deleted_links WHERE id = (
+        SELECT id FROM deleted_links WHERE slug = $1 AND ($2::text IS NULL OR owner = $2) AND deleted_at >= $3
+        ORDER BY deleted_at DESC LIMIT 1)
+    RETURNING id, slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+        expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner
+), sums AS (
+    DELETE FROM link_remains WHERE link_id IN (SELECT id FROM back)
+)
+INSERT INTO links (id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+    expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner)
+OVERRIDING SYSTEM VALUE
+SELECT id, slug, nextval('link_revision'), target, title, tags, redirect_status, cache_seconds, forward_query,
+    valid_from, expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner
+FROM back
+RETURNING revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
+    max_clicks, disabled, clicks, created_at, updated_at, owner";
+
+/// Removes a link and keeps it aside.
+pub(super) async fn set_aside(
+    pool: &Pool,
+    slug: &Slug,
+    owner: Option<&KeyId>,
+    now: Timestamp,
+) -> Result<Option<Revision>, StoreError> {
+    let parameters: [Parameter<'_>; 3] = [
+        (/* slug */ &slug.as_str(), Type::TEXT),
+        (/* owner */ &owner.map(KeyId::as_str), Type::TEXT),
+        (/* deleted_at */ &now, Type::TIMESTAMPTZ),
+    ];
+    let row = within(WRITE_LIMIT, pool.query_opt(SET_ASIDE, &parameters))
+        .await
+        .map_err(|failure| failure.error)?;
+    row.map(|row| to_revision(&row)).transpose()
+}
+
+/// Brings a link back.
+pub(super) async fn restore(
+    pool: &Pool,
+    slug: &Slug,
+    owner: Option<&KeyId>,
+    since: Timestamp,
+) -> Result<Option<Link>, StoreError> {
+    let parameters: [Parameter<'_>; 3] = [
+        (/* slug */ &slug.as_str(), Type::TEXT),
+        (/* owner */ &owner.map(KeyId::as_str), Type::TEXT),
+        (/* since */ &since, Type::TIMESTAMPTZ),
+    ];
+    match within(WRITE_LIMIT, pool.query_opt(RESTORE, &parameters)).await {
+        Ok(row) => row.map(|row| to_link(slug, &row)).transpose(),
+        Err(failure) if failure.code == Some(SqlState::UNIQUE_VIOLATION) => Err(StoreError::SlugTaken),
+        Err(failure) => Err(failure.error),
+    }
+}

@@ -1,0 +1,100 @@
+//! A browser without script: keeps its cookie, follows where it is sent, and sends forms as they stand.
+
+use crate::app::TestApp;
+
+/// A tab.
+pub struct Tab<'a> {
+    app: &'a TestApp,
+    pub cookie: String,
+    pub status: u16,
+    pub body: String,
+    pub path: String,
+}
+
+impl<'a> Tab<'a> {
+    pub fn open(app: &'a TestApp, path: &str) -> Self {
+        let mut tab = Self {
+            app,
+            cookie: String::new(),
+            status: 0,
+            body: String::new(),
+            path: String::new(),
+        };
+        tab.go(path);
+        tab
+    }
+
+    /// Opens a path.
+    pub fn go(&mut self, path: &str) {
+        self.ask("GET", path, "");
+    }
+
+    /// Sends the fields and the page's token.
+    pub fn submit(&mut self, path: &str, fields: &[(&str, &str)]) {
+        let token = self.token();
+        assert!(!token.is_empty(), "the page has no form: {}", self.body);
+        self.send(path, &token, fields);
+    }
+
+    /// Sends the fields from a page that has no form.
+    pub fn submit_anyway(&mut self, path: &str, fields: &[(&str, &str)]) {
+        let token = self.token();
+        self.send(path, &token, fields);
+    }
+
+    fn send(&mut self, path: &str, token: &str, fields: &[(&str, &str)]) {
+        let mut body = url::form_urlencoded::Serializer::new(String::new());
+        body.append_pair("token", token);
+        body.extend_pairs(fields);
+        self.ask("POST", path, &body.finish());
+    }
+
+    fn ask(&mut self, method: &str, path: &str, body: &str) {
+        let (mut method, mut path, mut body) = (method, path.to_owned(), body);
+        for _ in 0..5 {
+            let own = format!("http://127.0.0.1:{}", self.app.port);
+            let mut headers = vec![
+                ("accept", "text/html"),
+                ("cookie", self.cookie.as_str()),
+                ("content-type", "application/x-www-form-urlencoded"),
+            ];
+            if method == "POST" {
+                headers.push(("origin", &own));
+            }
+            let answer = self.app.send(method, &path, &headers, body.as_bytes());
+            if let Some(cookie) = answer.header("set-cookie") {
+                assert!(cookie.contains("HttpOnly; SameSite=Strict"), "{cookie}");
+                self.cookie = cookie.split(';').next().unwrap().to_owned();
+            }
+            self.status = answer.status;
+            self.path = path;
+            self.body = answer.body.clone();
+            if answer.status != 303 {
+                return;
+            }
+            (method, body) = ("GET", "");
+            path = answer.header("location").unwrap().to_owned();
+        }
+        panic!("sent in a circle");
+    }
+
+    /// The token of the page's forms; empty if there is none.
+    pub fn token(&self) -> String {
+        let after = self.body.split("name=\"token\" value=\"").nth(1);
+        after
+            .map_or("", |rest| rest.split('"').next().unwrap())
+            .to_owned()
+    }
+
+    /// What stands in a field.
+    pub fn value(&self, name: &str) -> String {
+        let tag = format!("name=\"{name}\" value=\"");
+        let after = self.body.split(&tag).nth(1);
+        let text = after.unwrap_or_else(|| panic!("there is no field {name}: {}", self.body));
+        let text = text.split('"').next().unwrap();
+        text.replace("&lt;", "<")
+            .replace("&gt;", ">")
+            .replace("&quot;", "\"")
+            .replace("&amp;", "&")
+    }
+}
