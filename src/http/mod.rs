@@ -13,6 +13,7 @@ mod problem;
 mod query;
 mod redirect;
 mod routes;
+mod scrape;
 mod security;
 mod trace;
 mod ui;
@@ -27,9 +28,11 @@ use crate::config;
 use crate::domain::Clock;
 use crate::lifecycle::Lifecycle;
 use crate::service::{Clicks, Health, Keys, Limits, Links, Resolver, Sessions, Stats};
+use crate::telemetry::metrics::Metrics;
 
 pub use openapi::text_of_document as openapi;
 pub use routes::routes;
+pub use scrape::Scrape;
 
 /// What the handlers call.
 #[derive(Debug)]
@@ -60,6 +63,8 @@ pub struct Services {
     pub health: Arc<Health>,
     /// Tells whether the service is stopping.
     pub lifecycle: Lifecycle,
+    /// Figures of answers.
+    pub metrics: Arc<Metrics>,
     /// What runs here.
     pub build: Build,
 }

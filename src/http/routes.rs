@@ -6,6 +6,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{Resource, Route, web};
 use tracing_actix_web::TracingLogger;
 
+use super::frame::Routed;
 use super::problem::Problem;
 use super::trace::ApiSpan;
 use super::{api, frame, openapi, pages, probes, redirect, security, ui, yourls};
@@ -16,6 +17,7 @@ use super::{api, frame, openapi, pages, probes, redirect, security, ui, yourls};
 pub fn routes(app: &mut web::ServiceConfig) {
     let api = web::scope("/api/v1")
         .wrap(TracingLogger::<ApiSpan>::new())
+        .app_data(Routed)
         .service(
             only("/links", "GET, HEAD, POST")
                 .route(reading().to(api::list::list))
@@ -57,8 +59,8 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .service(page("/robots.txt").route(reading().to(pages::robots)))
         .service(page("/.well-known/security.txt").route(reading().to(security::security_txt)))
         .service(page("/favicon.ico").route(reading().to(pages::favicon)))
-        .service(ui::assets())
-        .service(ui::app())
+        .service(ui::assets().app_data(Routed))
+        .service(ui::app().app_data(Routed))
         .service(api)
         .service(
             only(yourls::PATH, yourls::METHODS)
@@ -83,9 +85,11 @@ fn page(path: &str) -> Resource {
 
 /// A resource that answers 405 to every method but `allow`.
 fn only(path: &str, allow: &'static str) -> Resource {
-    web::resource(path).default_service(web::to(move || async move {
-        Err::<&str, _>(Problem::method_not_allowed(allow))
-    }))
+    web::resource(path)
+        .app_data(Routed)
+        .default_service(web::to(move || async move {
+            Err::<&str, _>(Problem::method_not_allowed(allow))
+        }))
 }
 
 /// A route for `GET` and `HEAD`. The server leaves the body of an answer to `HEAD` out.

@@ -23,7 +23,7 @@ use crate::domain::{
 pub use batch::{Answer, BatchOutcome, Candidate, Made, Once, Render};
 pub use error::StoreError;
 pub use migration::{Migrated, SCHEMA_VERSION};
-pub use open::{faults, migrate, open};
+pub use open::{faults, migrate, open, open_measured};
 pub use postgres::{Purpose as PostgresPurpose, Settings as PostgresSettings};
 pub use selection::{Place, Selected};
 

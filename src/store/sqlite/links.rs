@@ -19,6 +19,7 @@ use crate::domain::{
 };
 use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
 use crate::store::{BatchOutcome, Candidate, Chore, KeyHash, Once, Place, Selected, Store, StoreError};
+use crate::telemetry::metrics::Metrics;
 
 const REDIRECT: &str = "-- redirect()
 SELECT revision, target, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
@@ -70,11 +71,15 @@ pub(in crate::store) struct SqliteStore {
 
 impl SqliteStore {
     /// Opens the file, and makes it if need be; with `migrate`, brings its schema to this build's.
-    pub(in crate::store) async fn open(path: &Path, migrate: bool) -> Result<Self, StoreError> {
+    pub(in crate::store) async fn open(
+        path: &Path,
+        migrate: bool,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, StoreError> {
         if let Some(fault) = faults(path).pop() {
             return Err(StoreError::Settings(fault));
         }
-        let path = path.to_owned();
+        let (path, metrics) = (path.to_owned(), Arc::clone(metrics));
         blocking(move || {
             let mut writer = connect::writer(&path)?;
             if migrate {
@@ -84,8 +89,8 @@ impl SqliteStore {
                 .map(|_| connect::reader(&path))
                 .collect::<Result<_, _>>()?;
             Ok(Self {
-                reads: Pool::start("sqlite-read", readers, |_| ())?,
-                writes: Pool::start("sqlite-write", vec![writer], checkpoint)?,
+                reads: Pool::start("read", readers, |_| (), &metrics)?,
+                writes: Pool::start("write", vec![writer], checkpoint, &metrics)?,
                 schema_seen: AtomicBool::new(false),
             })
         })
