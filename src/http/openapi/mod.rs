@@ -34,6 +34,8 @@ fn operations() -> Vec<Operation> {
         api::delete::described(),
         api::disable::described(),
         api::stats::described(),
+        api::export::described(),
+        api::import::described(),
         api::keys_create::described(),
         api::keys_list::described(),
         api::keys_revoke::described(),

@@ -70,7 +70,7 @@ SELECT 1";
 pub(in crate::store) struct PostgresStore {
     /// `None` if there is but one connection; then the other pool does for both.
     reads: Option<Pool>,
-    writes: Pool,
+    pub(super) writes: Pool,
     schema_seen: AtomicBool,
 }
 

@@ -26,7 +26,7 @@ SELECT revision, target, redirect_status, cache_seconds, forward_query, valid_fr
     max_clicks IS NOT NULL AS limited, disabled
 FROM links WHERE slug = ?1";
 
-const LINK: &str = "-- link()
+pub(super) const LINK: &str = "-- link()
 SELECT revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
     max_clicks, disabled, clicks, created_at, updated_at, owner
 FROM links WHERE slug = ?1";
@@ -64,8 +64,8 @@ const READERS: usize = 2;
 /// Links in an SQLite file.
 #[derive(Debug)]
 pub(in crate::store) struct SqliteStore {
-    reads: Pool,
-    writes: Pool,
+    pub(super) reads: Pool,
+    pub(super) writes: Pool,
     schema_seen: AtomicBool,
 }
 
@@ -90,7 +90,7 @@ impl SqliteStore {
                 .collect::<Result<_, _>>()?;
             Ok(Self {
                 reads: Pool::start("read", readers, |_| (), &metrics)?,
-                writes: Pool::start("write", vec![writer], checkpoint, &metrics)?,
+                writes: Pool::start("write", vec![writer], connect::checkpoint, &metrics)?,
                 schema_seen: AtomicBool::new(false),
             })
         })
@@ -335,13 +335,6 @@ impl Store for SqliteStore {
     }
 }
 
-/// Moves what was written into the main file, so that it is whole without its journal.
-fn checkpoint(connection: &Connection) {
-    if let Err(err) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
-        tracing::warn!(error = %err, "the journal was not emptied, and will be at the next start: {err}");
-    }
-}
-
 fn insert_link(connection: &mut Connection, link: &Link) -> Result<Revision, StoreError> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -424,7 +417,7 @@ pub(super) fn tags(link: &Link) -> Result<String, StoreError> {
 }
 
 /// The link that a statement finds by its slug.
-fn one<T>(
+pub(super) fn one<T>(
     connection: &Connection,
     sql: &str,
     slug: Slug,

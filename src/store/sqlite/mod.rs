@@ -11,6 +11,7 @@ mod links;
 mod list;
 mod migrate;
 mod pool;
+mod porting;
 mod ranking;
 mod rows;
 mod selection;
