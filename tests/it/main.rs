@@ -5,8 +5,10 @@
     reason = "a test may panic, and exports nothing"
 )]
 
+mod abuse;
 mod app;
 mod aside_suite;
+mod audit;
 mod batches;
 mod breaker;
 mod browser;
@@ -16,6 +18,7 @@ mod cache_suite;
 mod clicks_api;
 mod clicks_faults;
 mod clicks_suite;
+mod contract;
 mod db;
 mod deploy;
 mod floors;
@@ -52,3 +55,4 @@ mod store_suite;
 mod targets;
 mod visitor_pages;
 mod worker;
+mod yourls;
