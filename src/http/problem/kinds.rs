@@ -1,12 +1,11 @@
 //! Every problem there is, and the one that each error of the services becomes.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 
-use super::{END, Problem};
+use super::Problem;
 use crate::domain::{Fault, GoneReason};
 use crate::http::body::MalformedJson;
 use crate::http::query::MalformedQuery;
@@ -15,25 +14,15 @@ use crate::service::{Error, ImportError, Unreadable};
 impl Problem {
     /// Nothing answers at this path.
     pub(in crate::http) fn not_found() -> Self {
-        // Rendered once: whoever tries slug after slug gets nothing else.
-        static RENDERED: LazyLock<String> = LazyLock::new(|| {
-            let mut text = serde_json::to_string(&Problem::nothing_here().body("")).unwrap_or_default();
-            text.truncate(text.len() - END.len());
-            text
-        });
         Self {
-            rendered: Some(&RENDERED),
-            ..Self::nothing_here()
+            is_not_found: true,
+            ..Self::new(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "Not found",
+                "There is nothing at this address.",
+            )
         }
-    }
-
-    fn nothing_here() -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            "Not found",
-            "There is nothing at this address.",
-        )
     }
 
     /// There was a link here.

@@ -4,6 +4,7 @@ mod kinds;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::LazyLock;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
@@ -30,8 +31,8 @@ pub(in crate::http) struct Problem {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Whether a person may see this, so that it is a page when the client prefers one.
     pub(in crate::http) for_visitor: bool,
-    /// The problem as JSON as far as the request's id, if it is always the same.
-    rendered: Option<&'static str>,
+    /// Whether it is that of [`Problem::not_found`], which is always the same.
+    is_not_found: bool,
     /// Why a link is gone.
     gone: Option<GoneReason>,
     /// What is logged with a 5xx, and said to nobody.
@@ -68,7 +69,7 @@ impl Problem {
             faults: Vec::new(),
             headers: Vec::new(),
             for_visitor: false,
-            rendered: None,
+            is_not_found: false,
             cause: None,
             gone: None,
         }
@@ -102,9 +103,16 @@ impl Problem {
 
     /// The problem as `application/problem+json`.
     pub(in crate::http) fn json(&self, request_id: &str) -> HttpResponse {
-        let body = match self.rendered {
-            Some(rendered) => [rendered, request_id, END].concat(),
-            None => serde_json::to_string(&self.body(request_id)).unwrap_or_default(),
+        // Rendered once: whoever tries slug after slug gets nothing else.
+        static NOT_FOUND: LazyLock<String> = LazyLock::new(|| {
+            let mut text = serde_json::to_string(&Problem::not_found().body("")).unwrap_or_default();
+            text.truncate(text.len() - END.len());
+            text
+        });
+        let body = if self.is_not_found {
+            [&NOT_FOUND, request_id, END].concat()
+        } else {
+            serde_json::to_string(&self.body(request_id)).unwrap_or_default()
         };
         self.builder()
             .insert_header((
