@@ -511,7 +511,7 @@ fn log_lines_are_json_that_cloud_logging_reads_and_hold_no_secret() {
     }
     let requests: Vec<_> = lines
         .iter()
-        .filter(|line| line["http.route"].is_string())
+        .filter(|line| line["httpRequest"].is_object())
         .collect();
     assert_eq!(
         requests.len(),
