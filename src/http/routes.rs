@@ -53,6 +53,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .service(page("/favicon.ico").route(reading().to(pages::favicon)))
         .service(ui::assets())
         .service(ui::app())
+        .service(ui::docs())
         .service(api)
         // Not a resource of its own: its pattern would be matched by a regular expression for each visitor.
         .default_service(web::to(redirect::redirect));

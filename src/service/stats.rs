@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Error;
 use crate::domain::{Clock, Interval, Range, RangeError, Slug, Statistics};
@@ -29,6 +29,12 @@ impl Stats {
         interval: Interval,
     ) -> Result<Range, RangeError> {
         Range::new(from, to, interval, self.clock.now())
+    }
+
+    /// The buckets from `back` ago to now.
+    pub fn last(&self, back: SignedDuration, interval: Interval) -> Result<Range, RangeError> {
+        let now = self.clock.now();
+        Range::new(now.checked_sub(back).ok(), None, interval, now)
     }
 
     /// The statistics of `slug` over `range`, with at most `limit` values of each dimension.
