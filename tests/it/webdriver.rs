@@ -32,7 +32,8 @@ pub struct Element<'a> {
 }
 
 fn needed(name: &str) -> String {
-    variable(name).unwrap_or_else(|| panic!("{name} is not set: use scripts/test, which finds or installs a browser"))
+    variable(name)
+        .unwrap_or_else(|| panic!("{name} is not set: use scripts/test, which finds or installs a browser"))
 }
 
 impl Browser {
@@ -48,7 +49,9 @@ impl Browser {
             .spawn()
             .unwrap();
         let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let started = lines.map(Result::unwrap).find(|line| line.contains("started successfully on port"));
+        let started = lines
+            .map(Result::unwrap)
+            .find(|line| line.contains("started successfully on port"));
         let line = started.expect("the driver ended before it listened");
         let port = line.rsplit(' ').next().unwrap().trim_end_matches('.').to_owned();
         let agent: ureq::Agent = ureq::Agent::config_builder()
@@ -64,11 +67,26 @@ impl Browser {
             _profile: profile,
         };
         let mut arguments: Vec<String> = [
-            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync", "--lang=en",
-            "--window-size=1200,900", "--hide-scrollbars", "--force-device-scale-factor=1",
-        ].map(str::to_owned).into();
-        arguments.push(format!("--user-data-dir={}", browser._profile.path().join("data").display()));
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-dev-shm-usage",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--lang=en",
+            "--window-size=1200,900",
+            "--hide-scrollbars",
+            "--force-device-scale-factor=1",
+        ]
+        .map(str::to_owned)
+        .into();
+        arguments.push(format!(
+            "--user-data-dir={}",
+            browser._profile.path().join("data").display()
+        ));
         let options = json!({"args": arguments, "binary": needed("TEST_CHROMIUM")});
         let wanted = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options,
             "goog:loggingPrefs": {"browser": "ALL"}}}});
@@ -89,10 +107,18 @@ impl Browser {
             }
         };
         let mut response = response.map_err(|err| format!("{method} {path}: {err}"))?;
-        let text = response.body_mut().with_config().limit(64 * 1024 * 1024).read_to_string().unwrap();
+        let text = response
+            .body_mut()
+            .with_config()
+            .limit(64 * 1024 * 1024)
+            .read_to_string()
+            .unwrap();
         let mut answer: Value = serde_json::from_str(&text).unwrap();
         if response.status().as_u16() >= 400 {
-            return Err(format!("{method} {path}: {}: {}", answer["value"]["error"], answer["value"]["message"]));
+            return Err(format!(
+                "{method} {path}: {}: {}",
+                answer["value"]["error"], answer["value"]["message"]
+            ));
         }
         Ok(answer["value"].take())
     }
@@ -130,7 +156,12 @@ impl Browser {
     pub fn wait(&self, what: &str, found: impl Fn() -> bool) {
         let start = Instant::now();
         while !found() {
-            assert!(start.elapsed() < PATIENCE, "waited for {what} at {}: {}", self.path(), self.text("body"));
+            assert!(
+                start.elapsed() < PATIENCE,
+                "waited for {what} at {}: {}",
+                self.path(),
+                self.text("body")
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -140,7 +171,11 @@ impl Browser {
     pub fn find(&self, selector: &str) -> Element<'_> {
         let start = Instant::now();
         loop {
-            match self.send("POST", "/element", Some(&json!({"using": "css selector", "value": selector}))) {
+            match self.send(
+                "POST",
+                "/element",
+                Some(&json!({"using": "css selector", "value": selector})),
+            ) {
                 Ok(value) => {
                     let id = value[ELEMENT].as_str().unwrap().to_owned();
                     return Element { browser: self, id };
@@ -161,7 +196,11 @@ impl Browser {
     }
 
     pub fn has(&self, selector: &str) -> bool {
-        let found = self.send("POST", "/elements", Some(&json!({"using": "css selector", "value": selector})));
+        let found = self.send(
+            "POST",
+            "/elements",
+            Some(&json!({"using": "css selector", "value": selector})),
+        );
         !found.unwrap().as_array().unwrap().is_empty()
     }
 
@@ -187,7 +226,10 @@ impl Browser {
 
     /// A picture of what is seen.
     pub fn screenshot(&self) -> Vec<u8> {
-        let picture = self.command("Page.captureScreenshot", json!({"format": "png", "captureBeyondViewport": true}));
+        let picture = self.command(
+            "Page.captureScreenshot",
+            json!({"format": "png", "captureBeyondViewport": true}),
+        );
         let text = picture["data"].as_str().unwrap();
         base64::engine::general_purpose::STANDARD.decode(text).unwrap()
     }
@@ -196,7 +238,9 @@ impl Browser {
     pub fn complaints(&self) -> Vec<String> {
         let log = self.post("/se/log", &json!({"type": "browser"}));
         let lines = log.as_array().unwrap().iter();
-        lines.map(|line| line["message"].as_str().unwrap().to_owned()).collect()
+        lines
+            .map(|line| line["message"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// Sets how wide the page is, in dots.
@@ -232,7 +276,12 @@ impl Element<'_> {
     /// What stands in a field.
     pub fn value(&self) -> String {
         let path = format!("/element/{}/property/value", self.id);
-        self.browser.send("GET", &path, None).unwrap().as_str().unwrap().to_owned()
+        self.browser
+            .send("GET", &path, None)
+            .unwrap()
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 }
 

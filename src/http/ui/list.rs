@@ -89,7 +89,7 @@ fn notice(guest: &Guest, query: &Form) -> Markup {
 
 fn filters(query: &Form) -> Markup {
     html! {
-        form.grid method="get" action="/app" role="search" {
+        form.grid.filters method="get" action="/app" role="search" {
             (Line { name: "q", label: "Search", kind: "search", ..Line::default() }.show(query, &[]))
             (Line { name: "tag", label: "Tag", ..Line::default() }.show(query, &[]))
             (form::choice("state", "State", "", &STATES, query, &[]))
