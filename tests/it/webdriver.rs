@@ -226,10 +226,7 @@ impl Browser {
 
     /// A picture of what is seen.
     pub fn screenshot(&self) -> Vec<u8> {
-        let picture = self.command(
-            "Page.captureScreenshot",
-            json!({"format": "png", "captureBeyondViewport": true}),
-        );
+        let picture = self.command("Page.captureScreenshot", json!({"format": "png"}));
         let text = picture["data"].as_str().unwrap();
         base64::engine::general_purpose::STANDARD.decode(text).unwrap()
     }

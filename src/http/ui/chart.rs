@@ -30,27 +30,29 @@ pub(super) fn clicks(statistics: &Statistics) -> Markup {
     let height = |clicks: i64| (HEIGHT - BOTTOM - TOP) * float(clicks) / float(top);
     let floor = HEIGHT - BOTTOM;
     html! {
-        svg.chart viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label={ "Chart of " (statistics.total.clicks) " clicks and " (statistics.total.bots) " bots; the table below has its figures" } {
-            @for level in (0..=top / step).map(|level| level * step) {
-                line x1=(LEFT) x2=(WIDTH) y1=(short(floor - height(level))) y2=(short(floor - height(level))) {}
-                text x=(LEFT - 8.0) y=(short(floor - height(level) + 4.0)) text-anchor="end" { (level) }
-            }
-            @for (number, bucket) in statistics.series.iter().enumerate() {
-                @let x = LEFT + place * (count(number) + GAP / 2.0);
-                @let (clicks, bots) = (height(bucket.counts.clicks), height(bucket.counts.bots));
-                @if bucket.counts.clicks + bucket.counts.bots > 0 {
-                    g {
-                        title { (label(bucket.start, interval)) ": " (bucket.counts.clicks) " clicks, " (bucket.counts.bots) " bots" }
-                        @if bucket.counts.clicks > 0 {
-                            rect.clicks x=(short(x)) y=(short(floor - clicks)) width=(short(place * (1.0 - GAP))) height=(short(clicks)) {}
-                        }
-                        @if bucket.counts.bots > 0 {
-                            rect.bots x=(short(x)) y=(short(floor - clicks - bots)) width=(short(place * (1.0 - GAP))) height=(short(bots)) {}
+        div.scroll.late tabindex="0" role="group" aria-label="Chart" {
+            svg.chart viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label={ "Chart of " (statistics.total.clicks) " clicks and " (statistics.total.bots) " bots; the table below has its figures" } {
+                @for level in (0..=top / step).map(|level| level * step) {
+                    line x1=(LEFT) x2=(WIDTH) y1=(short(floor - height(level))) y2=(short(floor - height(level))) {}
+                    text x=(LEFT - 8.0) y=(short(floor - height(level) + 4.0)) text-anchor="end" { (level) }
+                }
+                @for (number, bucket) in statistics.series.iter().enumerate() {
+                    @let x = LEFT + place * (count(number) + GAP / 2.0);
+                    @let (clicks, bots) = (height(bucket.counts.clicks), height(bucket.counts.bots));
+                    @if bucket.counts.clicks + bucket.counts.bots > 0 {
+                        g {
+                            title { (label(bucket.start, interval)) ": " (bucket.counts.clicks) " clicks, " (bucket.counts.bots) " bots" }
+                            @if bucket.counts.clicks > 0 {
+                                rect.clicks x=(short(x)) y=(short(floor - clicks)) width=(short(place * (1.0 - GAP))) height=(short(clicks)) {}
+                            }
+                            @if bucket.counts.bots > 0 {
+                                rect.bots x=(short(x)) y=(short(floor - clicks - bots)) width=(short(place * (1.0 - GAP))) height=(short(bots)) {}
+                            }
                         }
                     }
-                }
-                @if number % every == 0 {
-                    text x=(short(x + place * (1.0 - GAP) / 2.0)) y=(HEIGHT - 6.0) text-anchor="middle" { (label(bucket.start, interval)) }
+                    @if number % every == 0 {
+                        text x=(short(x + place * (1.0 - GAP) / 2.0)) y=(HEIGHT - 6.0) text-anchor="middle" { (label(bucket.start, interval)) }
+                    }
                 }
             }
         }

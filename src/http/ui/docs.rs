@@ -80,7 +80,7 @@ fn section(document: &Value, operation: &Operation<'_>, base: &str) -> Markup {
         section.card aria-labelledby=(id) {
             h3 id=(id) { span.verb { (method) } code { (path) } }
             p { (prose(text(about, "summary"))) ". " (prose(text(about, "description"))) }
-            div.scroll tabindex="0" role="region" aria-label={ "Example: " (text(about, "summary")) } { pre { (curl(operation, base)) } }
+            pre tabindex="0" role="group" aria-label={ "Example: " (text(about, "summary")) } { (curl(operation, base)) }
             @if !parameters.is_empty() {
                 (table(["Parameter", "In", "Meaning"], parameters.iter().map(|parameter| [
                     html! { code { (text(parameter, "name")) } },
@@ -97,7 +97,7 @@ fn section(document: &Value, operation: &Operation<'_>, base: &str) -> Markup {
                     let response = resolved(document, response);
                     [html! { code { (status) } }, html! { (prose(text(response, "description"))) }, body_of(document, response)]
                 })))
-                @for example in examples(about) { pre { (example) } }
+                @for example in examples(about) { pre tabindex="0" role="group" aria-label="Example of an answer" { (example) } }
             }
         }
     }
@@ -224,7 +224,7 @@ fn kind(document: &Value, schema: &Value) -> Markup {
 
 fn table(head: [&str; 3], rows: impl Iterator<Item = [Markup; 3]>) -> Markup {
     html! {
-        div.scroll tabindex="0" role="region" aria-label=(head[0]) {
+        div.scroll tabindex="0" role="group" aria-label=(head[0]) {
             table {
                 thead { tr { @for title in head { th { (title) } } } }
                 tbody { @for row in rows { tr { @for cell in row { td { (cell) } } } } }

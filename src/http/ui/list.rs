@@ -103,7 +103,7 @@ fn rows(guest: &Guest, services: &Services, found: &LinkPage, query: &Form) -> M
         .iter()
         .any(|name| query.text(name).is_some());
     let with = |cursor: &str| {
-        let mut target = Serializer::new("/app?".to_owned());
+        let mut target = Serializer::for_suffix("/app?".to_owned(), "/app?".len());
         for name in ["q", "tag", "state"] {
             if let Some(text) = query.text(name) {
                 target.append_pair(name, text);
@@ -136,7 +136,7 @@ fn rows(guest: &Guest, services: &Services, found: &LinkPage, query: &Form) -> M
 fn row(guest: &Guest, link: &Link, state: LinkState) -> Markup {
     let short = format!("{}{}", guest.base, link.slug);
     let tag_path = |tag: &str| {
-        Serializer::new("/app?".to_owned())
+        Serializer::for_suffix("/app?".to_owned(), "/app?".len())
             .append_pair("tag", tag)
             .finish()
     };

@@ -98,7 +98,9 @@ fn body(
     html! {
         @if let Some(made) = made { (made) }
         h1.hero[made.is_none()] { "Shorten a link" }
-        p.lead { "A short address for a long one: to count its clicks, to change where it leads, and to take it down." }
+        @if made.is_none() {
+            p.lead { "A short address for a long one: to count its clicks, to change where it leads, and to take it down." }
+        }
         @if let Some(notice) = notice { div.notice.bad role="alert" { p { (notice) } } }
         @if guest.may(Scope::LinksCreate) {
             form.card method="post" action="/app/shorten" {
