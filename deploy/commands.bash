@@ -67,6 +67,7 @@ render() {
   target=$RENDERED/$(basename "$file")
   text=$(<"$file")
   if [[ $CACHE == none ]]; then text=$(sed '/# cache >>>/,/# cache <<</d' <<<"$text"); fi
+  if [[ $MONITORING == none ]]; then text=$(sed '/# monitoring >>>/,/# monitoring <<</d' <<<"$text"); fi
   while [[ $text =~ \$\{([A-Z][A-Z0-9_]*)\} ]]; do
     name=${BASH_REMATCH[1]}
     value=${!name:-}
@@ -88,6 +89,7 @@ check_settings() {
   # The accounts are called after it, and an account's name has 30 characters at most.
   [[ $SERVICE =~ ^[a-z][a-z0-9-]{1,18}[a-z0-9]$ ]] || fail "SERVICE must be 3 to 20 lower-case letters, digits and hyphens: $SERVICE"
   [[ $CACHE == redis || $CACHE == none ]] || fail "CACHE must be redis or none: $CACHE"
+  [[ $MONITORING == gmp || $MONITORING == none ]] || fail "MONITORING must be gmp or none: $MONITORING"
   [[ $SMOKE == candidate || $SMOKE == none ]] || fail "SMOKE must be candidate or none: $SMOKE"
   [[ ! $BASE_URL || $BASE_URL =~ ^https?://[A-Za-z0-9.-]+(:[0-9]+)?$ ]] || fail "BASE_URL must be a scheme and a host, without a slash at the end: $BASE_URL"
   command -v gcloud >/dev/null || [[ $DRY_RUN ]] || fail "gcloud is not installed: https://cloud.google.com/sdk/docs/install"

@@ -25,6 +25,9 @@ SUBNET=${SUBNET:-$SERVICE}
 # At least a /26. Cloud Run takes addresses from it in blocks of 16.
 SUBNET_RANGE=${SUBNET_RANGE:-10.90.0.0/24}
 
+# gmp: a sidecar gives the metrics to Google's Managed Service for Prometheus. none: nobody reads them.
+MONITORING=${MONITORING:-none}
+
 DB_INSTANCE=${DB_INSTANCE:-$SERVICE}
 DB_TIER=${DB_TIER:-db-custom-1-3840}
 DB_VERSION=${DB_VERSION:-POSTGRES_17}

@@ -12,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config, StoreKind};
 use crate::domain::{Clock, SystemClock};
-use crate::http::{Build, Services, routes};
+use crate::http::{Build, Scrape, Services, routes};
 use crate::lifecycle::Lifecycle;
 use crate::service::{
     Clicks, Health, Housekeeping, Keys, Limits, Links, RandomSlugs, Resolver, Sessions, SlugSource, Stats,
 };
 use crate::store::{Store, StoreError};
+use crate::telemetry::exposition::About;
 use crate::telemetry::metrics::Metrics;
 use crate::{cache, store, worker};
 
@@ -75,8 +76,10 @@ pub enum StartError {
     #[error("{0}")]
     Settings(String),
     /// The port cannot be listened on.
-    #[error("PORT {port} on LISTEN_ADDRESS {address} cannot be listened on: {cause}")]
+    #[error("{setting} {port} on LISTEN_ADDRESS {address} cannot be listened on: {cause}")]
     Bind {
+        /// The setting that names the port.
+        setting: &'static str,
         /// The port asked for.
         port: u16,
         /// The address asked for.
@@ -97,6 +100,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Application {
     port: u16,
+    metrics_port: Option<u16>,
     lifecycle: Lifecycle,
     store: Arc<dyn Store>,
     clicks: Clicks,
@@ -116,7 +120,7 @@ impl Application {
     /// Builds the service and binds its port. Nothing is asked of Postgres or Redis yet.
     pub async fn build(config: Config, parts: Parts) -> Result<Self, StartError> {
         let lifecycle = Lifecycle::new();
-        let store = store::open(&config.store).await?;
+        let store = store::open_measured(&config.store, &parts.metrics).await?;
         let memory = cache::memory(&config.cache);
         let shared = cache::shared(
             &config.cache,
@@ -139,7 +143,7 @@ impl Application {
             &config.clicks,
             Arc::clone(&store),
             Arc::clone(&parts.clock),
-            parts.metrics,
+            Arc::clone(&parts.metrics),
             &lifecycle,
         );
         if matches!(config.store.kind, StoreKind::Sqlite(_)) {
@@ -152,7 +156,12 @@ impl Application {
             config: config.http.clone(),
             keys: Keys::new(&config.access, Arc::clone(&store), Arc::clone(&parts.clock)),
             sessions: Sessions::new(&config.access, Arc::clone(&parts.clock)),
-            limits: Limits::new(&config.limits, budgets, Arc::clone(&parts.clock)),
+            limits: Limits::new(
+                &config.limits,
+                budgets,
+                Arc::clone(&parts.clock),
+                Arc::clone(&parts.metrics),
+            ),
             links: Links::new(
                 &config.links,
                 Arc::clone(&store),
@@ -170,13 +179,18 @@ impl Application {
             stats: Stats::new(Arc::clone(&store), Arc::clone(&parts.clock)),
             health: Arc::clone(&health),
             lifecycle: lifecycle.clone(),
+            metrics: Arc::clone(&parts.metrics),
             build: BUILD,
         });
         let (port, server) = listen(&config, services)?;
-        announce(&config, port);
+        let metrics_port = (config.http.metrics_port)
+            .map(|port| show_metrics(&config, port, parts.metrics, parts.clock.as_ref(), &lifecycle))
+            .transpose()?;
+        announce(&config, port, metrics_port);
         let unusable = watch_start(&lifecycle, health, config.store);
         Ok(Self {
             port,
+            metrics_port,
             lifecycle,
             store,
             clicks,
@@ -189,6 +203,12 @@ impl Application {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The port that shows figures, if there is one.
+    #[must_use]
+    pub fn metrics_port(&self) -> Option<u16> {
+        self.metrics_port
     }
 
     /// Answers requests until `stop` tells how long to go on answering before the listener closes; then
@@ -269,7 +289,12 @@ pub async fn work(
 
 fn listen(config: &Config, services: web::Data<Services>) -> Result<(u16, Server), StartError> {
     let (address, port) = (config.http.address, config.http.port);
-    let bind_error = |cause| StartError::Bind { port, address, cause };
+    let bind_error = |cause| StartError::Bind {
+        setting: "PORT",
+        port,
+        address,
+        cause,
+    };
     let server = HttpServer::new(move || App::new().app_data(services.clone()).configure(routes))
         .keep_alive(if config.http.cloud_run {
             KEEP_ALIVE_ON_CLOUD_RUN
@@ -284,7 +309,44 @@ fn listen(config: &Config, services: web::Data<Services>) -> Result<(u16, Server
     Ok((port, server.run()))
 }
 
-fn announce(config: &Config, port: u16) {
+/// Shows figures on a port of their own, until the tasks end: a stop can be watched too.
+fn show_metrics(
+    config: &Config,
+    port: u16,
+    metrics: Arc<Metrics>,
+    clock: &dyn Clock,
+    lifecycle: &Lifecycle,
+) -> Result<u16, StartError> {
+    let address = config.http.address;
+    let (store, cache) = kinds(config);
+    let about = About {
+        version: BUILD.version,
+        git_commit: BUILD.git_commit,
+        store,
+        cache,
+        started: clock.now(),
+    };
+    let shown = Scrape { metrics, about };
+    let (port, mut server) = shown.listen(address, port).map_err(|cause| StartError::Bind {
+        setting: "METRICS_PORT",
+        port,
+        address,
+        cause,
+    })?;
+    lifecycle.spawn(|stop| async move {
+        let handle = server.handle();
+        tokio::select! {
+            ended = &mut server => tracing::error!(error = ?ended.err(), "the port for figures was closed"),
+            () = stop.cancelled() => {
+                let _ = tokio::join!(handle.stop(false), server);
+            }
+        }
+    });
+    Ok(port)
+}
+
+/// The kinds of the store and of the shared cache.
+fn kinds(config: &Config) -> (&'static str, &'static str) {
     let store = match config.store.kind {
         StoreKind::Sqlite(_) => "sqlite",
         StoreKind::Postgres(_) => "postgres",
@@ -294,6 +356,11 @@ fn announce(config: &Config, port: u16) {
     } else {
         "none"
     };
+    (store, cache)
+}
+
+fn announce(config: &Config, port: u16, metrics_port: Option<u16>) {
+    let (store, cache) = kinds(config);
     let (version, commit) = (BUILD.version, BUILD.git_commit);
     tracing::info!(
         service.version = version,
@@ -301,6 +368,7 @@ fn announce(config: &Config, port: u16) {
         build.time = BUILD.build_time,
         store.kind = store,
         cache.kind = cache,
+        metrics.port = metrics_port,
         "curtail {version} ({commit}) listens on {}:{port}, store {store}, shared cache {cache}",
         config.http.address,
     );

@@ -6,15 +6,17 @@
 
 mod load;
 mod process;
+mod prometheus;
 mod report;
 
 use std::path::{Path, PathBuf};
 
 use load::{BULK, Cell, Loader, Traffic, sql};
-use process::{Server, cold_start};
+use process::{Server, cold_start, free_port};
+use prometheus::Prometheus;
 use report::{Report, median};
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 /// Links of the rows that draw evenly. More than wrk has connections, so that look-ups do not coincide.
 const EVEN: u32 = 10_000;
@@ -32,6 +34,8 @@ const READERS: &str = "3";
 /// What to measure with.
 struct Bench {
     curtail: PathBuf,
+    /// Another build of the service, to compare with.
+    other: Option<PathBuf>,
     bare: PathBuf,
     postgres: PathBuf,
     database: String,
@@ -55,6 +59,9 @@ fn main() -> Result<()> {
     }
     if wanted("clicks", true) {
         bench.clicks(&mut report)?;
+    }
+    if wanted("metrics", false) {
+        bench.metrics(&mut report)?;
     }
     if wanted("create", true) {
         bench.create(&mut report)?;
@@ -88,6 +95,7 @@ impl Bench {
         let built = PathBuf::from(needed("BENCH_BUILT")?);
         Ok(Self {
             curtail: built.join("curtail"),
+            other: set("BENCH_OTHER").map(PathBuf::from),
             bare: built.join("examples/bare"),
             postgres: needed("TEST_POSTGRES_BIN")?.into(),
             database: needed("TEST_DATABASE_URL")?,
@@ -139,6 +147,10 @@ impl Bench {
 
     /// The service with all defaults but `more`.
     fn service(&self, database: &str, more: &[(&str, &str)]) -> Result<Server> {
+        self.service_of(&self.curtail, database, more)
+    }
+
+    fn service_of(&self, program: &Path, database: &str, more: &[(&str, &str)]) -> Result<Server> {
         // One address sends all the load: its budget of new links and of unknown slugs would be gone at once.
         let mut environment = vec![
             ("DATABASE_URL", database),
@@ -147,7 +159,7 @@ impl Bench {
             ("MISS_RATE_PER_MINUTE", "0"),
         ];
         environment.extend_from_slice(more);
-        let mut server = Server::start(&self.curtail, &["serve"], &environment)?;
+        let mut server = Server::start(program, &["serve"], &environment)?;
         server.await_answer("/b0000000", "302")?;
         Ok(server)
     }
@@ -264,6 +276,47 @@ impl Bench {
             "click recording, of a memory hit's throughput",
             1.0 - median(&ratios),
             0.08,
+            "",
+        );
+        Ok(())
+    }
+
+    /// What metrics take of a memory hit's throughput: shown, and read every two seconds. They are always counted, so
+    /// the base is another build (`BENCH_OTHER`), one that does not count; without one, this build with nothing shown.
+    fn metrics(&self, report: &mut Report) -> Result<()> {
+        let redis = ("REDIS_URL", self.redis.as_str());
+        let port = free_port()?;
+        let number = port.to_string();
+        let bare = self.bare("fixed")?;
+        let hidden = self.service(&self.database, &[redis])?;
+        let shown = self.service(&self.database, &[redis, ("METRICS_PORT", &number)])?;
+        let other = (self.other.as_ref())
+            .map(|program| self.service_of(program, &self.database, &[redis]))
+            .transpose()?;
+        let mut rows = vec![
+            ("memory hit, metrics not shown", &hidden, Traffic::Hot),
+            ("memory hit, metrics read every 2 s", &shown, Traffic::Hot),
+            ("bare handler", &bare, Traffic::Hot),
+        ];
+        rows.extend(
+            other
+                .as_ref()
+                .map(|other| ("memory hit, other build", other, Traffic::Hot)),
+        );
+        let prometheus = Prometheus::start(port);
+        let cells = self.rounds(&rows, 64, self.seconds)?;
+        let pages = prometheus.stop()?;
+        let base = if other.is_some() { 3 } else { 0 };
+        for (at, (name, _, _)) in rows.iter().enumerate() {
+            report.rate(name, 64, &cells[at], &cells[base], None);
+        }
+        let ratios: Vec<f64> = (0..self.rounds)
+            .map(|round| cells[1][round].per_second / cells[base][round].per_second)
+            .collect();
+        report.at_most(
+            &format!("metrics, of a memory hit's throughput ({pages} pages were read)"),
+            1.0 - median(&ratios),
+            0.05,
             "",
         );
         Ok(())

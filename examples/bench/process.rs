@@ -11,6 +11,11 @@ use crate::Result;
 /// Time for a server to answer at all.
 const START: Duration = Duration::from_secs(20);
 
+/// A port that was free a moment ago.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
 /// A running server. It ends with its handle.
 pub struct Server {
     child: Child,
@@ -20,7 +25,7 @@ pub struct Server {
 impl Server {
     /// Starts `program` with `environment` alone. `{PORT}` in an argument stands for its port.
     pub fn start(program: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = free_port()?;
         let number = port.to_string();
         let child = Command::new(program)
             .args(

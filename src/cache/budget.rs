@@ -51,7 +51,7 @@ impl RedisBudgets {
         metrics: Arc<Metrics>,
     ) -> RedisResult<Self> {
         Ok(Self {
-            connection: Connection::open(client, runtime, metrics)?,
+            connection: Connection::open(client, "budgets", runtime, metrics)?,
             key_prefix: format!("{key_prefix}rate:"),
         })
     }

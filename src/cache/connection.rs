@@ -12,8 +12,8 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::CALL_LIMIT;
-use super::breaker::{Admission, Breaker};
-use crate::telemetry::metrics::Metrics;
+use super::breaker::{Admission, Breaker, BreakerState};
+use crate::telemetry::metrics::{BREAKER_OPEN, Metrics};
 
 /// The longest that connecting may take, with TLS and the log-in.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_millis(100);
@@ -43,8 +43,13 @@ pub(super) struct Leave {
 
 impl Connection {
     /// A connection whose tasks live on `runtime`. It is made in the background, so that the first call finds
-    /// it there.
-    pub(super) fn open(client: Client, runtime: Handle, metrics: Arc<Metrics>) -> RedisResult<Self> {
+    /// it there. `purpose` is what its figures are called by.
+    pub(super) fn open(
+        client: Client,
+        purpose: &'static str,
+        runtime: Handle,
+        metrics: Arc<Metrics>,
+    ) -> RedisResult<Self> {
         let connection = unconnected(&client)?;
         let inner = Arc::new(Inner {
             client,
@@ -52,6 +57,11 @@ impl Connection {
             current: RwLock::new(connection.clone()),
             breaker: Breaker::new(Instant::now(), fastrand::Rng::new()),
             metrics,
+        });
+        let watched = Arc::downgrade(&inner);
+        inner.metrics.watch(&BREAKER_OPEN, purpose, move || {
+            let state = watched.upgrade()?.breaker.state();
+            Some(f64::from(u8::from(state == BreakerState::Open)))
         });
         inner.probe(connection);
         Ok(Self(inner))

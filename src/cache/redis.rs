@@ -96,7 +96,7 @@ impl RedisCache {
             })
             .build()
             .expect("the pool has timeouts and a runtime for them");
-        let connection = Connection::open(client, runtime, Arc::clone(&metrics))?;
+        let connection = Connection::open(client, "links", runtime, Arc::clone(&metrics))?;
         Ok(Self {
             connection,
             pool,

@@ -1,10 +1,13 @@
 //! Floor 6: the command line, a file for each subcommand.
 
 mod config;
+mod export;
 mod healthcheck;
+mod import;
 mod keys;
 mod migrate;
 mod openapi;
+mod porting;
 mod serve;
 mod settings;
 mod signals;
@@ -60,6 +63,12 @@ enum Command {
         after_help = "Example:\n  curtail keys create --name shop --scope links:create --scope links:read"
     )]
     Keys(keys::Command),
+    /// Take links from a file into the database: our own, or from YOURLS, Shlink, Kutt or Bitly
+    #[command(after_help = "Example:\n  curtail import --from shlink --report refused.ndjson links.json")]
+    Import(import::Arguments),
+    /// Write every link of the database
+    #[command(after_help = "Example:\n  curtail export --format csv --output links.csv")]
+    Export(export::Arguments),
     /// Exit with 0 if the service on this machine is ready, else with 1
     #[command(after_help = "Example:\n  PORT=8080 curtail healthcheck")]
     Healthcheck(healthcheck::Arguments),
@@ -79,6 +88,8 @@ pub fn run() -> ExitCode {
         Some(Command::Migrate) => migrate::migrate(),
         Some(Command::Worker { once }) => worker::worker(once),
         Some(Command::Keys(command)) => keys::keys(command),
+        Some(Command::Import(arguments)) => import::import(arguments),
+        Some(Command::Export(arguments)) => export::export(arguments),
         Some(Command::Healthcheck(arguments)) => healthcheck::healthcheck(&arguments),
         Some(Command::Openapi) => openapi::openapi(),
         Some(Command::Config) => config::config(),

@@ -15,6 +15,8 @@ pub struct Http {
     pub address: IpAddr,
     /// Port to listen on; 0 lets the system choose.
     pub port: u16,
+    /// Port to show figures on, at the same address; 0 lets the system choose, `None` shows none.
+    pub metrics_port: Option<u16>,
     /// What short URLs begin with; `None` takes it from each request.
     pub base_url: Option<BaseUrl>,
     /// How many entries of `X-Forwarded-For`, from the right, were written by proxies of ours.
@@ -116,9 +118,21 @@ impl Http {
         if base_url.is_none() {
             env.remember("BASE_URL", None);
         }
+        let port = env.parsed_or("PORT", 8080);
+        let metrics_port = env.parsed::<u16>("METRICS_PORT");
+        if metrics_port.is_none() {
+            env.remember("METRICS_PORT", None);
+        }
+        if metrics_port == Some(port) && port != 0 {
+            env.fault(
+                "METRICS_PORT",
+                "must not be PORT: what it shows is not for visitors",
+            );
+        }
         Self {
             address,
-            port: env.parsed_or("PORT", 8080),
+            port,
+            metrics_port,
             base_url,
             trusted_proxy_hops: env.number_or("TRUSTED_PROXY_HOPS", u64::from(place.cloud_run), 0..=16),
             referrer_policy,

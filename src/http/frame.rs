@@ -1,5 +1,7 @@
 //! What every answer has in common: a request id, security headers, and a body for problems.
 
+use std::time::Instant;
+
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, Accept, Header, HeaderMap, HeaderName, HeaderValue};
@@ -37,6 +39,7 @@ pub(super) async fn frame(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    let began = Instant::now();
     let id = RequestId::new();
     // For the API's span. A redirect has none, and does not pay for this.
     if request.path().starts_with("/api/") {
@@ -57,13 +60,37 @@ pub(super) async fn frame(
             None => response.map_into_boxed_body(),
         }
     };
-    Ok(finish(response, &id))
+    let response = finish(response, &id);
+    count(&response, began);
+    Ok(response)
 }
 
 fn services(request: &HttpRequest) -> &Services {
     request
         .app_data::<web::Data<Services>>()
         .expect("the app is built with its services")
+}
+
+/// Marks every route but the redirect, whose requests are many: they are told apart without matching patterns.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Routed;
+
+/// The route that is shown for what has no pattern: unknown paths of the API, files of the pages.
+const NO_ROUTE: &str = "none";
+
+fn count(response: &ServiceResponse<BoxBody>, began: Instant) {
+    let request = response.request();
+    let http = &services(request).metrics.http;
+    let (method, status) = (request.method().as_str(), response.status().as_u16());
+    if request.app_data::<Routed>().is_some() {
+        let route = request.match_pattern();
+        let route = route.as_deref().unwrap_or(NO_ROUTE);
+        http.routes.get(route).add_one(method, status);
+    } else {
+        let redirects = http.redirects.mine();
+        redirects.answers.add_one(method, status);
+        redirects.latency.observe(began.elapsed());
+    }
 }
 
 /// Adds the headers that every answer carries.

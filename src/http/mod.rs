@@ -13,6 +13,7 @@ mod problem;
 mod query;
 mod redirect;
 mod routes;
+mod scrape;
 mod trace;
 mod ui;
 mod visitor;
@@ -24,9 +25,11 @@ use actix_web::http::header::HeaderName;
 use crate::config;
 use crate::lifecycle::Lifecycle;
 use crate::service::{Clicks, Health, Keys, Limits, Links, Resolver, Sessions, Stats};
+use crate::telemetry::metrics::Metrics;
 
 pub use openapi::text_of_document as openapi;
 pub use routes::routes;
+pub use scrape::Scrape;
 
 /// What the handlers call.
 #[derive(Debug)]
@@ -53,6 +56,8 @@ pub struct Services {
     pub health: Arc<Health>,
     /// Tells whether the service is stopping.
     pub lifecycle: Lifecycle,
+    /// Figures of answers.
+    pub metrics: Arc<Metrics>,
     /// What runs here.
     pub build: Build,
 }

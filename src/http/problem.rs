@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 use super::body::MalformedJson;
 use super::query::MalformedQuery;
 use super::ui;
-use crate::domain::{Fault, FaultCode, GoneReason, Taken};
-use crate::service::Error;
+use crate::domain::{Fault, FaultCode, GoneReason};
+use crate::service::{Error, ImportError, Unreadable};
 
 /// An answer that is not what was asked for. It becomes a response in [`frame`](super::frame), which knows
 /// the request's id and what the client reads.
@@ -118,6 +118,16 @@ impl Problem {
         )
     }
 
+    /// A list of links makes no sense, or did not come.
+    pub(super) fn unreadable(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "malformed_import",
+            "The links cannot be read",
+            detail,
+        )
+    }
+
     /// The query string does not make sense.
     pub(super) fn malformed_query(detail: impl Into<String>) -> Self {
         Self::new(
@@ -194,44 +204,6 @@ impl Problem {
             faults,
             ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, title, detail)
         }
-    }
-
-    /// One problem of each code, for the document.
-    pub(super) fn samples() -> Vec<Self> {
-        let fault = |name: &str, code, detail: &str| vec![Fault::new(format!("/{name}"), code, detail)];
-        let taken = Taken {
-            granted: false,
-            limit: 60,
-            remaining: 0,
-            retry_after: 1,
-            reset: 60,
-        };
-        let url = fault(
-            "url",
-            FaultCode::SchemeNotAllowed,
-            "a target begins with http: or https:",
-        );
-        vec![
-            Self::not_found(),
-            Self::gone(GoneReason::Expired),
-            Self::method_not_allowed("GET, HEAD"),
-            Self::malformed_json("expected value at line 1 column 1"),
-            Self::malformed_query("A parameter is there twice."),
-            Self::body_too_large(16_384),
-            Self::unsupported_media_type(),
-            Self::foreign_host(),
-            Self::unavailable(),
-            Error::Unauthenticated.into(),
-            Error::InsufficientScope("links:create").into(),
-            Error::LinkNotFound.into(),
-            Error::KeyNotFound.into(),
-            Error::InvalidKey(fault("name", FaultCode::Missing, "a key needs this")).into(),
-            Error::IdempotencyMismatch.into(),
-            Error::RateLimited(taken).into(),
-            Error::SlugTaken.into(),
-            Error::InvalidLink(url.clone()).into(),
-            Error::InvalidPatch(url).into(),
-        ]
     }
 
     /// The stable code.
@@ -393,6 +365,20 @@ impl From<Error> for Problem {
                 cause: Some(Box::new(error)),
                 ..Self::unavailable()
             },
+        }
+    }
+}
+
+impl From<ImportError> for Problem {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::UnknownFormat => {
+                Self::unreadable("The format was not recognised. Name it with format=.")
+            }
+            ImportError::Unreadable(Unreadable { line, detail }) => {
+                Self::unreadable(format!("Line {line}: {detail}."))
+            }
+            ImportError::Service(error) => error.into(),
         }
     }
 }

@@ -6,6 +6,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{Resource, Route, web};
 use tracing_actix_web::TracingLogger;
 
+use super::frame::Routed;
 use super::problem::Problem;
 use super::trace::ApiSpan;
 use super::{api, frame, openapi, pages, probes, redirect, ui};
@@ -16,6 +17,7 @@ use super::{api, frame, openapi, pages, probes, redirect, ui};
 pub fn routes(app: &mut web::ServiceConfig) {
     let api = web::scope("/api/v1")
         .wrap(TracingLogger::<ApiSpan>::new())
+        .app_data(Routed)
         .service(
             only("/links", "GET, HEAD, POST")
                 .route(reading().to(api::list::list))
@@ -40,6 +42,8 @@ pub fn routes(app: &mut web::ServiceConfig) {
                 .route(web::post().to(api::keys_create::create)),
         )
         .service(only("/keys/{id}", "DELETE").route(web::delete().to(api::keys_revoke::revoke)))
+        .service(only("/export", "GET, HEAD").route(reading().to(api::export::export)))
+        .service(only("/import", "POST").route(web::post().to(api::import::import)))
         .default_service(web::to(api::no_such_path));
     let all = web::scope("")
         .wrap(from_fn(frame::frame))
@@ -51,9 +55,9 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .service(page("/openapi.json").route(reading().to(openapi::openapi)))
         .service(page("/robots.txt").route(reading().to(pages::robots)))
         .service(page("/favicon.ico").route(reading().to(pages::favicon)))
-        .service(ui::assets())
-        .service(ui::app())
-        .service(ui::docs())
+        .service(ui::assets().app_data(Routed))
+        .service(ui::app().app_data(Routed))
+        .service(ui::docs().app_data(Routed))
         .service(api)
         // Not a resource of its own: its pattern would be matched by a regular expression for each visitor.
         .default_service(web::to(redirect::redirect));
@@ -72,9 +76,11 @@ fn page(path: &str) -> Resource {
 
 /// A resource that answers 405 to every method but `allow`.
 fn only(path: &str, allow: &'static str) -> Resource {
-    web::resource(path).default_service(web::to(move || async move {
-        Err::<&str, _>(Problem::method_not_allowed(allow))
-    }))
+    web::resource(path)
+        .app_data(Routed)
+        .default_service(web::to(move || async move {
+            Err::<&str, _>(Problem::method_not_allowed(allow))
+        }))
 }
 
 /// A route for `GET` and `HEAD`. The server leaves the body of an answer to `HEAD` out.

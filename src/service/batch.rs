@@ -15,7 +15,7 @@ use crate::store::{self, Answer, BatchOutcome, Candidate, Made, StoreError};
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
 
 /// How many links are made known to the caches at once.
-const PUBLISHED_AT_ONCE: usize = 64;
+pub(super) const PUBLISHED_AT_ONCE: usize = 64;
 
 /// What became of one of the links that were asked for.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use super::{Caller, Error};
 use crate::cache::Budgets;
 use crate::config;
 use crate::domain::{Clock, Rate};
+use crate::telemetry::metrics::{Counter, Metrics};
 
 /// The budgets that this instance keeps by itself. Beyond it those are dropped that are whole again.
 const MAX_LOCAL: usize = 100_000;
@@ -23,6 +24,7 @@ pub struct Limits {
     /// For each budget, when it is whole again, in microseconds since 1970.
     local: Mutex<HashMap<String, i64>>,
     clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
 }
 
 impl fmt::Debug for Limits {
@@ -34,13 +36,19 @@ impl fmt::Debug for Limits {
 
 impl Limits {
     /// The limits of the settings.
-    pub fn new(config: &config::Limits, shared: Option<Arc<dyn Budgets>>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        config: &config::Limits,
+        shared: Option<Arc<dyn Budgets>>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             create: Rate::per_minute(config.create_per_minute),
             miss: Rate::per_minute(config.miss_per_minute),
             shared,
             local: Mutex::default(),
             clock,
+            metrics,
         }
     }
 
@@ -51,20 +59,33 @@ impl Limits {
             Caller::Key(key) => format!("key:{}", key.id),
             Caller::Anonymous { .. } => of_address(address),
         };
-        self.take("create", &who, self.create).await
+        self.take("create", &who, self.create, &self.metrics.limited.create)
+            .await
     }
 
     /// Takes an unknown slug.
     pub async fn miss(&self, address: IpAddr) -> Result<(), Error> {
-        self.take("miss", &of_address(address), self.miss).await
+        self.take(
+            "miss",
+            &of_address(address),
+            self.miss,
+            &self.metrics.limited.miss,
+        )
+        .await
     }
 
     /// Takes a key that is not known.
     pub async fn wrong_key(&self, address: IpAddr) -> Result<(), Error> {
-        self.take("key", &of_address(address), self.create).await
+        self.take(
+            "key",
+            &of_address(address),
+            self.create,
+            &self.metrics.limited.key,
+        )
+        .await
     }
 
-    async fn take(&self, what: &str, who: &str, rate: Option<Rate>) -> Result<(), Error> {
+    async fn take(&self, what: &str, who: &str, rate: Option<Rate>, refused: &Counter) -> Result<(), Error> {
         let Some(rate) = rate else { return Ok(()) };
         // No address is kept anywhere as such.
         let digest = Sha256::new()
@@ -84,6 +105,7 @@ impl Limits {
         if taken.granted {
             Ok(())
         } else {
+            refused.add_one();
             Err(Error::RateLimited(taken))
         }
     }

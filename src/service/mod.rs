@@ -9,6 +9,7 @@ mod housekeeping;
 mod keys;
 mod limits;
 mod links;
+mod porting;
 mod publisher;
 mod qr;
 mod resolver;
@@ -24,6 +25,10 @@ pub use housekeeping::Housekeeping;
 pub use keys::{Caller, IssuedKey, Keys, Scope};
 pub use limits::Limits;
 pub use links::{Links, ListRequest, Origin, Preview};
+pub use porting::{
+    Concern, Export, ExportFormat, Format, Import, ImportError, ImportRequest, OnConflict, Outcome, Report,
+    Trouble, UnknownChoice, UnknownExport, UnknownFormat, Unreadable,
+};
 pub use qr::{Qr, QrError, QrLevel, UnknownLevel};
 pub use resolver::{Resolver, Visit};
 pub use sessions::{Session, Sessions};

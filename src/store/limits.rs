@@ -14,3 +14,7 @@ pub(super) const CLICK_LIMIT: Duration = Duration::from_secs(1);
 
 /// For a batch of clicks: several statements. Nobody waits for it.
 pub(super) const BATCH_LIMIT: Duration = Duration::from_secs(5);
+
+/// For a batch of an import. Nobody waits for it but the importer; in SQLite the search's index now and then merges
+/// its parts within it.
+pub(super) const IMPORT_LIMIT: Duration = Duration::from_secs(20);

@@ -5,6 +5,7 @@ mod error;
 mod limits;
 mod migration;
 mod open;
+mod porting;
 mod postgres;
 mod rollup;
 mod sqlite;
@@ -21,7 +22,8 @@ use crate::domain::{
 pub use batch::{Answer, BatchOutcome, Candidate, Made, Once, Render};
 pub use error::StoreError;
 pub use migration::{Migrated, SCHEMA_VERSION};
-pub use open::{faults, migrate, open};
+pub use open::{faults, migrate, open, open_measured};
+pub use porting::{Arrival, Porting, Rules, Taken};
 pub use postgres::{Purpose as PostgresPurpose, Settings as PostgresSettings};
 
 /// What is to be done now and then.
@@ -52,7 +54,7 @@ pub type KeyHash = [u8; 32];
 /// Any operation may answer [`StoreError::Unavailable`]: the database was not reached, did not answer in
 /// time, or refused for a reason that is not the caller's.
 #[async_trait]
-pub trait Store: std::fmt::Debug + Send + Sync {
+pub trait Store: Porting + std::fmt::Debug + Send + Sync {
     /// What a visitor of `slug` needs, or `None` if there is no such link.
     async fn redirect(&self, slug: &Slug) -> Result<Option<Redirect>, StoreError>;
 

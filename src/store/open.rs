@@ -6,6 +6,7 @@ use super::postgres::PostgresStore;
 use super::sqlite::SqliteStore;
 use super::{Migrated, Store, StoreError};
 use crate::config;
+use crate::telemetry::metrics::Metrics;
 
 /// What is wrong with the settings of the store, by variable, without their values.
 #[must_use]
@@ -19,9 +20,19 @@ pub fn faults(config: &config::Store) -> Vec<String> {
 /// Opens the store. Postgres is not connected to before the first use; an SQLite file is opened, and made
 /// if need be. Call it within the runtime that shall drive the connections.
 pub async fn open(config: &config::Store) -> Result<Arc<dyn Store>, StoreError> {
+    open_measured(config, &Arc::default()).await
+}
+
+/// Opens the store as [`open`] does, and counts what it does in `metrics`.
+pub async fn open_measured(
+    config: &config::Store,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<dyn Store>, StoreError> {
     Ok(match &config.kind {
-        config::StoreKind::Sqlite(path) => Arc::new(SqliteStore::open(path, config.migrate_on_start).await?),
-        config::StoreKind::Postgres(postgres) => Arc::new(PostgresStore::open(postgres)?),
+        config::StoreKind::Sqlite(path) => {
+            Arc::new(SqliteStore::open(path, config.migrate_on_start, metrics).await?)
+        }
+        config::StoreKind::Postgres(postgres) => Arc::new(PostgresStore::open(postgres, metrics)?),
     })
 }
 

@@ -1,38 +1,134 @@
-//! Every figure that is counted, in one place.
+//! Every figure that is counted: its name, its type, what it tells, and where it is kept.
+//!
+//! `docs/OBSERVABILITY.md` has the same list for people; a test compares the two.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
+pub use super::figures::{Answers, Counter, Histogram, Named, Sharded, Statements};
 
-impl Counter {
-    /// Counts one more.
-    pub fn add_one(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
+/// How a figure behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// Durations in buckets.
+    Histogram,
+}
 
-    /// Counts `number` more.
-    pub fn add(&self, number: u64) {
-        self.0.fetch_add(number, Ordering::Relaxed);
-    }
-
-    /// The number so far.
+impl Kind {
+    /// The word of the exposition format.
     #[must_use]
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
     }
+}
+
+/// Figures of one name.
+#[derive(Debug)]
+pub struct Family {
+    /// The name, with its unit.
+    pub name: &'static str,
+    /// How they behave.
+    pub kind: Kind,
+    /// What tells them apart. No value of a label comes from a request.
+    pub labels: &'static [&'static str],
+    /// What they tell.
+    pub help: &'static str,
+}
+
+/// Declares the families, and the list of them all in the order of this file.
+macro_rules! families {
+    ($($constant:ident $kind:ident $name:literal [$($label:literal),*] $help:literal;)+) => {
+        $(
+            #[doc = $help]
+            pub const $constant: Family = Family {
+                name: $name,
+                kind: Kind::$kind,
+                labels: &[$($label),*],
+                help: $help,
+            };
+        )+
+        /// Every family, in the order in which they are shown.
+        pub const FAMILIES: &[&Family] = &[$(&$constant),+];
+    };
+}
+
+families! {
+    BUILD_INFO Gauge "curtail_build_info" ["version", "git_commit", "store", "cache"] "1, with what runs here.";
+    REQUESTS Counter "curtail_http_requests_total" ["route", "method", "class"] "Requests answered, by route, method and class of the status.";
+    REDIRECT_DURATION Histogram "curtail_redirect_duration_seconds" [] "Time to answer a request of the route /{slug}, whatever the answer.";
+    RESOLVE Counter "curtail_resolve_total" ["result"] "Look-ups of slugs, by who answered: memory, redis, store, absent (the store, which has no such link), stale (a cache, past its freshness, because the store was down), failed (nobody).";
+    CACHE_ERRORS Counter "curtail_redis_errors_total" [] "Calls to Redis that failed or took too long.";
+    CACHE_REFUSED Counter "curtail_redis_refused_total" [] "Calls to Redis that were not made because a breaker was open.";
+    CACHE_REJECTED Counter "curtail_redis_rejected_values_total" [] "Values in Redis that did not fit their key, format or schema, and were not used.";
+    BREAKER_OPENED Counter "curtail_redis_breaker_opened_total" [] "Times that a breaker opened.";
+    BREAKER_OPEN Gauge "curtail_redis_breaker_open" ["connection"] "1 while calls to Redis are not made, by what the connection is for: links or budgets.";
+    POOL_MAX Gauge "curtail_pool_connections_max" ["pool"] "The most connections to the database, by pool: read or write.";
+    POOL_OPEN Gauge "curtail_pool_connections_open" ["pool"] "Connections to the database.";
+    POOL_IN_USE Gauge "curtail_pool_connections_in_use" ["pool"] "Connections to the database that are at work.";
+    POOL_WAITING Gauge "curtail_pool_waiting" ["pool"] "Operations that wait for a connection to the database.";
+    POOL_TIMEOUTS Counter "curtail_pool_timeouts_total" ["pool"] "Operations that got no connection in time.";
+    STATEMENT_DURATION Histogram "curtail_statement_duration_seconds" ["statement"] "Time of a statement of the database, without the wait for a connection.";
+    STATEMENT_ERRORS Counter "curtail_statement_errors_total" ["statement"] "Statements of the database that failed or were given up.";
+    CLICKS_TAKEN Counter "curtail_clicks_taken_total" [] "Clicks that redirects handed over.";
+    CLICKS_STORED Counter "curtail_clicks_stored_total" [] "Clicks that the database acknowledged.";
+    CLICKS_DROPPED Counter "curtail_clicks_dropped_total" [] "Clicks lost: the buffer was full, or the stop came while the database was down.";
+    CLICK_BATCHES_FAILED Counter "curtail_click_batches_failed_total" [] "Times that the database did not take a batch of clicks. It is sent again.";
+    CLICKS_WAITING Gauge "curtail_click_buffer_clicks" [] "Clicks in the buffer.";
+    CLICKS_BOUND Gauge "curtail_click_buffer_max_clicks" [] "Clicks that the buffer holds at most (CLICK_BUFFER).";
+    LIMITED Counter "curtail_rate_limited_total" ["budget"] "Requests refused with 429, by budget: create, miss (unknown slugs) or key (wrong keys).";
+    CPU Counter "process_cpu_seconds_total" [] "CPU time of the process, user and system.";
+    RESIDENT Gauge "process_resident_memory_bytes" [] "Memory that is in use.";
+    VIRTUAL Gauge "process_virtual_memory_bytes" [] "Addresses that are in use.";
+    OPEN_FDS Gauge "process_open_fds" [] "Open file descriptors.";
+    MAX_FDS Gauge "process_max_fds" [] "Open file descriptors that are allowed.";
+    THREADS Gauge "process_threads" [] "Threads of the process.";
+    STARTED Gauge "process_start_time_seconds" [] "When the process started, in seconds since 1970.";
 }
 
 /// The figures of this process.
 #[derive(Debug, Default)]
 pub struct Metrics {
+    /// Answers to requests.
+    pub http: Http,
     /// Look-ups of slugs, by who answered.
     pub resolve: Resolve,
     /// What went wrong with the shared cache.
     pub shared_cache: SharedCache,
     /// Clicks on their way to the store.
     pub clicks: Clicks,
+    /// Requests that were refused because there were too many.
+    pub limited: Limited,
+    /// Operations that got no connection in time, by pool.
+    pub pool_timeouts: Named<Counter>,
+    /// Statements of the store.
+    pub statements: Statements,
+    watched: Mutex<Vec<Watched>>,
+}
+
+/// Answers to requests.
+#[derive(Debug, Default)]
+pub struct Http {
+    /// Those of redirects.
+    pub redirects: Sharded<Redirects>,
+    /// All others, by the pattern of their route.
+    pub routes: Named<Answers>,
+}
+
+/// Answers to requests for redirects.
+#[derive(Debug, Default)]
+pub struct Redirects {
+    /// How many.
+    pub answers: Answers,
+    /// How long they took.
+    pub latency: Histogram,
 }
 
 /// Clicks on their way to the store.
@@ -76,4 +172,57 @@ pub struct SharedCache {
     pub opened: Counter,
     /// Values that did not fit their key, their format or their schema, and were refused.
     pub rejected: Counter,
+}
+
+/// Requests that were refused because there were too many.
+#[derive(Debug, Default)]
+pub struct Limited {
+    /// Requests that make links.
+    pub create: Counter,
+    /// Unknown slugs.
+    pub miss: Counter,
+    /// Keys that are not known.
+    pub key: Counter,
+}
+
+/// A figure that is kept elsewhere, and read when somebody asks.
+struct Watched {
+    family: &'static str,
+    label: &'static str,
+    read: Box<dyn Fn() -> Option<f64> + Send + Sync>,
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{{{}}}", self.family, self.label)
+    }
+}
+
+impl Metrics {
+    /// Shows a figure that is kept elsewhere. `label` is the value of the family's label, if it has one; `read` may
+    /// answer `None` once what it reads is gone.
+    pub fn watch(
+        &self,
+        family: &'static Family,
+        label: &'static str,
+        read: impl Fn() -> Option<f64> + Send + Sync + 'static,
+    ) {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.push(Watched {
+            family: family.name,
+            label,
+            read: Box::new(read),
+        });
+    }
+
+    /// What the watched figures of a family are now, with their labels' values.
+    #[must_use]
+    pub fn watched(&self, family: &Family) -> Vec<(&'static str, f64)> {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched
+            .iter()
+            .filter(|figure| figure.family == family.name)
+            .filter_map(|figure| Some((figure.label, (figure.read)()?)))
+            .collect()
+    }
 }

@@ -31,6 +31,7 @@ pub enum Backend {
 /// A running service. It stops when this is dropped.
 pub struct TestApp {
     pub port: u16,
+    pub metrics_port: Option<u16>,
     pub clock: Arc<ManualClock>,
     pub slugs: Arc<ScriptedSlugs>,
     pub metrics: Arc<Metrics>,
@@ -100,7 +101,7 @@ impl TestApp {
             metrics: metrics.clone(),
         };
         let (stop, stopped) = oneshot::channel();
-        let (started, port) = mpsc::channel();
+        let (started, ports) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -108,18 +109,21 @@ impl TestApp {
                 .unwrap();
             runtime.block_on(async {
                 let application = Application::build(config, parts).await.unwrap();
-                started.send(application.port()).unwrap();
+                started
+                    .send((application.port(), application.metrics_port()))
+                    .unwrap();
                 application
                     .run(async { stopped.await.unwrap_or_default() })
                     .await
                     .unwrap();
             });
         });
-        let port = port
+        let (port, metrics_port) = ports
             .recv_timeout(Duration::from_secs(20))
             .expect("the service did not start");
         Self {
             port,
+            metrics_port,
             clock,
             slugs,
             metrics,

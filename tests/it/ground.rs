@@ -112,6 +112,16 @@ impl Ground {
         })
     }
 
+    /// Runs SQL in a transaction without the service, and ends it when it is told to.
+    pub fn hold(&self, sql: &str, until: &std::sync::mpsc::Receiver<()>) {
+        block_on(async {
+            let client = self.database().connect().await;
+            client.batch_execute(&format!("BEGIN; {sql}")).await.unwrap();
+            until.recv().unwrap();
+            client.batch_execute("COMMIT").await.unwrap();
+        });
+    }
+
     /// Every row of a table, as text, without the service.
     pub fn dump(&self, table: &str) -> String {
         if let StoreKind::Sqlite(path) = &self.database().section.kind {

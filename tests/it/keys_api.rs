@@ -9,7 +9,7 @@ use crate::app::{Answer, TestApp};
 use crate::on_both_stores;
 use crate::process;
 
-fn issue(app: &TestApp, body: Value) -> (String, String) {
+pub fn issue(app: &TestApp, body: Value) -> (String, String) {
     let answer = app.api("POST", "/keys", Some(&body));
     assert_eq!(answer.status, 201, "{}", answer.body);
     let text = |name: &str| answer.json()[name].as_str().unwrap().to_owned();

@@ -280,7 +280,7 @@ on_both_stores! {
             let content = operation["requestBody"]["content"].as_object();
             let Some(schema) = content.and_then(|content| content.values().next()) else { continue };
             let schema = resolved(&document, &schema["schema"]);
-            let properties = schema["properties"].as_object().unwrap();
+            let Some(properties) = schema["properties"].as_object() else { continue };
             let body: Map<_, _> = properties.iter().map(|(name, schema)| (name.clone(), sample(&document, schema))).collect();
             let path = path.replace("{slug}", "described");
             for (name, property) in properties {

@@ -175,6 +175,18 @@ fn trial_mode_cannot_be_opened_to_the_network() {
 }
 
 #[test]
+fn visitors_and_figures_have_a_port_each() {
+    let (_, same) = read(&[("METRICS_PORT", "8080")]);
+    let (_, wrong) = read(&[("METRICS_PORT", "high")]);
+    let (config, two) = read(&[("PORT", "9000"), ("METRICS_PORT", "9090")]);
+
+    assert!(same.unwrap_err().contains("METRICS_PORT must not be PORT"));
+    assert!(wrong.unwrap_err().contains("METRICS_PORT is not valid"));
+    assert!(two.is_ok());
+    assert_eq!(config.http.metrics_port, Some(9090));
+}
+
+#[test]
 fn the_example_file_lists_every_setting_with_its_default() {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".env.example")).unwrap();
     let (_, effective) = read(&[]);

@@ -3,6 +3,8 @@
 pub(super) mod bulk;
 pub(super) mod create;
 pub(super) mod delete;
+pub(super) mod export;
+pub(super) mod import;
 mod key;
 pub(super) mod keys_create;
 pub(super) mod keys_list;

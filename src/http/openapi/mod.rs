@@ -33,6 +33,8 @@ fn operations() -> Vec<Operation> {
         api::update::described(),
         api::delete::described(),
         api::stats::described(),
+        api::export::described(),
+        api::import::described(),
         api::keys_create::described(),
         api::keys_list::described(),
         api::keys_revoke::described(),

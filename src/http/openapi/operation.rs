@@ -142,6 +142,21 @@ impl Operation {
         self.problems(&["malformed_json", "body_too_large", "unsupported_media_type"])
     }
 
+    /// A body that is not described further, of some media types.
+    pub(in crate::http) fn takes_any(mut self, content_types: &[&str], about: &str, example: &str) -> Self {
+        let mut body = RequestBodyBuilder::new()
+            .description(Some(about))
+            .required(Some(Required::True));
+        for content_type in content_types {
+            let content = ContentBuilder::new()
+                .schema(Some(any()))
+                .example(Some(parsed(example)));
+            body = body.content(*content_type, content.build());
+        }
+        self.about = self.about.request_body(Some(body.build()));
+        self.problems(&["body_too_large"])
+    }
+
     /// An answer with a JSON body.
     pub(in crate::http) fn answers<T: ToSchema>(
         mut self,
@@ -169,14 +184,22 @@ impl Operation {
         content_type: &str,
         about: &str,
     ) -> Self {
-        let any = ObjectBuilder::new().schema_type(utoipa::openapi::schema::SchemaType::AnyValue);
-        let content = ContentBuilder::new().schema(Some(any)).build();
+        let content = ContentBuilder::new().schema(Some(any())).build();
         self.answers.push((
             status,
             ResponseBuilder::new()
                 .description(about)
                 .content(content_type, content),
         ));
+        self
+    }
+
+    /// Another media type of the answer that was named last.
+    pub(in crate::http) fn or_any(mut self, content_type: &str) -> Self {
+        if let Some((status, answer)) = self.answers.pop() {
+            let content = ContentBuilder::new().schema(Some(any())).build();
+            self.answers.push((status, answer.content(content_type, content)));
+        }
         self
     }
 
@@ -283,4 +306,9 @@ fn request_id() -> Ref {
 /// An example, as it stands in the source.
 fn parsed(example: &str) -> Value {
     serde_json::from_str(example).expect("the examples beside the handlers are JSON")
+}
+
+/// Any value.
+fn any() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(utoipa::openapi::schema::SchemaType::AnyValue)
 }

@@ -11,8 +11,9 @@ use utoipa::openapi::{Ref, RefOr, Response, ResponseBuilder, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::types::text;
-use crate::domain::FaultCode;
+use crate::domain::{Fault, FaultCode, GoneReason, Taken};
 use crate::http::problem::{Body, BodyFault, Problem};
+use crate::service::Error;
 
 /// A request id that stands for any.
 const REQUEST_ID: &str = "5f0c1b7e9a3d42c8b6e0d1f2a3b4c5d6";
@@ -130,5 +131,46 @@ mod tests {
         let codes: BTreeSet<_> = problems.iter().map(|known| known.code).collect();
 
         assert_eq!(codes.len(), problems.len());
+    }
+}
+
+impl Problem {
+    /// One problem of each code, for the document.
+    fn samples() -> Vec<Self> {
+        let fault = |name: &str, code, detail: &str| vec![Fault::new(format!("/{name}"), code, detail)];
+        let taken = Taken {
+            granted: false,
+            limit: 60,
+            remaining: 0,
+            retry_after: 1,
+            reset: 60,
+        };
+        let url = fault(
+            "url",
+            FaultCode::SchemeNotAllowed,
+            "a target begins with http: or https:",
+        );
+        vec![
+            Self::not_found(),
+            Self::gone(GoneReason::Expired),
+            Self::method_not_allowed("GET, HEAD"),
+            Self::malformed_json("expected value at line 1 column 1"),
+            Self::unreadable("Line 7: the brackets of the JSON do not match."),
+            Self::malformed_query("A parameter is there twice."),
+            Self::body_too_large(16_384),
+            Self::unsupported_media_type(),
+            Self::foreign_host(),
+            Self::unavailable(),
+            Error::Unauthenticated.into(),
+            Error::InsufficientScope("links:create").into(),
+            Error::LinkNotFound.into(),
+            Error::KeyNotFound.into(),
+            Error::InvalidKey(fault("name", FaultCode::Missing, "a key needs this")).into(),
+            Error::IdempotencyMismatch.into(),
+            Error::RateLimited(taken).into(),
+            Error::SlugTaken.into(),
+            Error::InvalidLink(url.clone()).into(),
+            Error::InvalidPatch(url).into(),
+        ]
     }
 }

@@ -14,7 +14,7 @@ use crate::config;
 use crate::domain::{Clock, Slug, is_bot};
 use crate::lifecycle::Lifecycle;
 use crate::store::Store;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{CLICKS_BOUND, CLICKS_WAITING, Metrics};
 use buffer::Buffer;
 use flusher::Flusher;
 
@@ -54,6 +54,11 @@ impl Clicks {
             clock,
             metrics,
             flush: config.flush,
+        });
+        let (bound, waiting) = (config.buffer, Arc::downgrade(&inner));
+        inner.metrics.watch(&CLICKS_BOUND, "", move || Some(bound as f64));
+        inner.metrics.watch(&CLICKS_WAITING, "", move || {
+            waiting.upgrade().map(|inner| inner.buffer.len() as f64)
         });
         let flushing = Arc::clone(&inner);
         lifecycle.spawn(|stop| async move { flushing.run(&stop).await });

@@ -75,7 +75,7 @@ const MONTHS: i8 = 3;
 /// Does a piece of a chore and answers how many rows or tables it touched.
 pub(super) async fn keep_house(pool: &Pool, chore: Chore) -> Result<u64, Failure> {
     let mut lease = pool.lease().await?;
-    let work = Work::begin(&mut lease, pool.is_unnamed()).await?;
+    let work = Work::begin(&mut lease, pool).await?;
     let rows = match chore {
         Chore::MakePartitions(now) => make_partition(&work, now).await?,
         Chore::DropClicks(before) => {

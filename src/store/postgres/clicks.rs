@@ -81,7 +81,7 @@ DELETE FROM visitor_secrets WHERE day < $1";
 /// Keeps a batch; does nothing if it was kept before.
 pub(super) async fn record(pool: &Pool, batch: &ClickBatch) -> Result<(), Failure> {
     let mut lease = pool.lease().await?;
-    let work = Work::begin(&mut lease, pool.is_unnamed()).await?;
+    let work = Work::begin(&mut lease, pool).await?;
     let parameters: [Parameter<'_>; 2] = [
         (/* id */ &batch.id, Type::TEXT),
         (/* recorded_at */ &batch.made_at, Type::TIMESTAMPTZ),
@@ -279,7 +279,7 @@ async fn add_values(work: &Work<'_>, rollup: &Rollup) -> Result<(), Failure> {
 /// The key of a day; `candidate` if there was none.
 pub(super) async fn secret(pool: &Pool, day: Timestamp, candidate: &str) -> Result<String, Failure> {
     let mut lease = pool.lease().await?;
-    let work = Work::begin(&mut lease, pool.is_unnamed()).await?;
+    let work = Work::begin(&mut lease, pool).await?;
     let before = day - SignedDuration::from_hours(24);
     let parameters: [Parameter<'_>; 2] = [
         (/* day */ &day, Type::TIMESTAMPTZ),

@@ -22,6 +22,7 @@ use crate::domain::{
 use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
 use crate::store::migration::Found;
 use crate::store::{BatchOutcome, Candidate, Chore, KeyHash, Once, Store, StoreError};
+use crate::telemetry::metrics::Metrics;
 
 const REDIRECT: &str = "-- redirect()
 SELECT revision, target, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
@@ -68,21 +69,23 @@ SELECT 1";
 pub(in crate::store) struct PostgresStore {
     /// `None` if there is but one connection; then the other pool does for both.
     reads: Option<Pool>,
-    writes: Pool,
+    pub(super) writes: Pool,
     schema_seen: AtomicBool,
 }
 
 impl PostgresStore {
     /// Checks the settings. It connects when it is first used. Call it within the runtime that shall drive
     /// the connections.
-    pub(in crate::store) fn open(section: &config::Postgres) -> Result<Self, StoreError> {
+    pub(in crate::store) fn open(
+        section: &config::Postgres,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, StoreError> {
         let settings = Settings::read(section).map_err(|faults| StoreError::Settings(faults.join("; ")))?;
         let (reads, writes) = settings.pool_sizes();
+        let pool = |purpose, size| Pool::new(&settings, purpose, size, Arc::clone(metrics));
         Ok(Self {
-            reads: (reads > 0)
-                .then(|| Pool::new(&settings, Purpose::Reads, reads))
-                .transpose()?,
-            writes: Pool::new(&settings, Purpose::Writes, writes)?,
+            reads: (reads > 0).then(|| pool(Purpose::Reads, reads)).transpose()?,
+            writes: pool(Purpose::Writes, writes)?,
             schema_seen: AtomicBool::new(false),
         })
     }

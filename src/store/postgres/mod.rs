@@ -12,6 +12,7 @@ mod links;
 mod list;
 mod migrate;
 mod pool;
+mod porting;
 mod settings;
 mod tally;
 mod tls;

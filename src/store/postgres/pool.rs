@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{
-    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Metrics, Object, RecyclingMethod, Runtime,
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Metrics as Usage, Object, PoolError,
+    RecyclingMethod, Runtime,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
@@ -13,6 +14,7 @@ use super::connect::Connector;
 use super::failure::{Failure, Remedy};
 use super::settings::{Purpose, Settings};
 use crate::store::StoreError;
+use crate::telemetry::metrics::{Counter, Metrics, POOL_IN_USE, POOL_MAX, POOL_OPEN, POOL_WAITING};
 
 /// A parameter and its type.
 pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -33,13 +35,20 @@ const IDLE_DROPPED: Duration = Duration::from_secs(300);
 pub(super) struct Pool {
     inner: deadpool_postgres::Pool,
     doubt: Arc<Doubt>,
+    metrics: Arc<Metrics>,
+    timeouts: Arc<Counter>,
     /// No named statements: the next one may reach another session of a transaction-mode pooler.
     unnamed: bool,
 }
 
 impl Pool {
     /// A pool that connects when it is first used.
-    pub(super) fn new(settings: &Settings, purpose: Purpose, size: usize) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        settings: &Settings,
+        purpose: Purpose,
+        size: usize,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, StoreError> {
         let manager = Manager::from_connect(
             settings.config(purpose),
             Connector::new(settings.tls.clone()),
@@ -57,9 +66,16 @@ impl Pool {
             .pre_recycle(trusted(Arc::clone(&doubt)))
             .build()
             .map_err(|err| StoreError::Settings(err.to_string()))?;
+        let name = match purpose {
+            Purpose::Reads => "read",
+            _ => "write",
+        };
+        watch(&metrics, name, &inner);
         Ok(Self {
             inner,
             doubt,
+            timeouts: metrics.pool_timeouts.get(name),
+            metrics,
             unnamed: settings.pooler,
         })
     }
@@ -70,7 +86,7 @@ impl Pool {
         sql: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Option<Row>, Failure> {
-        let lease = Lease(Some(self.inner.get().await.map_err(Failure::of_pool)?));
+        let lease = self.lease().await?;
         let mut result = self.run(lease.client(), sql, parameters).await;
         if matches!(&result, Err(failure) if failure.remedy == Remedy::PrepareAgain) {
             // The statement was refused before it did anything, so even a write may run again.
@@ -84,9 +100,22 @@ impl Pool {
         result
     }
 
-    /// Borrows a connection for a transaction.
+    /// Borrows a connection.
     pub(super) async fn lease(&self) -> Result<Lease, Failure> {
-        Ok(Lease(Some(self.inner.get().await.map_err(Failure::of_pool)?)))
+        match self.inner.get().await {
+            Ok(connection) => Ok(Lease(Some(connection))),
+            Err(err) => {
+                if matches!(err, PoolError::Timeout(_)) {
+                    self.timeouts.add_one();
+                }
+                Err(Failure::of_pool(err))
+            }
+        }
+    }
+
+    /// The figures that statements are counted in.
+    pub(super) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Whether statements must not be named.
@@ -104,11 +133,13 @@ impl Pool {
     /// Runs a statement that is planned for its very values, as no kept plan can be.
     pub(super) async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Failure> {
         let lease = self.lease().await?;
+        let running = self.metrics.statements.begin(sql);
         let result = lease
             .client()
             .query_typed(sql, parameters)
             .await
             .map_err(Failure::of_statement);
+        running.end(&result);
         match &result {
             Err(failure) if failure.remedy == Remedy::AnotherConnection => self.doubt.raise(),
             _ => lease.give_back(),
@@ -143,7 +174,27 @@ impl Pool {
             let values: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|(value, _)| *value).collect();
             client.query_opt(&statement, &values).await
         };
-        result.await.map_err(Failure::of_statement)
+        let running = self.metrics.statements.begin(sql);
+        let result = result.await;
+        running.end(&result);
+        result.map_err(Failure::of_statement)
+    }
+}
+
+/// Shows what the pool does.
+fn watch(metrics: &Metrics, name: &'static str, pool: &deadpool_postgres::Pool) {
+    type Figure = fn(deadpool_postgres::Status) -> usize;
+    let figures: [(_, Figure); 4] = [
+        (&POOL_MAX, |status| status.max_size),
+        (&POOL_OPEN, |status| status.size),
+        (&POOL_IN_USE, |status| {
+            status.size.saturating_sub(status.available)
+        }),
+        (&POOL_WAITING, |status| status.waiting),
+    ];
+    for (family, figure) in figures {
+        let pool = pool.clone();
+        metrics.watch(family, name, move || Some(figure(pool.status()) as f64));
     }
 }
 
@@ -157,13 +208,18 @@ pub(super) struct Transaction<'a> {
 impl Transaction<'_> {
     /// Runs a statement.
     pub(super) async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Failure> {
+        let running = self.pool.metrics.statements.begin(sql);
         let result = self.lease.client().query_typed(sql, parameters).await;
+        running.end(&result);
         result.map_err(|err| self.failed(err))
     }
 
     /// Keeps what was done.
     pub(super) async fn commit(self) -> Result<(), Failure> {
-        self.run("COMMIT").await?;
+        let running = self.pool.metrics.statements.begin_called("commit");
+        let result = self.run("COMMIT").await;
+        running.end(&result);
+        result?;
         self.lease.give_back();
         Ok(())
     }
@@ -239,11 +295,11 @@ impl Doubt {
 
 /// Lets a connection be reused only if it is likely to work.
 fn trusted(doubt: Arc<Doubt>) -> Hook {
-    Hook::async_fn(move |client: &mut ClientWrapper, metrics: &Metrics| {
+    Hook::async_fn(move |client: &mut ClientWrapper, usage: &Usage| {
         let doubt = Arc::clone(&doubt);
         Box::pin(async move {
-            let idle = metrics.last_used();
-            if doubt.covers(metrics.recycled.unwrap_or(metrics.created)) || idle > IDLE_DROPPED {
+            let idle = usage.last_used();
+            if doubt.covers(usage.recycled.unwrap_or(usage.created)) || idle > IDLE_DROPPED {
                 return Err(HookError::message("not to be trusted"));
             }
             if idle > IDLE_DOUBTED && !works(client).await {

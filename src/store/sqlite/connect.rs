@@ -34,6 +34,13 @@ pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
+/// Moves what was written into the main file, so that it is whole without its journal.
+pub(super) fn checkpoint(connection: &Connection) {
+    if let Err(err) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+        tracing::warn!(error = %err, "the journal was not emptied, and will be at the next start: {err}");
+    }
+}
+
 fn open(path: &Path) -> Result<Connection, StoreError> {
     // Without CREATE and URI: the path is the name of the file that was made above, and nothing else.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -17,13 +17,14 @@ use crate::domain::{
 };
 use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
 use crate::store::{BatchOutcome, Candidate, Chore, KeyHash, Once, Store, StoreError};
+use crate::telemetry::metrics::Metrics;
 
 const REDIRECT: &str = "-- redirect()
 SELECT revision, target, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
     max_clicks IS NOT NULL AS limited, disabled
 FROM links WHERE slug = ?1";
 
-const LINK: &str = "-- link()
+pub(super) const LINK: &str = "-- link()
 SELECT revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
     max_clicks, disabled, clicks, created_at, updated_at, owner
 FROM links WHERE slug = ?1";
@@ -61,18 +62,22 @@ const READERS: usize = 2;
 /// Links in an SQLite file.
 #[derive(Debug)]
 pub(in crate::store) struct SqliteStore {
-    reads: Pool,
-    writes: Pool,
+    pub(super) reads: Pool,
+    pub(super) writes: Pool,
     schema_seen: AtomicBool,
 }
 
 impl SqliteStore {
     /// Opens the file, and makes it if need be; with `migrate`, brings its schema to this build's.
-    pub(in crate::store) async fn open(path: &Path, migrate: bool) -> Result<Self, StoreError> {
+    pub(in crate::store) async fn open(
+        path: &Path,
+        migrate: bool,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, StoreError> {
         if let Some(fault) = faults(path).pop() {
             return Err(StoreError::Settings(fault));
         }
-        let path = path.to_owned();
+        let (path, metrics) = (path.to_owned(), Arc::clone(metrics));
         blocking(move || {
             let mut writer = connect::writer(&path)?;
             if migrate {
@@ -82,8 +87,8 @@ impl SqliteStore {
                 .map(|_| connect::reader(&path))
                 .collect::<Result<_, _>>()?;
             Ok(Self {
-                reads: Pool::start("sqlite-read", readers, |_| ())?,
-                writes: Pool::start("sqlite-write", vec![writer], checkpoint)?,
+                reads: Pool::start("read", readers, |_| (), &metrics)?,
+                writes: Pool::start("write", vec![writer], connect::checkpoint, &metrics)?,
                 schema_seen: AtomicBool::new(false),
             })
         })
@@ -284,13 +289,6 @@ impl Store for SqliteStore {
     }
 }
 
-/// Moves what was written into the main file, so that it is whole without its journal.
-fn checkpoint(connection: &Connection) {
-    if let Err(err) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
-        tracing::warn!(error = %err, "the journal was not emptied, and will be at the next start: {err}");
-    }
-}
-
 fn insert_link(connection: &mut Connection, link: &Link) -> Result<Revision, StoreError> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -373,7 +371,7 @@ pub(super) fn tags(link: &Link) -> Result<String, StoreError> {
 }
 
 /// The link that a statement finds by its slug.
-fn one<T>(
+pub(super) fn one<T>(
     connection: &Connection,
     sql: &str,
     slug: Slug,

@@ -11,6 +11,7 @@ mod links;
 mod list;
 mod migrate;
 mod pool;
+mod porting;
 
 use std::path::Path;
 

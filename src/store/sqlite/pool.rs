@@ -2,15 +2,19 @@
 //! waits for the disk.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use tokio::sync::oneshot;
 
+use super::failure::unavailable;
 use crate::store::StoreError;
+use crate::telemetry::metrics::{Counter, Metrics, POOL_IN_USE, POOL_MAX, POOL_OPEN, POOL_WAITING};
 
 /// How many operations may wait for a thread.
 const QUEUE: usize = 1024;
@@ -22,22 +26,42 @@ type Work = Box<dyn FnOnce(&mut Connection) + Send>;
 pub(super) struct Pool {
     queue: Mutex<Option<SyncSender<Work>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    load: Arc<Load>,
+    timeouts: Arc<Counter>,
+}
+
+/// What the threads have to do.
+#[derive(Debug, Default)]
+struct Load {
+    waiting: AtomicUsize,
+    at_work: AtomicUsize,
 }
 
 impl Pool {
-    /// Starts a thread for each connection. `finish` is called with it when the thread ends.
+    /// Starts a thread for each connection. `finish` is called with it when the thread ends; `name` is what the
+    /// figures are called by.
     pub(super) fn start(
-        name: &str,
-        connections: Vec<Connection>,
+        name: &'static str,
+        mut connections: Vec<Connection>,
         finish: fn(&Connection),
+        metrics: &Arc<Metrics>,
     ) -> Result<Self, StoreError> {
         let (queue, work) = sync_channel::<Work>(QUEUE);
         let work = Arc::new(Mutex::new(work));
+        let load = Arc::<Load>::default();
+        watch(metrics, name, connections.len(), &load);
+        for connection in &mut connections {
+            measure(connection, metrics)?;
+        }
         let start = |mut connection: Connection| -> io::Result<JoinHandle<()>> {
-            let work = Arc::clone(&work);
-            thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let (work, load) = (Arc::clone(&work), Arc::clone(&load));
+            let thread = thread::Builder::new().name(format!("sqlite-{name}"));
+            thread.spawn(move || {
                 while let Some(job) = next(&work) {
+                    load.waiting.fetch_sub(1, Ordering::Relaxed);
+                    load.at_work.fetch_add(1, Ordering::Relaxed);
                     job(&mut connection);
+                    load.at_work.fetch_sub(1, Ordering::Relaxed);
                 }
                 finish(&connection);
             })
@@ -50,6 +74,8 @@ impl Pool {
         Ok(Self {
             queue: Mutex::new(Some(queue)),
             threads: Mutex::new(threads),
+            load,
+            timeouts: metrics.pool_timeouts.get(name),
         })
     }
 
@@ -70,10 +96,13 @@ impl Pool {
         match tokio::time::timeout(limit, answered).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(StoreError::unavailable("the store's thread has ended")),
-            Err(_) => Err(StoreError::unavailable(format!(
-                "no answer within {} ms",
-                limit.as_millis()
-            ))),
+            Err(_) => {
+                self.timeouts.add_one();
+                Err(StoreError::unavailable(format!(
+                    "no answer within {} ms",
+                    limit.as_millis()
+                )))
+            }
         }
     }
 
@@ -97,12 +126,54 @@ impl Pool {
     fn enqueue(&self, work: Work) -> Result<(), StoreError> {
         match &*self.queue.lock().expect("queue lock poisoned") {
             None => Err(StoreError::unavailable("the store is closed")),
-            Some(queue) => queue.try_send(work).map_err(|err| match err {
-                TrySendError::Full(_) => StoreError::unavailable("too many operations wait for the store"),
-                TrySendError::Disconnected(_) => StoreError::unavailable("the store's threads have ended"),
-            }),
+            Some(queue) => {
+                // Before the work is there to be taken.
+                self.load.waiting.fetch_add(1, Ordering::Relaxed);
+                queue.try_send(work).map_err(|err| {
+                    self.load.waiting.fetch_sub(1, Ordering::Relaxed);
+                    match err {
+                        TrySendError::Full(_) => {
+                            self.timeouts.add_one();
+                            StoreError::unavailable("too many operations wait for the store")
+                        }
+                        TrySendError::Disconnected(_) => {
+                            StoreError::unavailable("the store's threads have ended")
+                        }
+                    }
+                })
+            }
         }
     }
+}
+
+/// Shows what the threads do.
+fn watch(metrics: &Metrics, name: &'static str, size: usize, load: &Arc<Load>) {
+    for family in [&POOL_MAX, &POOL_OPEN] {
+        metrics.watch(family, name, move || Some(size as f64));
+    }
+    let at_work = Arc::clone(load);
+    metrics.watch(&POOL_IN_USE, name, move || {
+        Some(at_work.at_work.load(Ordering::Relaxed) as f64)
+    });
+    let waiting = Arc::clone(load);
+    metrics.watch(&POOL_WAITING, name, move || {
+        Some(waiting.waiting.load(Ordering::Relaxed) as f64)
+    });
+}
+
+/// Has SQLite tell when each statement begins and ends. Its own measure of time is in whole milliseconds.
+fn measure(connection: &mut Connection, metrics: &Arc<Metrics>) -> Result<(), StoreError> {
+    let metrics = Arc::clone(metrics);
+    let mut began = Instant::now();
+    let note = move |event: TraceEvent<'_>| match event {
+        TraceEvent::Stmt(_, _) => began = Instant::now(),
+        TraceEvent::Profile(statement, _) => {
+            metrics.statements.took(&statement.sql(), began.elapsed());
+        }
+        _ => {}
+    };
+    let events = TraceEventCodes::SQLITE_TRACE_STMT | TraceEventCodes::SQLITE_TRACE_PROFILE;
+    connection.trace_v2(events, Some(note)).map_err(unavailable)
 }
 
 /// The next piece of work, or `None` once the queue is closed and empty.

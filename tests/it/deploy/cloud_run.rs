@@ -127,8 +127,9 @@ pub fn service_faults(service: &Value, max_connections: u64) -> Vec<String> {
         }
     }
     let second_generation = annotations["run.googleapis.com/execution-environment"] != "gen1";
-    containers(&mut faults, spec, second_generation);
+    containers(&mut faults, spec, 2, second_generation);
     let container = &spec["containers"][0];
+    sidecar(&mut faults, template);
     ports(&mut faults, container);
     startup_probe(&mut faults, &container["startupProbe"]);
     liveness_probe(&mut faults, &container["livenessProbe"]);
@@ -159,7 +160,7 @@ pub fn job_faults(job: &Value) -> Vec<String> {
     if spec["serviceAccountName"].is_null() {
         faults.push("spec.template.spec.template.spec: no serviceAccountName".to_owned());
     }
-    containers(&mut faults, spec, true);
+    containers(&mut faults, spec, 1, true);
     let container = &spec["containers"][0];
     for field in ["ports", "startupProbe", "livenessProbe"] {
         if !container[field].is_null() {
@@ -244,9 +245,13 @@ fn within(faults: &mut Vec<String>, place: &Value, field: &str, least: i64, most
     }
 }
 
-fn containers(faults: &mut Vec<String>, spec: &Value, second_generation: bool) {
-    let Some([container]) = spec["containers"].as_array().map(Vec::as_slice) else {
-        faults.push("containers: a list of one container was expected".to_owned());
+fn containers(faults: &mut Vec<String>, spec: &Value, most: usize, second_generation: bool) {
+    let all = spec["containers"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let Some(container) = all.first().filter(|_| all.len() <= most) else {
+        faults.push(format!("containers: a list of 1 to {most} was expected"));
         return;
     };
     match container["image"].as_str() {
@@ -265,6 +270,66 @@ fn containers(faults: &mut Vec<String>, spec: &Value, second_generation: bool) {
     }
     environment(faults, container);
     limits(faults, &container["resources"]["limits"], second_generation);
+}
+
+/// The faults of the container beside the service, if there is one.
+fn sidecar(faults: &mut Vec<String>, template: &Value) {
+    let spec = &template["spec"];
+    let (service, sidecar) = (&spec["containers"][0], &spec["containers"][1]);
+    let order = &template["metadata"]["annotations"]["run.googleapis.com/container-dependencies"];
+    if sidecar.is_null() {
+        if !order.is_null() {
+            faults.push("container-dependencies: there is but one container".to_owned());
+        }
+        return;
+    }
+    let names = [&service["name"], &sidecar["name"]];
+    let order: Value = order
+        .as_str()
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    let entries: Vec<_> = order.as_object().into_iter().flatten().collect();
+    let known = |name: &Value| names.contains(&name);
+    if entries.is_empty()
+        || !entries.iter().all(|(name, after)| {
+            known(&Value::from(name.as_str()))
+                && after.as_array().is_some_and(|after| after.iter().all(known))
+        })
+    {
+        faults.push("container-dependencies: does not put the two containers in an order".to_owned());
+    }
+    if !sidecar["ports"].is_null() {
+        faults.push("ports: only one container may have one".to_owned());
+    }
+    match sidecar["image"].as_str() {
+        None => faults.push("sidecar: no image".to_owned()),
+        Some(image) => faults.extend(image_fault(image)),
+    }
+    environment(faults, sidecar);
+    for mount in sidecar["volumeMounts"].as_array().into_iter().flatten() {
+        let volume = spec["volumes"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|volume| volume["name"] == mount["name"]);
+        let Some(volume) = volume else {
+            faults.push(format!("volumeMounts: there is no volume {}", mount["name"]));
+            continue;
+        };
+        for item in volume["secret"]["items"].as_array().into_iter().flatten() {
+            let version = item["key"].as_str().unwrap_or_default();
+            if version.parse::<u32>().is_err() {
+                faults.push(format!(
+                    "volumes: {} is no version of a secret, by number, in quotes",
+                    item["key"]
+                ));
+            }
+        }
+    }
+    let own = service["ports"][0]["containerPort"].to_string();
+    if variable(service, "METRICS_PORT").is_none_or(|port| port == own) {
+        faults.push("METRICS_PORT: the sidecar needs one that is not the service's own port".to_owned());
+    }
 }
 
 fn environment(faults: &mut Vec<String>, container: &Value) {

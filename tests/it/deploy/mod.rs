@@ -17,7 +17,8 @@ use serde_json::Value;
 use cloud_build::{before, build_faults};
 use cloud_run::{job_faults, service_faults};
 use containers::{compose_faults, dockerfile_faults, kubernetes_faults};
-use yaml::{document, documents};
+pub use yaml::document;
+use yaml::documents;
 
 const NONE: [String; 0] = [];
 
@@ -25,7 +26,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn read(path: &str) -> String {
+pub fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
@@ -206,6 +207,51 @@ fn the_lint_sees_each_fault_of_a_service() {
     assert!(
         !lint(&first_generation.replace("128Mi", "64Mi")).is_empty(),
         "and not 64Mi"
+    );
+}
+
+#[test]
+fn the_sidecar_for_metrics_asks_where_the_service_shows_them() {
+    let (text, folder) = dry_run(&[("MONITORING", "gmp")]);
+    let good = rendered(folder.path(), "service.yaml");
+    let monitoring = document(&read("deploy/monitoring/run-monitoring.yaml"));
+
+    let service = document(&good);
+    let container = &service["spec"]["template"]["spec"]["containers"][0];
+    let port = container["env"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|variable| variable["name"] == "METRICS_PORT")
+        .map(|variable| variable["value"].clone());
+
+    let asked = &monitoring["spec"]["endpoints"][0];
+    assert_eq!(monitoring["kind"], "RunMonitoring");
+    assert_eq!(port, Some(Value::from(asked["port"].to_string())));
+    assert_eq!(asked["path"], "/metrics");
+    for role in ["roles/monitoring.metricWriter", "roles/logging.logWriter"] {
+        assert!(text.contains(role), "{role} is not granted");
+    }
+    assert!(
+        text.contains("curtail-collector"),
+        "its configuration is not kept"
+    );
+    let (without, folder) = dry_run(&[]);
+    assert!(!without.contains("collector") && !rendered(folder.path(), "service.yaml").contains("collector"));
+    sees_each(
+        &good,
+        |text| service_faults(&document(text), 100),
+        r#"
+            '{"collector":["curtail"]}' ~> '{"collector":["curtial"]}' ~> does not put the two containers in an order
+            '{"collector":["curtail"]}' ~> '["collector"]' ~> does not put the two containers in an order
+            name: METRICS_PORT ~> name: METRIC_PORT ~> METRICS_PORT: the sidecar needs one
+            value: "9090" ~> value: "8080" ~> METRICS_PORT: the sidecar needs one
+            - name: collector-config\n          mountPath ~> - name: collector-conf\n          mountPath ~> there is no volume
+            - key: "1" ~> - key: latest ~> no version of a secret
+            gmp-sidecar:1.2.0 ~> gmp-sidecar:latest ~> changes under our feet
+            - name: collector\n        image ~> - name: collector\n        picture ~> sidecar: no image
+            - name: collector\n ~> - name: collector\n        ports: [{containerPort: 8081}]\n ~> only one container may have one
+        "#,
     );
 }
 

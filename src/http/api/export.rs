@@ -1,0 +1,90 @@
+//! `GET /api/v1/export`
+
+use std::io;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, Accept, Header};
+use actix_web::{HttpRequest, HttpResponse, web};
+use futures_util::stream;
+
+use super::link::answer;
+use crate::http::Services;
+use crate::http::auth::Sender;
+use crate::http::openapi::{Operation, text, word};
+use crate::http::problem::Problem;
+use crate::http::query::{MalformedQuery, Parameters};
+use crate::service::{Export, ExportFormat, Scope};
+
+/// Gives every link that the caller sees, as a stream. A page is read when the client has taken the one before.
+pub(in crate::http) async fn export(
+    request: HttpRequest,
+    Sender(caller): Sender,
+    services: web::Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let format = wanted(&request)?;
+    let mut export = Export::new(&caller, format)?;
+    // Before the answer begins: what fails here is still a problem of its own.
+    let first = export.next(&services.links).await?;
+    let (kind, disposition) = match format {
+        ExportFormat::Ndjson => ("application/x-ndjson", "attachment; filename=\"links.ndjson\""),
+        ExportFormat::Csv => ("text/csv; charset=utf-8", "attachment; filename=\"links.csv\""),
+    };
+    let parts = stream::try_unfold(
+        (first, export, services),
+        |(next, mut export, services)| async move {
+            let Some(part) = next else {
+                return Ok(None);
+            };
+            // The connection is cut then, so that nobody takes the part for the whole.
+            let next = export.next(&services.links).await.map_err(|err| {
+                tracing::error!(error = ?err, "an export was cut off: {err}");
+                io::Error::other("cut off")
+            })?;
+            Ok::<_, io::Error>(Some((web::Bytes::from(part), (next, export, services))))
+        },
+    );
+    Ok(answer(StatusCode::OK)
+        .content_type(kind)
+        .insert_header((header::CONTENT_DISPOSITION, disposition))
+        .insert_header((header::VARY, "Accept"))
+        .streaming(parts))
+}
+
+fn wanted(request: &HttpRequest) -> Result<ExportFormat, MalformedQuery> {
+    let mut parameters = Parameters::of(request.query_string())?;
+    let named = parameters.parsed::<ExportFormat>("format")?;
+    parameters.finish()?;
+    Ok(named.unwrap_or_else(|| {
+        let ranked = Accept::parse(request)
+            .map(|accept| accept.ranked())
+            .unwrap_or_default();
+        let place = |wanted: &[&str]| {
+            ranked
+                .iter()
+                .position(|kind| wanted.contains(&kind.essence_str()))
+        };
+        let ndjson = place(&["application/x-ndjson", "application/ndjson", "application/json"]);
+        match (place(&["text/csv"]), ndjson) {
+            (Some(csv), Some(ndjson)) if csv < ndjson => ExportFormat::Csv,
+            (Some(_), None) => ExportFormat::Csv,
+            _ => ExportFormat::Ndjson,
+        }
+    }))
+}
+
+pub(in crate::http) fn described() -> Operation {
+    Operation::of_api("GET", "/export", "exportLinks", "Export every link", Scope::LinksRead)
+        .group("links")
+        .in_query(
+            "format",
+            word(["ndjson", "csv"], "The form; that which `Accept` prefers without it."),
+        )
+        .answers_any(
+            StatusCode::OK,
+            "application/x-ndjson",
+            "The links, oldest first, an object a line. It is cut off without its proper end if the store is lost meanwhile",
+        )
+        .or_any("text/csv")
+        .with_header("Content-Disposition", text("A name for the file."))
+        .problems(&["malformed_query"])
+}

@@ -1,0 +1,431 @@
+//! Takes links from a stream, a batch at a time.
+
+use std::collections::HashSet;
+use std::str::FromStr;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::documents::Documents;
+use super::format::Carrier;
+use super::lines::Lines;
+use super::report::{Concern, Outcome, Report, Trouble};
+use super::rows::{self, Row};
+use super::table::Table;
+use super::{Format, Raw, Unreadable};
+use crate::domain::{KeyId, NewLink, Scope};
+use crate::service::{Caller, Error, Links};
+use crate::store::{Arrival, Rules, StoreError, Taken};
+
+/// Links that are taken at once.
+const BATCH: usize = 500;
+
+/// Bytes that are read at once: what is found in them is held until it is taken.
+const PIECE: usize = 16 * 1024;
+
+/// Bytes that a guess is made from.
+const HEAD: usize = 64 * 1024;
+
+/// How often a batch is sent again while the store is unavailable, and the first pause before it.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What becomes of a link whose slug is another's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnConflict {
+    /// It is left out, and told.
+    #[default]
+    Report,
+    /// It is left out, and counted.
+    Skip,
+    /// It takes the other's place.
+    Overwrite,
+}
+
+/// A text that is no choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("one of report, skip, overwrite")]
+pub struct UnknownChoice;
+
+impl FromStr for OnConflict {
+    type Err = UnknownChoice;
+
+    fn from_str(text: &str) -> Result<Self, UnknownChoice> {
+        Ok(match text {
+            "report" => Self::Report,
+            "skip" => Self::Skip,
+            "overwrite" => Self::Overwrite,
+            _ => return Err(UnknownChoice),
+        })
+    }
+}
+
+/// How links shall be taken.
+#[derive(Debug, Clone, Default)]
+pub struct ImportRequest {
+    /// Whose form they have; `None` is guessed.
+    pub format: Option<Format>,
+    /// What to do where a slug is another link's.
+    pub on_conflict: OnConflict,
+    /// Links at the start that an earlier run has dealt with.
+    pub skip: u64,
+    /// The most problems that are held for the report.
+    pub max_problems: usize,
+    /// The host that a request was sent to, without its port.
+    pub host: Option<String>,
+}
+
+/// Why an import ended before its end. What was taken before stays, and the whole may be sent again.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ImportError {
+    /// Nobody can tell whose form it is.
+    #[error("the format was not recognised: name it")]
+    UnknownFormat,
+    /// It makes no sense from some place on.
+    #[error("{0}")]
+    Unreadable(#[from] Unreadable),
+    /// The service did not do its part.
+    #[error("{0}")]
+    Service(#[from] Error),
+}
+
+#[derive(Debug)]
+enum Reader {
+    /// The first bytes, until there are enough to know what follows.
+    Head(Vec<u8>),
+    Lines(Lines),
+    Table(Box<Table>),
+    Documents(Documents),
+}
+
+struct Waiting {
+    line: u64,
+    arrival: Arrival,
+}
+
+/// Takes links. Feed it, then finish it.
+pub struct Import<'a> {
+    links: &'a Links,
+    caller: Caller,
+    request: ImportRequest,
+    rules: Rules,
+    reader: Reader,
+    raws: Vec<Raw>,
+    batch: Vec<Waiting>,
+    slugs: HashSet<String>,
+    seen: u64,
+    report: Report,
+}
+
+impl std::fmt::Debug for Import<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Import")
+            .field("report", &self.report)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Links {
+    /// Begins to take links. Creation times, clicks and owners are kept for callers who may make keys: others could
+    /// make up a past.
+    pub fn import(&self, caller: &Caller, request: ImportRequest) -> Result<Import<'_>, Error> {
+        caller.require(Scope::LinksCreate)?;
+        if matches!(caller, Caller::Anonymous { .. }) {
+            return Err(Error::Unauthenticated);
+        }
+        let overwrite = request.on_conflict == OnConflict::Overwrite;
+        if overwrite {
+            caller.require(Scope::LinksWrite)?;
+        }
+        let history = caller.require(Scope::KeysAdmin).is_ok();
+        Ok(Import {
+            links: self,
+            caller: caller.clone(),
+            rules: Rules {
+                held_to: caller.held_to().cloned(),
+                overwrite,
+                history,
+            },
+            reader: Reader::Head(Vec::new()),
+            raws: Vec::new(),
+            batch: Vec::with_capacity(BATCH),
+            slugs: HashSet::with_capacity(BATCH),
+            seen: 0,
+            report: Report {
+                kept_history: history,
+                ..Report::default()
+            },
+            request,
+        })
+    }
+}
+
+impl Import<'_> {
+    /// Takes the next bytes. When this answers, no more than a batch of what they hold is still to be taken.
+    pub async fn feed(&mut self, bytes: &[u8]) -> Result<(), ImportError> {
+        for piece in bytes.chunks(PIECE) {
+            self.piece(piece).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes what is left.
+    pub async fn finish(&mut self) -> Result<(), ImportError> {
+        if matches!(self.reader, Reader::Head(_)) {
+            self.begin().await?;
+        }
+        match &mut self.reader {
+            Reader::Head(_) => {}
+            Reader::Lines(lines) => lines.finish(&mut self.raws),
+            Reader::Table(table) => table.finish(&mut self.raws)?,
+            Reader::Documents(_) => {}
+        }
+        self.take_raws().await?;
+        self.flush().await?;
+        if let Reader::Documents(documents) = &self.reader {
+            documents.finish()?;
+        }
+        Ok(())
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The problems since the last call.
+    pub fn take_problems(&mut self) -> Vec<Concern> {
+        std::mem::take(&mut self.report.problems)
+    }
+
+    async fn piece(&mut self, bytes: &[u8]) -> Result<(), ImportError> {
+        match &mut self.reader {
+            Reader::Head(head) => {
+                head.extend_from_slice(bytes);
+                if head.len() >= HEAD || (self.request.format.is_some() && head.len() >= PIECE) {
+                    self.begin().await?;
+                }
+                return Ok(());
+            }
+            reader => read(reader, bytes, &mut self.raws)?,
+        }
+        self.take_raws().await
+    }
+
+    /// Decides what the first bytes are, and reads them.
+    async fn begin(&mut self) -> Result<(), ImportError> {
+        let Reader::Head(head) = std::mem::replace(&mut self.reader, Reader::Head(Vec::new())) else {
+            return Ok(());
+        };
+        let bytes = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&head);
+        if bytes.trim_ascii().is_empty() && self.request.format.is_none() {
+            // Nothing is a list of no links in every form.
+            return Ok(());
+        }
+        let format = self.request.format.or_else(|| Format::guess(bytes));
+        let format = format.ok_or(ImportError::UnknownFormat)?;
+        self.report.format = Some(format);
+        self.report.guessed = self.request.format.is_none();
+        let start = bytes.trim_ascii_start();
+        self.reader = match (format, Carrier::of(bytes)) {
+            (Format::Ndjson, _) if start.starts_with(b"[") || start.starts_with(b"{\"links\":") => {
+                Reader::Documents(Documents::new())
+            }
+            (Format::Ndjson, _) => Reader::Lines(Lines::default()),
+            (Format::Csv | Format::Bitly, _) | (_, Carrier::Table) => {
+                Reader::Table(Box::new(Table::new(!format.is_own())))
+            }
+            (_, Carrier::Documents) => Reader::Documents(Documents::new()),
+        };
+        for piece in bytes.chunks(PIECE) {
+            read(&mut self.reader, piece, &mut self.raws)?;
+            self.take_raws().await?;
+        }
+        Ok(())
+    }
+
+    async fn take_raws(&mut self) -> Result<(), ImportError> {
+        let format = self.report.format.unwrap_or(Format::Ndjson);
+        let raws = std::mem::take(&mut self.raws);
+        for Raw { line, fields } in raws {
+            self.seen += 1;
+            if self.seen <= self.request.skip {
+                self.report.skipped_at_start += 1;
+                self.report.read += 1;
+                continue;
+            }
+            let rows = fields
+                .map_err(|trouble| (None, vec![trouble]))
+                .and_then(|fields| {
+                    rows::read(format, fields).map_err(|refusal| (refusal.slug, refusal.troubles))
+                });
+            match rows {
+                Err((slug, troubles)) => self.refuse(line, slug.as_deref(), troubles),
+                Ok(rows) => {
+                    for row in rows {
+                        self.take(line, row).await?;
+                    }
+                }
+            }
+            // Only what is behind the store's answer is dealt with.
+            if self.batch.is_empty() {
+                self.report.read = self.seen;
+            }
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, line: u64, row: Row) -> Result<(), ImportError> {
+        let slug = row.draft.slug.clone().unwrap_or_default();
+        match self.check(row) {
+            Err(troubles) => self.refuse(line, Some(&slug), troubles),
+            Ok(arrival) => {
+                if self.slugs.contains(&slug) || self.batch.len() >= BATCH {
+                    self.flush_before().await?;
+                }
+                self.slugs.insert(slug);
+                self.batch.push(Waiting { line, arrival });
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&mut self, row: Row) -> Result<Arrival, Vec<Trouble>> {
+        let owner = row.owner.map(|id| id.parse::<KeyId>());
+        let targets = self.links.config.target_policy(self.request.host.as_deref());
+        let checked = NewLink::check(row.draft, &targets, self.links.config.slugs);
+        let history = row.history.check();
+        let mut troubles: Vec<Trouble> = Vec::new();
+        let mut note = |faults: Vec<_>| troubles.extend(faults.into_iter().map(Trouble::from));
+        let (new, history) = match (checked, history) {
+            (Ok(new), Ok(history)) => (new, history),
+            (new, history) => {
+                new.err().into_iter().chain(history.err()).for_each(&mut note);
+                return Err(troubles);
+            }
+        };
+        let owner = match owner {
+            Some(Err(err)) => return Err(vec![Trouble::new("/owner", "out_of_range", err.to_string())]),
+            Some(Ok(owner)) if self.rules.history => Some(owner),
+            // What an administrator imports from elsewhere is nobody's.
+            _ => self.caller.owner().cloned(),
+        };
+        let Some(slug) = new.slug.clone() else {
+            return Err(vec![Trouble::new("/slug", "missing", "a link needs a slug here")]);
+        };
+        self.report.titles_cut += u64::from(row.title_cut);
+        let mut link = new.into_link(slug, self.links.clock.now());
+        link.owner = owner;
+        link.disabled = row.disabled;
+        if self.rules.history {
+            link = link.with_history(history);
+        }
+        Ok(Arrival {
+            link,
+            dated: history.created_at.is_some(),
+        })
+    }
+
+    /// Takes the batch before the link that is just being read.
+    async fn flush_before(&mut self) -> Result<(), ImportError> {
+        self.flush().await?;
+        self.report.read = self.seen - 1;
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), ImportError> {
+        let batch = std::mem::take(&mut self.batch);
+        self.slugs.clear();
+        if !batch.is_empty() {
+            let (lines, arrivals): (Vec<u64>, Vec<Arrival>) = batch
+                .into_iter()
+                .map(|waiting| (waiting.line, waiting.arrival))
+                .unzip();
+            let taken = self.patiently(&arrivals).await?;
+            let mut replaced = Vec::new();
+            for ((line, arrival), taken) in lines.into_iter().zip(arrivals).zip(taken) {
+                match taken {
+                    Taken::Inserted(_) => self.report.created += 1,
+                    Taken::Unchanged => self.report.unchanged += 1,
+                    Taken::Overwritten(revision) => {
+                        self.report.overwritten += 1;
+                        let mut link = arrival.link;
+                        link.revision = revision;
+                        replaced.push(link.redirect());
+                    }
+                    Taken::Differs => self.conflict(line, arrival.link.slug.as_str()),
+                }
+            }
+            // New links need no publishing: that there was none is remembered for seconds only.
+            let resolver = &self.links.resolver;
+            for some in replaced.chunks(super::super::batch::PUBLISHED_AT_ONCE) {
+                join_all(
+                    some.iter()
+                        .map(|redirect| resolver.publish_link(redirect.clone())),
+                )
+                .await;
+            }
+        }
+        self.report.read = self.seen;
+        Ok(())
+    }
+
+    /// A batch whose outcome is not known is sent again: what was taken is then unchanged.
+    async fn patiently(&self, arrivals: &[Arrival]) -> Result<Vec<Taken>, Error> {
+        let mut tries = 0;
+        loop {
+            match self.links.store.take_links(arrivals, &self.rules).await {
+                Err(StoreError::Unavailable(_)) if tries < TRIES => {
+                    tokio::time::sleep(PAUSE * 2_u32.pow(tries)).await;
+                    tries += 1;
+                }
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    fn refuse(&mut self, line: u64, slug: Option<&str>, errors: Vec<Trouble>) {
+        self.report.refused += 1;
+        self.tell(Concern {
+            line,
+            slug: slug.map(rows::shown),
+            outcome: Outcome::Refused,
+            errors,
+        });
+    }
+
+    fn conflict(&mut self, line: u64, slug: &str) {
+        self.report.conflicts += 1;
+        if self.request.on_conflict == OnConflict::Skip {
+            return;
+        }
+        let detail = "another link has this slug";
+        self.tell(Concern {
+            line,
+            slug: Some(slug.to_owned()),
+            outcome: Outcome::Conflict,
+            errors: vec![Trouble::new("/slug", "slug_taken", detail)],
+        });
+    }
+
+    fn tell(&mut self, concern: Concern) {
+        if self.report.problems.len() < self.request.max_problems {
+            self.report.problems.push(concern);
+        } else {
+            self.report.problems_left_out += 1;
+        }
+    }
+}
+
+fn read(reader: &mut Reader, bytes: &[u8], raws: &mut Vec<Raw>) -> Result<(), Unreadable> {
+    match reader {
+        Reader::Head(_) => Ok(()),
+        Reader::Lines(lines) => {
+            lines.feed(bytes, raws);
+            Ok(())
+        }
+        Reader::Table(table) => table.feed(bytes, raws),
+        Reader::Documents(documents) => documents.feed(bytes, raws),
+    }
+}

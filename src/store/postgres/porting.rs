@@ -1,0 +1,219 @@
+//! Links on their way in and out.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::failure::Failure;
+use super::links::{PostgresStore, column, corrupt, to_link, within};
+use super::pool::Parameter;
+use crate::domain::{Cursor, KeyId, Link, RedirectStatus, Revision, Slug, TargetUrl};
+use crate::store::limits::{IMPORT_LIMIT, READ_LIMIT};
+use crate::store::{Arrival, Porting, Rules, StoreError, Taken};
+
+const LINKS_AFTER: &str = "-- links_after()
+SELECT id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
+    max_clicks, disabled, clicks, created_at, updated_at, owner
+FROM links
+WHERE id > $1 AND ($2 IS NULL OR owner = $2)
+ORDER BY id
+LIMIT $3";
+
+/// Rows in their order, so that the export lists them in the order of the import.
+const TAKE_NEW: &str = "-- take_new()
+INSERT INTO links (slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+    expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner)
+SELECT slug, nextval('link_revision'), target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+    expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner
+FROM (
+    SELECT slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
+        max_clicks, disabled, updated_at, clicks, created_at, owner
+    FROM ROWS FROM (json_to_recordset(CAST($1 AS json)) AS (slug text, target text, title text, tags text[],
+        redirect_status smallint, cache_seconds integer, forward_query boolean, valid_from timestamptz,
+        expires_at timestamptz, max_clicks bigint, disabled boolean, updated_at timestamptz, clicks bigint,
+        created_at timestamptz, owner text)) WITH ORDINALITY
+        AS item (slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
+            max_clicks, disabled, updated_at, clicks, created_at, owner, place)
+    ORDER BY place
+) AS item
+ON CONFLICT (slug) DO NOTHING
+RETURNING slug, revision";
+
+const KEPT: &str = "-- kept()
+SELECT slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
+    max_clicks, disabled, clicks, created_at, updated_at, owner
+FROM links WHERE slug = ANY ($1)";
+
+/// In the order in which batches of clicks lock, so that neither waits for the other in a circle.
+const LOCK_KEPT: &str = "-- lock_kept()
+SELECT slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
+    max_clicks, disabled, clicks, created_at, updated_at, owner
+FROM links WHERE slug = ANY ($1) ORDER BY slug FOR UPDATE";
+
+const OVERWRITE: &str = "-- overwrite()
+UPDATE links SET revision = nextval('link_revision'), target = item.target, title = item.title, tags = item.tags,
+    redirect_status = item.redirect_status, cache_seconds = item.cache_seconds, forward_query = item.forward_query,
+    valid_from = item.valid_from, expires_at = item.expires_at, max_clicks = item.max_clicks,
+    disabled = item.disabled, updated_at = item.updated_at, clicks = item.clicks, created_at = item.created_at
+FROM json_to_recordset(CAST($1 AS json)) AS item (slug text, target text, title text, tags text[],
+    redirect_status smallint, cache_seconds integer, forward_query boolean, valid_from timestamptz,
+    expires_at timestamptz, max_clicks bigint, disabled boolean, updated_at timestamptz, clicks bigint,
+    created_at timestamptz)
+WHERE links.slug = item.slug
+RETURNING links.slug, links.revision";
+
+#[async_trait]
+impl Porting for PostgresStore {
+    async fn links_after(
+        &self,
+        place: Option<Cursor>,
+        owner: Option<&KeyId>,
+        limit: u16,
+    ) -> Result<Vec<(Cursor, Link)>, StoreError> {
+        let parameters: [Parameter<'_>; 3] = [
+            (/* place */ &place.map_or(0, Cursor::number), Type::INT8),
+            (/* owner */ &owner.map(KeyId::as_str), Type::TEXT),
+            (/* limit */ &i64::from(limit), Type::INT8),
+        ];
+        let rows = within(READ_LIMIT, self.reads().query(LINKS_AFTER, &parameters))
+            .await
+            .map_err(|failure| failure.error)?;
+        rows.iter()
+            .map(|row| Ok((Cursor::at(column(row, "id")?), kept_link(row)?)))
+            .collect()
+    }
+
+    async fn take_links(&self, arrivals: &[Arrival], rules: &Rules) -> Result<Vec<Taken>, StoreError> {
+        within(IMPORT_LIMIT, take(self, arrivals, rules))
+            .await
+            .map_err(|failure| {
+                self.writes.learn_from(&failure);
+                failure.error
+            })
+    }
+}
+
+async fn take(store: &PostgresStore, arrivals: &[Arrival], rules: &Rules) -> Result<Vec<Taken>, Failure> {
+    let mut taken = vec![Taken::Differs; arrivals.len()];
+    let document = document(arrivals.iter().map(|arrival| &arrival.link))?;
+    let rows = store.writes.query(TAKE_NEW, &[(&document, Type::TEXT)]).await?;
+    let new = revisions(&rows).map_err(Failure::of_outcome)?;
+    let mut open: HashMap<&str, usize> = HashMap::new();
+    for (at, arrival) in arrivals.iter().enumerate() {
+        match new.get(arrival.link.slug.as_str()) {
+            Some(revision) => taken[at] = Taken::Inserted(*revision),
+            None => {
+                open.insert(arrival.link.slug.as_str(), at);
+            }
+        }
+    }
+    if open.is_empty() {
+        return Ok(taken);
+    }
+    let slugs: Vec<&str> = open.keys().copied().collect();
+    let parameters: [Parameter<'_>; 1] = [(/* slugs */ &slugs, Type::TEXT_ARRAY)];
+    if !rules.overwrite {
+        for row in store.writes.query(KEPT, &parameters).await? {
+            settle(&row, &open, arrivals, rules, &mut taken).map_err(Failure::of_outcome)?;
+        }
+        return Ok(taken);
+    }
+    let transaction = store.writes.begin().await?;
+    let mut replaced = Vec::new();
+    for row in transaction.query(LOCK_KEPT, &parameters).await? {
+        replaced.extend(settle(&row, &open, arrivals, rules, &mut taken).map_err(Failure::of_outcome)?);
+    }
+    if !replaced.is_empty() {
+        let document = self::document(replaced.iter())?;
+        let rows = transaction.query(OVERWRITE, &[(&document, Type::TEXT)]).await?;
+        for (slug, revision) in revisions(&rows).map_err(Failure::of_outcome)? {
+            if let Some(at) = open.get(slug) {
+                taken[*at] = Taken::Overwritten(revision);
+            }
+        }
+    }
+    transaction.commit().await?;
+    Ok(taken)
+}
+
+/// Notes what becomes of the arrival that a kept link stands in the way of; `Some` is what is to be kept instead.
+fn settle(
+    row: &Row,
+    open: &HashMap<&str, usize>,
+    arrivals: &[Arrival],
+    rules: &Rules,
+    taken: &mut [Taken],
+) -> Result<Option<Link>, StoreError> {
+    let kept = kept_link(row)?;
+    let Some(at) = open.get(kept.slug.as_str()).copied() else {
+        return Ok(None);
+    };
+    match rules.compare(&kept, &arrivals[at]) {
+        Ok(same) => {
+            taken[at] = same;
+            Ok(None)
+        }
+        Err(false) => Ok(None),
+        Err(true) => Ok(Some(rules.replacement(&kept, &arrivals[at]))),
+    }
+}
+
+fn kept_link(row: &Row) -> Result<Link, StoreError> {
+    let slug: Slug = column::<&str>(row, "slug")?.parse().map_err(corrupt("slug"))?;
+    to_link(&slug, row)
+}
+
+fn revisions(rows: &[Row]) -> Result<HashMap<&str, Revision>, StoreError> {
+    rows.iter()
+        .map(|row| Ok((column(row, "slug")?, Revision::new(column(row, "revision")?))))
+        .collect()
+}
+
+#[derive(Serialize)]
+struct Item<'a> {
+    slug: &'a Slug,
+    target: &'a TargetUrl,
+    title: Option<&'a str>,
+    tags: &'a [String],
+    redirect_status: RedirectStatus,
+    cache_seconds: Option<u32>,
+    forward_query: bool,
+    valid_from: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    max_clicks: Option<i64>,
+    disabled: bool,
+    updated_at: Timestamp,
+    clicks: i64,
+    created_at: Timestamp,
+    owner: Option<&'a KeyId>,
+}
+
+/// The links as one JSON document.
+fn document<'a>(links: impl Iterator<Item = &'a Link>) -> Result<String, Failure> {
+    let items: Vec<Item<'a>> = links
+        .map(|link| Item {
+            slug: &link.slug,
+            target: &link.target,
+            title: link.title.as_deref(),
+            tags: &link.tags,
+            redirect_status: link.redirect_status,
+            cache_seconds: link.cache_seconds,
+            forward_query: link.forward_query,
+            valid_from: link.valid_from,
+            expires_at: link.expires_at,
+            max_clicks: link.max_clicks,
+            disabled: link.disabled,
+            updated_at: link.updated_at,
+            clicks: link.clicks,
+            created_at: link.created_at,
+            owner: link.owner.as_ref(),
+        })
+        .collect();
+    serde_json::to_string(&items)
+        .map_err(corrupt("document"))
+        .map_err(Failure::of_outcome)
+}
