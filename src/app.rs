@@ -15,7 +15,8 @@ use crate::domain::{Clock, SystemClock};
 use crate::http::{Build, Scrape, Services, routes};
 use crate::lifecycle::Lifecycle;
 use crate::service::{
-    Clicks, Health, Housekeeping, Keys, Limits, Links, RandomSlugs, Resolver, Sessions, SlugSource, Stats,
+    Blocklist, Clicks, Health, Housekeeping, Keys, Limits, Links, RandomSlugs, Resolver, Sessions,
+    SlugSource, Stats,
 };
 use crate::store::{Store, StoreError};
 use crate::telemetry::exposition::About;
@@ -104,6 +105,7 @@ pub struct Application {
     lifecycle: Lifecycle,
     store: Arc<dyn Store>,
     clicks: Clicks,
+    blocklist: Blocklist,
     server: Running,
     unusable: oneshot::Receiver<StoreError>,
 }
@@ -151,9 +153,12 @@ impl Application {
             let jobs = Housekeeping::new(&config.clicks, Arc::clone(&store), Arc::clone(&parts.clock));
             lifecycle.spawn(|stop| async move { worker::run(&jobs, &stop).await });
         }
+        let blocklist = Blocklist::new(&config.links.blocked_domains);
         let health = Arc::new(Health::new(Arc::clone(&store), shared, lifecycle.clone()));
         let services = web::Data::new(Services {
             config: config.http.clone(),
+            security: config.security.clone(),
+            clock: Arc::clone(&parts.clock),
             keys: Keys::new(&config.access, Arc::clone(&store), Arc::clone(&parts.clock)),
             sessions: Sessions::new(&config.access, Arc::clone(&parts.clock)),
             limits: Limits::new(
@@ -164,6 +169,7 @@ impl Application {
             ),
             links: Links::new(
                 &config.links,
+                blocklist.clone(),
                 Arc::clone(&store),
                 resolver.clone(),
                 parts.slugs,
@@ -194,6 +200,7 @@ impl Application {
             lifecycle,
             store,
             clicks,
+            blocklist,
             server: Running(server),
             unusable,
         })
@@ -203,6 +210,12 @@ impl Application {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The blocked domains, to be read again while the service runs.
+    #[must_use]
+    pub fn blocklist(&self) -> Blocklist {
+        self.blocklist.clone()
     }
 
     /// The port that shows figures, if there is one.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::signals::{Asked, Signals};
+use super::signals::{Asked, Hangups, Signals};
 use crate::app::{Application, Parts};
 use crate::telemetry::log;
 
@@ -15,11 +15,23 @@ pub(super) fn serve() -> Result<(), String> {
     log::start(&config.logs);
     super::block_on(async {
         let signals = Signals::listen()?;
+        let mut hangups = Hangups::listen()?;
         let application = Application::build(config, Parts::default())
             .await
             .map_err(|err| err.to_string())?;
+        let blocklist = application.blocklist();
+        let reload = async {
+            loop {
+                hangups.next().await;
+                blocklist.reload().await;
+            }
+        };
         let stop = async {
-            match signals.first().await {
+            let asked = tokio::select! {
+                asked = signals.first() => asked,
+                asked = reload => asked,
+            };
+            match asked {
                 Asked::ByOrchestrator => DRAIN,
                 Asked::ByPerson => Duration::ZERO,
             }

@@ -3,6 +3,7 @@
 //! Every fault is found in one reading, and named by its variable, never with its value.
 
 mod access;
+mod blocked;
 mod cache;
 mod clicks;
 mod env;
@@ -11,9 +12,11 @@ mod limits;
 mod links;
 mod logs;
 mod secret;
+mod security;
 mod store;
 
 pub use access::Access;
+pub use blocked::BlockedDomains;
 pub use cache::{Cache, Redis};
 pub use clicks::Clicks;
 pub use env::{Effective, Env, Faults};
@@ -22,6 +25,7 @@ pub use limits::Limits;
 pub use links::Links;
 pub use logs::{LogFormat, Logs};
 pub use secrecy::{ExposeSecret, SecretString};
+pub use security::Security;
 pub use store::{Postgres, Store, StoreKind};
 
 /// All settings.
@@ -41,6 +45,8 @@ pub struct Config {
     pub access: Access,
     /// How often somebody may ask.
     pub limits: Limits,
+    /// Whom to tell of a fault.
+    pub security: Security,
     /// What is logged, and how.
     pub logs: Logs,
 }
@@ -71,6 +77,7 @@ impl Config {
             clicks: Clicks::read(env),
             access: Access::read(env, place),
             limits: Limits::read(env),
+            security: Security::read(env),
             logs: Logs::read(env),
             http,
         }

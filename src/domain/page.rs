@@ -47,6 +47,28 @@ impl LinkPage {
     }
 }
 
+/// An order of links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ranking {
+    /// Those with the most human clicks first.
+    MostClicks,
+    /// Those with the fewest human clicks first.
+    FewestClicks,
+    /// The newest first.
+    Newest,
+    /// Another one each time.
+    Random,
+}
+
+/// Sums over links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    /// How many links there are.
+    pub links: i64,
+    /// Their human clicks.
+    pub clicks: i64,
+}
+
 /// The state of a link at a time. Every link is in one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkState {

@@ -10,7 +10,7 @@ use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, web};
 
 use super::origin::{is_https, is_loopback_host};
 use super::problem::Problem;
-use super::{Services, redirect, ui};
+use super::{Services, redirect, ui, yourls};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -42,7 +42,11 @@ pub(super) async fn frame(
     let began = Instant::now();
     let id = RequestId::new();
     // For the API's span. A redirect has none, and does not pay for this.
-    if request.path().starts_with("/api/") {
+    if ["/api/", "/app/"]
+        .iter()
+        .any(|place| request.path().starts_with(place))
+        || request.path() == yourls::PATH
+    {
         request.extensions_mut().insert(id);
     }
     let response = if services(request.request()).config.trial && !is_loopback_host(request.request()) {

@@ -14,15 +14,18 @@ mod query;
 mod redirect;
 mod routes;
 mod scrape;
+mod security;
 mod trace;
 mod ui;
 mod visitor;
+mod yourls;
 
 use std::sync::Arc;
 
 use actix_web::http::header::HeaderName;
 
 use crate::config;
+use crate::domain::Clock;
 use crate::lifecycle::Lifecycle;
 use crate::service::{Clicks, Health, Keys, Limits, Links, Resolver, Sessions, Stats};
 use crate::telemetry::metrics::Metrics;
@@ -36,6 +39,10 @@ pub use scrape::Scrape;
 pub struct Services {
     /// Settings of this floor.
     pub config: config::Http,
+    /// Whom to tell of a fault.
+    pub security: config::Security,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
     /// Links.
     pub links: Links,
     /// Redirects.

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::audit::LinkChange;
 use super::slugs::SlugSource;
-use super::{Caller, Error, Resolver, Visit};
+use super::{Blocklist, Caller, Error, Resolver, Visit, audit};
 use crate::config;
 use crate::domain::{
     Clock, Cursor, GoneReason, Link, LinkDraft, LinkPage, LinkPatch, LinkQuery, LinkState, LinkUpdate,
@@ -59,6 +60,7 @@ pub enum Preview {
 #[derive(Debug)]
 pub struct Links {
     pub(super) config: config::Links,
+    pub(super) blocklist: Blocklist,
     pub(super) store: Arc<dyn Store>,
     pub(super) resolver: Resolver,
     pub(super) slugs: Arc<dyn SlugSource>,
@@ -72,6 +74,7 @@ impl Links {
     /// The links of `store`; `resolver` is told of every change.
     pub fn new(
         config: &config::Links,
+        blocklist: Blocklist,
         store: Arc<dyn Store>,
         resolver: Resolver,
         slugs: Arc<dyn SlugSource>,
@@ -79,6 +82,7 @@ impl Links {
     ) -> Self {
         Self {
             config: config.clone(),
+            blocklist,
             store,
             resolver,
             slugs,
@@ -88,8 +92,9 @@ impl Links {
 
     /// Makes a link, which `caller` owns. It is kept when this answers.
     pub async fn create(&self, caller: &Caller, draft: LinkDraft, origin: Origin<'_>) -> Result<Link, Error> {
-        let mut new = NewLink::check(draft, &self.config.target_policy(origin.host), self.config.slugs)
-            .map_err(Error::InvalidLink)?;
+        let blocked = self.blocklist.current();
+        let targets = self.config.target_policy(origin.host, &blocked);
+        let mut new = NewLink::check(draft, &targets, self.config.slugs).map_err(Error::InvalidLink)?;
         new.owner = caller.owner().cloned();
         let link = match &new.slug {
             Some(slug) => {
@@ -98,6 +103,7 @@ impl Links {
             }
             None => self.insert_under_new_slug(new).await?,
         };
+        audit::link(caller, LinkChange::Created, &link.slug);
         self.resolver.publish_link(link.redirect()).await;
         Ok(link)
     }
@@ -130,18 +136,19 @@ impl Links {
         patch: LinkPatch,
         origin: Origin<'_>,
     ) -> Result<Link, Error> {
-        let update =
-            LinkUpdate::check(patch, &self.config.target_policy(origin.host)).map_err(Error::InvalidPatch)?;
+        let blocked = self.blocklist.current();
+        let targets = self.config.target_policy(origin.host, &blocked);
+        let update = LinkUpdate::check(patch, &targets).map_err(Error::InvalidPatch)?;
         let mut tries = UPDATE_TRIES;
         loop {
-            let mut link = self
-                .link(caller, slug)
-                .await?
+            let before = self.link(caller, slug).await?;
+            let mut link = before
                 .updated(&update, self.clock.now())
                 .map_err(Error::InvalidPatch)?;
             match self.store.update_link(&link).await {
                 Ok(revision) => {
                     link.revision = revision;
+                    audit::link(caller, change(before.disabled, link.disabled), slug);
                     self.resolver.publish_link(link.redirect()).await;
                     return Ok(link);
                 }
@@ -170,9 +177,9 @@ impl Links {
             .store
             .set_link_aside(slug, caller.held_to(), self.clock.now())
             .await?;
-        self.resolver
-            .publish_deletion(slug, last.ok_or(Error::LinkNotFound)?)
-            .await;
+        let last = last.ok_or(Error::LinkNotFound)?;
+        audit::link(caller, LinkChange::Deleted, slug);
+        self.resolver.publish_deletion(slug, last).await;
         Ok(())
     }
 
@@ -181,6 +188,7 @@ impl Links {
         let since = self.clock.now().checked_sub(Self::UNDO).unwrap_or(Timestamp::MIN);
         let link = self.store.restore_link(slug, caller.held_to(), since).await?;
         let link = link.ok_or(Error::LinkNotFound)?;
+        audit::link(caller, LinkChange::Restored, slug);
         self.resolver.publish_link(link.redirect()).await;
         Ok(link)
     }
@@ -205,9 +213,9 @@ impl Links {
             None => self.store.delete_link(slug).await?,
             Some(owner) => self.store.delete_link_of(owner, slug).await?,
         };
-        self.resolver
-            .publish_deletion(slug, last.ok_or(Error::LinkNotFound)?)
-            .await;
+        let last = last.ok_or(Error::LinkNotFound)?;
+        audit::link(caller, LinkChange::Deleted, slug);
+        self.resolver.publish_deletion(slug, last).await;
         Ok(())
     }
 
@@ -228,5 +236,14 @@ impl Links {
         }
         // The client asked for no slug, so that one is taken is not its fault.
         Err(StoreError::Corrupt(format!("{TRIES} generated slugs in a row were taken")).into())
+    }
+}
+
+/// What a change of a link is called, by whether the link was down before and is now.
+fn change(before: bool, now: bool) -> LinkChange {
+    match (before, now) {
+        (false, true) => LinkChange::Disabled,
+        (true, false) => LinkChange::Enabled,
+        _ => LinkChange::Updated,
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Error;
@@ -32,6 +33,9 @@ const MIN_DELETION_MARK: Duration = Duration::from_secs(5);
 /// How long an entry that is served because the store is down counts as fresh, so that a dead store is
 /// asked once in this time for each slug and not at every visit.
 const STALE_RETRY: Duration = Duration::from_secs(1);
+
+/// How many links are made known to the caches at once.
+const PUBLISHED_AT_ONCE: usize = 64;
 
 /// Finds where slugs lead. Clones share everything.
 #[derive(Debug, Clone)]
@@ -144,6 +148,22 @@ impl Resolver {
     pub(super) async fn publish_link(&self, redirect: Redirect) {
         let slug = redirect.slug.clone();
         self.0.publish(&slug, Known::Link(Arc::new(redirect))).await;
+    }
+
+    /// Makes links that were just written known to the caches, many at a time.
+    pub(super) async fn publish_links(&self, redirects: Vec<Redirect>) {
+        let mut redirects = redirects.into_iter();
+        loop {
+            let some: Vec<_> = redirects
+                .by_ref()
+                .take(PUBLISHED_AT_ONCE)
+                .map(|redirect| self.publish_link(redirect))
+                .collect();
+            if some.is_empty() {
+                break;
+            }
+            join_all(some).await;
+        }
     }
 
     /// Makes a deletion known to the caches.

@@ -5,8 +5,10 @@
     reason = "a test may panic, and exports nothing"
 )]
 
+mod abuse;
 mod app;
 mod aside_suite;
+mod audit;
 mod batches;
 mod breaker;
 mod browser;
@@ -16,6 +18,7 @@ mod cache_suite;
 mod clicks_api;
 mod clicks_faults;
 mod clicks_suite;
+mod contract;
 mod db;
 mod deploy;
 mod floors;
@@ -55,3 +58,4 @@ mod visitor_pages;
 mod web_interface;
 mod webdriver;
 mod worker;
+mod yourls;

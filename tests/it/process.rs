@@ -105,6 +105,18 @@ impl Curtail {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// The next line of the log that has a field.
+    pub fn line_with(&mut self, field: &str) -> serde_json::Value {
+        loop {
+            let mut text = String::new();
+            assert!(self.lines.read_line(&mut text).unwrap() > 0, "the log has ended");
+            let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+            if line.get(field).is_some() {
+                return line;
+            }
+        }
+    }
+
     /// Waits for the end and answers the exit code, and what was still logged.
     pub fn wait(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();

@@ -3,6 +3,7 @@
 pub(super) mod bulk;
 pub(super) mod create;
 pub(super) mod delete;
+pub(super) mod disable;
 pub(super) mod export;
 pub(super) mod import;
 mod key;
@@ -17,6 +18,8 @@ pub(super) mod stats;
 pub(super) mod update;
 
 use actix_web::HttpResponse;
+
+pub(super) use made::{name as request_name, replayed_header};
 
 use super::problem::Problem;
 use crate::domain::Slug;

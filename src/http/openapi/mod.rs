@@ -21,7 +21,7 @@ use utoipa::openapi::{Components, InfoBuilder, LicenseBuilder, OpenApi, OpenApiB
 pub(super) use operation::Operation;
 pub(super) use types::{number, text, word};
 
-use super::{api, pages, probes, redirect, ui};
+use super::{api, pages, probes, redirect, security, ui};
 
 /// Every operation that the service has.
 fn operations() -> Vec<Operation> {
@@ -32,6 +32,7 @@ fn operations() -> Vec<Operation> {
         api::read::described(),
         api::update::described(),
         api::delete::described(),
+        api::disable::described(),
         api::stats::described(),
         api::export::described(),
         api::import::described(),
@@ -39,6 +40,7 @@ fn operations() -> Vec<Operation> {
         api::keys_list::described(),
         api::keys_revoke::described(),
         redirect::described(),
+        security::described(),
         described(),
     ];
     all.extend(ui::described());

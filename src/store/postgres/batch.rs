@@ -15,22 +15,30 @@ use crate::store::batch::collided;
 use crate::store::limits::WRITE_LIMIT;
 use crate::store::{Answer, BatchOutcome, Candidate, Made, Once, StoreError};
 
-/// Rows in their order, so that a later link of a list is a newer one and the first of two with one slug wins.
+/// Numbered in the order of the list, so that a later link is a newer one and the first of two with one slug wins.
+/// Inserted in the order of their slugs, so that two lists with the same slugs do not wait for each other in a circle.
 const INSERT_LINKS: &str = "-- insert_links()
-INSERT INTO links (slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+INSERT INTO links (id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
     expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner)
-SELECT slug, nextval('link_revision'), target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+OVERRIDING SYSTEM VALUE
+SELECT id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
     expires_at, max_clicks, false, created_at, 0, created_at, owner
 FROM (
-    SELECT slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
-        max_clicks, created_at, owner
-    FROM ROWS FROM (json_to_recordset(CAST($1 AS json)) AS (slug text, target text, title text, tags text[],
-        redirect_status smallint, cache_seconds integer, forward_query boolean, valid_from timestamptz,
-        expires_at timestamptz, max_clicks bigint, created_at timestamptz, owner text)) WITH ORDINALITY
-        AS item (slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
-            max_clicks, created_at, owner, place)
-    ORDER BY place
-) AS item
+    SELECT nextval(pg_get_serial_sequence('links', 'id')) AS id, nextval('link_revision') AS revision,
+        slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at, max_clicks,
+        created_at, owner
+    FROM (
+        SELECT slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
+            max_clicks, created_at, owner
+        FROM ROWS FROM (json_to_recordset(CAST($1 AS json)) AS (slug text, target text, title text, tags text[],
+            redirect_status smallint, cache_seconds integer, forward_query boolean, valid_from timestamptz,
+            expires_at timestamptz, max_clicks bigint, created_at timestamptz, owner text)) WITH ORDINALITY
+            AS item (slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
+                max_clicks, created_at, owner, place)
+        ORDER BY place
+    ) AS item
+) AS numbered
+ORDER BY slug COLLATE \"C\", id
 ON CONFLICT (slug) DO NOTHING
 RETURNING slug, revision";
 

@@ -14,14 +14,15 @@ use tokio_postgres::types::{FromSql, Type};
 use super::failure::{Failure, Remedy};
 use super::pool::{Parameter, Pool};
 use super::settings::{Purpose, Settings};
-use super::{aside, batch, chores, clicks, keys, list, tally};
+use super::{aside, batch, chores, clicks, keys, list, ranking, selection, tally};
 use crate::config;
 use crate::domain::{
-    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Redirect, Revision, Slug, Tally, TargetUrl,
+    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Ranking, Redirect, Revision, Selection, Slug,
+    Tally, TargetUrl, Totals,
 };
 use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
 use crate::store::migration::Found;
-use crate::store::{BatchOutcome, Candidate, Chore, KeyHash, Once, Store, StoreError};
+use crate::store::{BatchOutcome, Candidate, Chore, KeyHash, Once, Place, Selected, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 const REDIRECT: &str = "-- redirect()
@@ -220,6 +221,38 @@ impl Store for PostgresStore {
         row.map(|row| to_revision(&row)).transpose()
     }
 
+    async fn ranked_links(
+        &self,
+        owner: Option<&KeyId>,
+        ranking: Ranking,
+        start: u32,
+        limit: u32,
+    ) -> Result<Vec<Link>, StoreError> {
+        ranking::links(self.reads(), owner, ranking, start, limit).await
+    }
+
+    async fn totals(&self, owner: Option<&KeyId>) -> Result<Totals, StoreError> {
+        ranking::totals(self.reads(), owner).await
+    }
+
+    async fn select_links(
+        &self,
+        selection: &Selection,
+        from: &Place,
+        limit: u32,
+    ) -> Result<Selected, StoreError> {
+        selection::select(self.reads(), selection, from, limit).await
+    }
+
+    async fn toggle_links(
+        &self,
+        selection: &Selection,
+        slugs: &[Slug],
+        now: Timestamp,
+    ) -> Result<Vec<Redirect>, StoreError> {
+        selection::toggle(&self.writes, selection, slugs, now).await
+    }
+
     async fn set_link_aside(
         &self,
         slug: &Slug,
@@ -345,7 +378,7 @@ fn cache_seconds(link: &Link) -> Option<i32> {
         .map(|seconds| i32::try_from(seconds).unwrap_or(i32::MAX))
 }
 
-fn to_redirect(slug: &Slug, row: &Row) -> Result<Redirect, StoreError> {
+pub(super) fn to_redirect(slug: &Slug, row: &Row) -> Result<Redirect, StoreError> {
     Ok(Redirect {
         slug: slug.clone(),
         revision: to_revision(row)?,

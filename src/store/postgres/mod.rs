@@ -13,6 +13,8 @@ mod list;
 mod migrate;
 mod pool;
 mod porting;
+mod ranking;
+mod selection;
 mod settings;
 mod tally;
 mod tls;

@@ -6,17 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::failure::unavailable;
 use super::pool::{Pool, blocking};
-use super::{aside, batch, chores, clicks, connect, faults, keys, list, migrate};
+use super::rows::to_redirect;
+pub(super) use super::rows::{column, corrupt, to_link, to_time};
+use super::{aside, batch, chores, clicks, connect, faults, keys, list, migrate, ranking, selection};
 use crate::domain::{
-    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Redirect, Revision, Slug, Tally, TargetUrl,
+    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Ranking, Redirect, Revision, Selection, Slug,
+    Tally, Totals,
 };
 use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
-use crate::store::{BatchOutcome, Candidate, Chore, KeyHash, Once, Store, StoreError};
+use crate::store::{BatchOutcome, Candidate, Chore, KeyHash, Once, Place, Selected, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 const REDIRECT: &str = "-- redirect()
@@ -165,6 +167,50 @@ impl Store for SqliteStore {
             Ok(revision.optional().map_err(unavailable)?.map(Revision::new))
         };
         self.writes.run(WRITE_LIMIT, delete).await
+    }
+
+    async fn ranked_links(
+        &self,
+        owner: Option<&KeyId>,
+        ranking: Ranking,
+        start: u32,
+        limit: u32,
+    ) -> Result<Vec<Link>, StoreError> {
+        let owner = owner.cloned();
+        let rank = move |connection: &mut Connection| {
+            ranking::links(connection, owner.as_ref(), ranking, start, limit)
+        };
+        self.reads.run(READ_LIMIT, rank).await
+    }
+
+    async fn totals(&self, owner: Option<&KeyId>) -> Result<Totals, StoreError> {
+        let owner = owner.cloned();
+        let sum = move |connection: &mut Connection| ranking::totals(connection, owner.as_ref());
+        self.reads.run(READ_LIMIT, sum).await
+    }
+
+    async fn select_links(
+        &self,
+        selection: &Selection,
+        from: &Place,
+        limit: u32,
+    ) -> Result<Selected, StoreError> {
+        let (selection, from) = (selection.clone(), from.clone());
+        let select =
+            move |connection: &mut Connection| selection::select(connection, &selection, &from, limit);
+        self.reads.run(READ_LIMIT, select).await
+    }
+
+    async fn toggle_links(
+        &self,
+        selection: &Selection,
+        slugs: &[Slug],
+        now: Timestamp,
+    ) -> Result<Vec<Redirect>, StoreError> {
+        let (selection, slugs) = (selection.clone(), slugs.to_vec());
+        let toggle =
+            move |connection: &mut Connection| selection::toggle(connection, &selection, &slugs, now);
+        self.writes.run(WRITE_LIMIT, toggle).await
     }
 
     async fn set_link_aside(
@@ -385,63 +431,4 @@ pub(super) fn one<T>(
         .map_err(unavailable)?
         .map(|row| read(slug, row))
         .transpose()
-}
-
-fn to_redirect(slug: Slug, row: &Row<'_>) -> Result<Redirect, StoreError> {
-    Ok(Redirect {
-        slug,
-        revision: column(row, "revision").map(Revision::new)?,
-        target: TargetUrl::from_stored(&column::<String>(row, "target")?).map_err(corrupt("target"))?,
-        status: column::<i64>(row, "redirect_status")?
-            .try_into()
-            .map_err(corrupt("redirect_status"))?,
-        cache_seconds: column(row, "cache_seconds")?,
-        forward_query: column(row, "forward_query")?,
-        valid_from: to_time(row, "valid_from")?,
-        expires_at: to_time(row, "expires_at")?,
-        limited: column(row, "limited")?,
-        disabled: column(row, "disabled")?,
-    })
-}
-
-pub(super) fn to_link(slug: Slug, row: &Row<'_>) -> Result<Link, StoreError> {
-    let required = |name| to_time(row, name)?.ok_or_else(|| corrupt(name)("no time"));
-    Ok(Link {
-        slug,
-        revision: column(row, "revision").map(Revision::new)?,
-        target: TargetUrl::from_stored(&column::<String>(row, "target")?).map_err(corrupt("target"))?,
-        title: column(row, "title")?,
-        tags: serde_json::from_str(&column::<String>(row, "tags")?).map_err(corrupt("tags"))?,
-        redirect_status: column::<i64>(row, "redirect_status")?
-            .try_into()
-            .map_err(corrupt("redirect_status"))?,
-        cache_seconds: column(row, "cache_seconds")?,
-        forward_query: column(row, "forward_query")?,
-        valid_from: to_time(row, "valid_from")?,
-        expires_at: to_time(row, "expires_at")?,
-        max_clicks: column(row, "max_clicks")?,
-        disabled: column(row, "disabled")?,
-        clicks: column(row, "clicks")?,
-        created_at: required("created_at")?,
-        updated_at: required("updated_at")?,
-        owner: column::<Option<String>>(row, "owner")?
-            .map(|text| text.parse())
-            .transpose()
-            .map_err(corrupt("owner"))?,
-    })
-}
-
-pub(super) fn to_time(row: &Row<'_>, name: &'static str) -> Result<Option<Timestamp>, StoreError> {
-    column::<Option<i64>>(row, name)?
-        .map(Timestamp::from_microsecond)
-        .transpose()
-        .map_err(corrupt(name))
-}
-
-pub(super) fn column<T: FromSql>(row: &Row<'_>, name: &'static str) -> Result<T, StoreError> {
-    row.get(name).map_err(corrupt(name))
-}
-
-pub(super) fn corrupt<E: std::fmt::Display>(column: &'static str) -> impl FnOnce(E) -> StoreError {
-    move |err| StoreError::Corrupt(format!("column {column}: {err}"))
 }
