@@ -188,7 +188,7 @@ on_both_stores! {
 
         assert_eq!(other.path, "/app/links/back?restored", "{}", other.body);
         app.clock.advance(Duration::from_secs(6));
-        assert_eq!(app.get("/back").status, 302);
+        assert_eq!(app.send("HEAD", "/back", &[], b"").status, 302);
         let stats = app.api("GET", "/links/back/stats", None).json();
         assert_eq!((&stats["clicks"], &stats["scans"]), (&json!(2), &json!(1)));
         assert_eq!(app.api("GET", "/links/back", None).json()["title"], "Back");

@@ -166,7 +166,7 @@ impl Line<'_> {
                         type=(if self.kind.is_empty() { "text" } else { self.kind })
                         autocomplete=(if self.fills.is_empty() { "off" } else { self.fills })
                         autocapitalize="none" spellcheck="false" inputmode=[self.mode]
-                        required[self.required] autofocus[self.focus]
+                        step=[(self.kind == "datetime-local").then_some("1")] required[self.required] autofocus[self.focus]
                         aria-invalid=[fault.map(|_| "true")] aria-describedby=[described(self.name, self.hint, fault)];
                 }
                 (notes(self.name, self.hint, fault))

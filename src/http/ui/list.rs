@@ -37,7 +37,11 @@ pub(super) async fn show(
         Err(elsewhere) => return Ok(elsewhere),
     };
     let query = Form::of_query(request.query_string());
-    let short = |name: &str, most: usize| query.text(name).map(|text| text.chars().take(most).collect());
+    // No text that is kept has NUL in it, and no database takes one.
+    let short = |name: &str, most: usize| {
+        let text = query.text(name).filter(|text| !text.contains('\0'));
+        text.map(|text| text.chars().take(most).collect())
+    };
     let wanted = ListRequest {
         limit: LIMIT,
         after: query.get("cursor").parse().ok(),

@@ -95,6 +95,8 @@ fn body(guest: &Guest, form: &Form, faults: &[Fault], notice: Option<&str>) -> M
         form.card method="post" action=(PATH) {
             (form::token(guest))
             input type="hidden" name="to" value=(path_of_ours(form.get("to")));
+            // Password managers file the key under this name.
+            input type="text" name="user" value="Curtail" autocomplete="username" hidden;
             (Line { name: "key", label: "API key", kind: "password", class: "mono", fills: "current-password", required: true,
                 focus: true, hint: "ADMIN_API_KEY, or a key that was issued. It is not stored in the browser.",
                 ..Line::default() }.show(form, faults))
