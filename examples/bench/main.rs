@@ -72,6 +72,9 @@ fn main() -> Result<()> {
     if wanted("memory", true) {
         bench.memory(&mut report)?;
     }
+    if wanted("traces", false) {
+        bench.traces(&mut report)?;
+    }
     if wanted("concurrency", false) {
         bench.concurrency(&mut report)?;
     }
@@ -277,6 +280,35 @@ impl Bench {
             1.0 - median(&ratios),
             0.08,
             "",
+        );
+        Ok(())
+    }
+
+    /// What traces at the default sampling take of a memory hit, and what a receiver that accepts and never answers
+    /// adds to its slowest answers.
+    fn traces(&self, report: &mut Report) -> Result<()> {
+        // Its backlog accepts.
+        let frozen = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let endpoint = format!("http://{}", frozen.local_addr()?);
+        let redis = ("REDIS_URL", self.redis.as_str());
+        let to = ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str());
+        let plain = self.service(&self.database, &[redis])?;
+        let traced = self.service(&self.database, &[redis, to])?;
+        let rows = [
+            ("memory hit, no traces", &plain, Traffic::Hot),
+            ("memory hit, traces to nobody", &traced, Traffic::Hot),
+        ];
+        let cells = self.rounds(&rows, 64, self.seconds)?;
+        report.rate(rows[0].0, 64, &cells[0], &cells[0], None);
+        report.rate(rows[1].0, 64, &cells[1], &cells[0], Some(0.95));
+        let ratios: Vec<f64> = (0..self.rounds)
+            .map(|round| cells[1][round].p99_us / cells[0][round].p99_us)
+            .collect();
+        report.at_most(
+            "traces to a receiver that never answers: p99, of that without traces",
+            median(&ratios),
+            1.05,
+            "x",
         );
         Ok(())
     }

@@ -7,6 +7,7 @@ mod connection;
 mod memory;
 mod open;
 mod redis;
+mod traced;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub use budget::Budgets;
 pub use codec::{CodecError, decode, encode};
 pub use memory::MemoryCache;
 pub use open::{budgets, faults, memory, shared};
+pub use traced::{Layer, traced};
 
 /// What is known of a slug.
 #[derive(Debug, Clone, PartialEq, Eq)]

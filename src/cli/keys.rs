@@ -9,7 +9,6 @@ use secrecy::ExposeSecret;
 use crate::domain::{KeyDraft, SystemClock};
 use crate::service::{Actor, Error, Keys};
 use crate::store;
-use crate::telemetry::log;
 
 /// What to do with keys.
 #[derive(Debug, Subcommand)]
@@ -46,7 +45,7 @@ pub(super) enum Command {
 /// Makes, lists or revokes keys in the database.
 pub(super) fn keys(command: Command) -> Result<(), String> {
     let (config, _) = super::settings::load().map_err(|faults| faults.to_string())?;
-    log::start(&config.logs);
+    super::settings::start_log(&config);
     super::block_on(async {
         let store = store::open(&config.store).await.map_err(|err| err.to_string())?;
         let keys = Keys::new(&config.access, Arc::clone(&store), Arc::new(SystemClock));

@@ -14,6 +14,7 @@ mod logs;
 mod secret;
 mod security;
 mod store;
+mod traces;
 
 pub use access::Access;
 pub use blocked::BlockedDomains;
@@ -27,6 +28,7 @@ pub use logs::{LogFormat, Logs};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use security::Security;
 pub use store::{Postgres, Store, StoreKind};
+pub use traces::{CloudPlace, Sampler, Traces, pairs};
 
 /// All settings.
 #[derive(Debug, Clone)]
@@ -49,6 +51,8 @@ pub struct Config {
     pub security: Security,
     /// What is logged, and how.
     pub logs: Logs,
+    /// Where traces go, and how many.
+    pub traces: Traces,
 }
 
 /// Where the service runs, as far as defaults depend on it.
@@ -79,6 +83,7 @@ impl Config {
             limits: Limits::read(env),
             security: Security::read(env),
             logs: Logs::read(env),
+            traces: Traces::read(env, cloud_run),
             http,
         }
     }

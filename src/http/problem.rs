@@ -195,6 +195,11 @@ impl Problem {
         .with_header(header::RETRY_AFTER, "1")
     }
 
+    /// The log cannot be told so.
+    pub(super) fn invalid_log_level(faults: Vec<Fault>) -> Self {
+        Self::invalid("invalid_log_level", "The log level is not valid", faults)
+    }
+
     fn invalid(code: &'static str, title: &'static str, faults: Vec<Fault>) -> Self {
         let detail = match faults.as_slice() {
             [fault] => fault.detail.clone(),

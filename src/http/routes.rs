@@ -47,6 +47,11 @@ pub fn routes(app: &mut web::ServiceConfig) {
                 .route(web::post().to(api::keys_create::create)),
         )
         .service(only("/keys/{id}", "DELETE").route(web::delete().to(api::keys_revoke::revoke)))
+        .service(
+            only("/log-level", "GET, HEAD, PUT")
+                .route(reading().to(api::log_level::show))
+                .route(web::put().to(api::log_level::change)),
+        )
         .service(only("/export", "GET, HEAD").route(reading().to(api::export::export)))
         .service(only("/import", "POST").route(web::post().to(api::import::import)))
         .default_service(web::to(api::no_such_path));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
+use tracing::Span;
 
 use super::Error;
 use super::flights::{Flights, Outcome};
@@ -104,13 +105,13 @@ impl Resolver {
             return self.beyond_memory(slug).await;
         };
         if now >= held.fresh_until {
-            return self.look_up(slug, Some(held)).await;
+            return self.look_up(slug, Some(held), Span::current()).await;
         }
         inner.metrics.resolve.memory.add_one();
         let known = held.known.clone();
         // Asked for again shortly before its time, so that visitors of a busy link never wait.
         if now >= minus(held.fresh_until, inner.times.memory_fresh / 5) {
-            drop(self.look_up(slug, Some(held)));
+            drop(self.look_up(slug, Some(held), Span::none()));
         }
         Ok(known)
     }
@@ -120,7 +121,7 @@ impl Resolver {
     async fn beyond_memory(&self, slug: &Slug) -> Outcome {
         let inner = &self.0;
         if inner.shared.is_none() {
-            return self.look_up(slug, None).await;
+            return self.look_up(slug, None, Span::current()).await;
         }
         let shared = inner.in_shared(slug).await;
         if let Some(known) = inner.take_shared(slug, shared.as_ref(), None).await {
@@ -128,7 +129,7 @@ impl Resolver {
         }
         let flights = &inner.flights;
         flights
-            .join(slug, &inner.lifecycle, || {
+            .join(slug, &inner.lifecycle, Span::current(), || {
                 let (inner, slug) = (Arc::clone(inner), slug.clone());
                 async move { inner.ask_store(&slug, shared).await }
             })
@@ -136,8 +137,8 @@ impl Resolver {
     }
 
     /// Joins or starts the one look-up of `slug`. It goes on when the answer is dropped.
-    fn look_up(&self, slug: &Slug, held: Option<Entry>) -> impl Future<Output = Outcome> + use<> {
-        self.0.flights.join(slug, &self.0.lifecycle, || {
+    fn look_up(&self, slug: &Slug, held: Option<Entry>, span: Span) -> impl Future<Output = Outcome> + use<> {
+        self.0.flights.join(slug, &self.0.lifecycle, span, || {
             let inner = Arc::clone(&self.0);
             let slug = slug.clone();
             async move { inner.ask_below(&slug, held).await }

@@ -10,6 +10,7 @@ mod postgres;
 mod rollup;
 mod selection;
 mod sqlite;
+mod traced;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ pub use open::{faults, migrate, open, open_measured};
 pub use porting::{Arrival, Porting, Rules, Taken};
 pub use postgres::{Purpose as PostgresPurpose, Settings as PostgresSettings};
 pub use selection::{Place, Selected};
+pub use traced::traced;
 
 /// What is to be done now and then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

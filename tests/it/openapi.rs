@@ -254,7 +254,7 @@ on_both_stores! {
 
         for (path, item) in document["paths"].as_object().unwrap() {
             let real = path.replace("{slug}", "described").replace("{id}", "x");
-            let answer = app.send("PUT", &real, &[], b"");
+            let answer = app.send("PROPFIND", &real, &[], b"");
             answer.assert_problem(405, "method_not_allowed");
             let allowed: BTreeSet<_> = answer.header("allow").unwrap().split(", ").map(str::to_lowercase).collect();
             let mut described: BTreeSet<_> = item.as_object().unwrap().keys().cloned().collect();

@@ -79,6 +79,11 @@ fn every_fault_is_named_at_once_and_no_value_is_repeated() {
         ("COUNTRY_HEADER", "X SENTINEL"),
         ("PURGE_AFTER_DAYS", "soon-SENTINEL"),
         ("REDIS_URL", ""),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:SENTINEL"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", ""),
+        ("OTEL_TRACES_SAMPLER", "SENTINEL"),
+        ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "SENTINEL"),
         ("REDIS_PASSWORD_FILE", "/nowhere/to/be/found"),
     ];
     let (_, effective) = read(&pairs);

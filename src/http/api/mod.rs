@@ -12,6 +12,7 @@ pub(super) mod keys_list;
 pub(super) mod keys_revoke;
 mod link;
 pub(super) mod list;
+pub(super) mod log_level;
 mod made;
 pub(super) mod read;
 pub(super) mod stats;

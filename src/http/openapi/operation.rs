@@ -45,6 +45,7 @@ impl Operation {
     pub(in crate::http) fn new(method: &str, path: &str, id: &str, summary: &str) -> Self {
         let method = match method {
             "POST" => HttpMethod::Post,
+            "PUT" => HttpMethod::Put,
             "PATCH" => HttpMethod::Patch,
             "DELETE" => HttpMethod::Delete,
             _ => HttpMethod::Get,

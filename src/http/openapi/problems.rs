@@ -133,6 +133,11 @@ impl Problem {
             Self::unsupported_media_type(),
             Self::foreign_host(),
             Self::unavailable(),
+            Self::invalid_log_level(fault(
+                "level",
+                FaultCode::Missing,
+                "this is what is to be changed",
+            )),
             Error::Unauthenticated.into(),
             Error::InsufficientScope("links:create").into(),
             Error::LinkNotFound.into(),

@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, Notify, Semaphore};
+use tracing::{Instrument, Span};
 
 use super::buffer::Buffer;
 use super::intake::Pending;
 use crate::domain::{Agent, Click, ClickBatch, Clock, country, day_of, language, referrer};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::{self, Sampler};
 
 /// Time between a failure and the next try, growing up to the slowest.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -33,6 +35,8 @@ pub(super) struct Flusher {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    /// Decides which batches have a trace of their own.
+    sampler: Sampler,
     desk: Mutex<Desk>,
     /// Clicks on the desk.
     held: AtomicUsize,
@@ -70,12 +74,14 @@ impl Flusher {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
+        sampler: Sampler,
         flush: Duration,
     ) -> Self {
         Self {
             store,
             clock,
             metrics,
+            sampler,
             desk: Mutex::default(),
             held: AtomicUsize::new(0),
             failures: AtomicU32::new(0),
@@ -138,7 +144,8 @@ impl Flusher {
             self.held.store(desk.raw.len(), Ordering::SeqCst);
         }
         self.begin(Some(Instant::now()));
-        let result = self.store_one(&mut desk).await;
+        let span = self.span(&desk);
+        let result = self.store_one(&mut desk).instrument(span).await;
         self.begin(None);
         let failed_before = match &result {
             Ok(_) => self.failures.swap(0, Ordering::Relaxed),
@@ -164,6 +171,20 @@ impl Flusher {
                 Err(())
             }
         }
+    }
+
+    /// The span of a flush. It is the trace's first: a batch is of many requests.
+    fn span(&self, desk: &Desk) -> Span {
+        let clicks = desk
+            .batch
+            .as_ref()
+            .map_or(desk.raw.len(), |batch| batch.clicks.len());
+        // Signed: what is not would become a text in OpenTelemetry.
+        let clicks = i64::try_from(clicks).unwrap_or(i64::MAX);
+        if clicks == 0 || !self.sampler.takes(None) {
+            return Span::none();
+        }
+        tracing::error_span!(target: traces::TARGET, parent: None, "clicks flush", clicks)
     }
 
     fn begin(&self, began: Option<Instant>) {

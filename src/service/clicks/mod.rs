@@ -15,6 +15,7 @@ use crate::domain::{Clock, Slug, is_bot};
 use crate::lifecycle::Lifecycle;
 use crate::store::Store;
 use crate::telemetry::metrics::{CLICKS_BOUND, CLICKS_WAITING, Metrics};
+use crate::telemetry::traces::Sampler;
 use buffer::Buffer;
 use flusher::Flusher;
 
@@ -46,11 +47,18 @@ impl Clicks {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
+        sampler: Sampler,
         lifecycle: &Lifecycle,
     ) -> Self {
         let inner = Arc::new(Inner {
             buffer: Buffer::new(config.buffer, BATCH),
-            flusher: Flusher::new(store, Arc::clone(&clock), Arc::clone(&metrics), config.flush),
+            flusher: Flusher::new(
+                store,
+                Arc::clone(&clock),
+                Arc::clone(&metrics),
+                sampler,
+                config.flush,
+            ),
             clock,
             metrics,
             flush: config.flush,
