@@ -18,7 +18,7 @@ pub(super) const WORDS: Words = Words {
     ],
     busy: [
         "Un poco más despacio, por favor",
-        "Han llegado demasiadas solicitudes desde su red. Espere un minuto.",
+        "Desde su red se han pedido demasiadas direcciones que no existen. Espere un minuto.",
     ],
     request: "Solicitud",
     preview: "Adónde lleva este enlace",
