@@ -158,6 +158,12 @@ impl Links {
         }
     }
 
+    /// The state of `link` now.
+    #[must_use]
+    pub fn state_of(&self, link: &Link) -> LinkState {
+        LinkState::of(link, self.clock.now())
+    }
+
     /// The time that is `seconds` from now.
     #[must_use]
     pub fn in_seconds(&self, seconds: u32) -> Option<Timestamp> {
