@@ -82,6 +82,23 @@ pub enum LinkState {
     Disabled,
 }
 
+impl LinkState {
+    /// The state of `link` at `now`.
+    #[must_use]
+    pub fn of(link: &Link, now: Timestamp) -> Self {
+        let used_up = link.max_clicks.is_some_and(|most| link.clicks >= most);
+        if link.disabled {
+            Self::Disabled
+        } else if used_up || link.expires_at.is_some_and(|end| now >= end) {
+            Self::Expired
+        } else if link.valid_from.is_some_and(|start| now < start) {
+            Self::Scheduled
+        } else {
+            Self::Live
+        }
+    }
+}
+
 /// A text that is no state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("one of live, scheduled, expired, disabled")]

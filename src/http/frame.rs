@@ -42,7 +42,7 @@ pub(super) async fn frame(
     let began = Instant::now();
     let id = RequestId::new();
     let path = request.match_info().as_str();
-    if path.starts_with("/api/") || path == yourls::PATH {
+    if path.starts_with("/api/") || path.starts_with("/app/") || path == yourls::PATH {
         // Its span is made further in, where its route is known.
         request.extensions_mut().insert(id);
     } else if let Some(watched) = trace::watched(&request, &id) {

@@ -67,7 +67,8 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .service(page("/.well-known/security.txt").route(reading().to(security::security_txt)))
         .service(page("/favicon.ico").route(reading().to(pages::favicon)))
         .service(ui::assets().app_data(Routed))
-        .service(ui::app().app_data(Routed))
+        .service(ui::app().app_data(Routed).wrap(TracingLogger::<ApiSpan>::new()))
+        .service(ui::docs().app_data(Routed))
         .service(api)
         .service(
             only(yourls::PATH, yourls::METHODS)

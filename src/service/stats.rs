@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Caller, Error};
 use crate::domain::{Clock, Interval, Link, Range, RangeError, Ranking, Slug, Statistics, Totals};
@@ -29,6 +29,12 @@ impl Stats {
         interval: Interval,
     ) -> Result<Range, RangeError> {
         Range::new(from, to, interval, self.clock.now())
+    }
+
+    /// The buckets from `back` ago to now.
+    pub fn last(&self, back: SignedDuration, interval: Interval) -> Result<Range, RangeError> {
+        let now = self.clock.now();
+        Range::new(now.checked_sub(back).ok(), None, interval, now)
     }
 
     /// Links that `caller` sees, in an order, without the first `start`. Reads every one of them.

@@ -9,11 +9,14 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::app::ADMIN_KEY;
+use crate::db;
 use crate::ground::Ground;
 
 /// The program with no setting but those given.
 pub fn command(settings: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_curtail"));
+    let built = env!("CARGO_BIN_EXE_curtail").to_owned();
+    // Another build, such as the release, can be tried in its place.
+    let mut command = Command::new(db::variable("TEST_BINARY").unwrap_or(built));
     command
         .env_clear()
         .envs(settings.iter().copied())

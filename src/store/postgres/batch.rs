@@ -8,11 +8,12 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::failure::Failure;
-use super::links::{column, corrupt, to_link, within};
-use super::pool::{Parameter, Pool, Transaction};
+use super::links::{column, corrupt, to_link};
+use super::patience::within_or_longer;
+use super::pool::{Parameter, Pool, Queue, Transaction};
 use crate::domain::{KeyId, Revision, Slug};
 use crate::store::batch::collided;
-use crate::store::limits::WRITE_LIMIT;
+use crate::store::limits::{LONG_LIMIT, WRITE_LIMIT};
 use crate::store::{Answer, BatchOutcome, Candidate, Made, Once, StoreError};
 
 /// Numbered in the order of the list, so that a later link is a newer one and the first of two with one slug wins.
@@ -105,7 +106,14 @@ pub(super) async fn insert_links(
         let made = insert_all(writes, candidates).await?;
         Ok(BatchOutcome::Done(made, None))
     };
-    within(WRITE_LIMIT, work).await.map_err(|failure| failure.error)
+    let limit = if candidates.len() > 1 {
+        LONG_LIMIT
+    } else {
+        WRITE_LIMIT
+    };
+    within_or_longer(writes, limit, work)
+        .await
+        .map_err(|failure| failure.error)
 }
 
 /// Inserts links that nothing stands in the way of but a taken slug. One statement is a transaction of its own, and
@@ -114,7 +122,7 @@ pub(super) async fn insert_all(writes: &Pool, candidates: &[Candidate]) -> Resul
     let places: Vec<usize> = (0..candidates.len()).collect();
     let document = document(candidates, &places);
     let rows = writes
-        .query_kept(INSERT_LINKS, &[(&document, Type::TEXT)])
+        .query_kept(Queue::Long, INSERT_LINKS, &[(&document, Type::TEXT)])
         .await?;
     let mut made = vec![Made::SlugTaken; candidates.len()];
     note_inserted(candidates, &places, &rows, &mut made)?;

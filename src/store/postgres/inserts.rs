@@ -9,10 +9,11 @@ use tokio_postgres::types::Type;
 
 use super::batch;
 use super::failure::Failure;
-use super::links::{cache_seconds, owner, status, to_revision, within};
+use super::links::{cache_seconds, owner, status, to_revision};
+use super::patience::{within, within_or_longer};
 use super::pool::{Parameter, Pool};
 use crate::domain::{Link, Revision};
-use crate::store::limits::WRITE_LIMIT;
+use crate::store::limits::{LONG_LIMIT, WRITE_LIMIT};
 use crate::store::{Candidate, Made, StoreError};
 
 const INSERT_LINK: &str = "-- insert_link()
@@ -24,6 +25,9 @@ RETURNING revision";
 
 /// The most links of one statement. It bounds how long the first of them waits for the last.
 const MOST: usize = 64;
+
+/// How many may wait for each connection. More would only wait to be turned away.
+const QUEUE: usize = 4 * MOST;
 
 /// Inserts links, at most one statement under way for each connection for writes.
 #[derive(Debug, Clone)]
@@ -72,7 +76,7 @@ impl Inserts {
             link: link.clone(),
             answer,
         };
-        if self.0.admit(waiting) {
+        if self.0.admit(waiting)? {
             let inner = Arc::clone(&self.0);
             self.0.runtime.spawn(async move { inner.work().await });
         }
@@ -81,7 +85,8 @@ impl Inserts {
                 || Failure::of_outcome(StoreError::unavailable("the database's connections are closed"));
             answered.await.map_err(|_| gone())?.map_err(Failure::of_outcome)
         };
-        within(WRITE_LIMIT, answered)
+        // The statement has the same limit, and may have begun late.
+        within(WRITE_LIMIT + LONG_LIMIT, answered)
             .await
             .map_err(|failure| failure.error)
     }
@@ -89,12 +94,15 @@ impl Inserts {
 
 impl Inner {
     /// Lets a link wait, and answers whether somebody must begin to work.
-    fn admit(&self, waiting: Waiting) -> bool {
+    fn admit(&self, waiting: Waiting) -> Result<bool, StoreError> {
         let mut queue = self.queue.lock().expect("insert lock poisoned");
+        if queue.waiting.len() >= QUEUE * self.most_under_way {
+            return Err(StoreError::Overloaded);
+        }
         queue.waiting.push(waiting);
         let begins = queue.under_way < self.most_under_way;
         queue.under_way += usize::from(begins);
-        begins
+        Ok(begins)
     }
 
     /// The links that go together next. None, once: then the caller's work is done.
@@ -139,7 +147,8 @@ impl Inner {
                 (candidate, waiting.answer)
             })
             .unzip();
-        match within(WRITE_LIMIT, batch::insert_all(&self.pool, &candidates)).await {
+        let inserting = batch::insert_all(&self.pool, &candidates);
+        match within_or_longer(&self.pool, WRITE_LIMIT, inserting).await {
             Ok(made) => {
                 for (made, answer) in made.into_iter().zip(answers) {
                     let _ = answer.send(match made {
@@ -152,6 +161,14 @@ impl Inner {
             Err(Failure { code: Some(_), .. }) => {
                 for (candidate, answer) in candidates.iter().zip(answers) {
                     let _ = answer.send(self.insert_alone(&candidate.link).await);
+                }
+            }
+            Err(Failure {
+                error: StoreError::Overloaded,
+                ..
+            }) => {
+                for answer in answers {
+                    let _ = answer.send(Err(StoreError::Overloaded));
                 }
             }
             Err(failure) => {
@@ -181,7 +198,8 @@ impl Inner {
             (/* created_at */ &link.created_at, Type::TIMESTAMPTZ),
             (/* owner */ &owner(link), Type::TEXT),
         ];
-        let row: Option<Row> = within(WRITE_LIMIT, self.pool.query_opt(INSERT_LINK, &parameters))
+        let inserting = self.pool.query_opt(INSERT_LINK, &parameters);
+        let row: Option<Row> = within_or_longer(&self.pool, WRITE_LIMIT, inserting)
             .await
             .map_err(|failure| failure.error)?;
         to_revision(&row.ok_or(StoreError::SlugTaken)?)
