@@ -29,7 +29,7 @@ const STARTS: usize = 20;
 const POOL: &str = "32";
 const WRITERS: u32 = 8;
 /// Connections for reads that the default `DATABASE_POOL_SIZE` of 4 leaves.
-const READERS: &str = "3";
+const READERS: &str = "2";
 
 /// What to measure with.
 struct Bench {

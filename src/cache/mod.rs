@@ -2,6 +2,7 @@
 
 mod breaker;
 mod budget;
+mod bulletin;
 mod codec;
 mod connection;
 mod memory;
@@ -19,6 +20,7 @@ use crate::domain::{Rank, Redirect, Slug};
 
 pub use breaker::{Admission, Breaker, BreakerState};
 pub use budget::Budgets;
+pub use bulletin::{Bulletin, Hear};
 pub use codec::{CodecError, decode, encode};
 pub use memory::MemoryCache;
 pub use open::{budgets, faults, memory, shared};
@@ -97,6 +99,11 @@ pub trait Cache: std::fmt::Debug + Send + Sync {
 
     /// Whether the cache answers now.
     fn health(&self) -> BoxFuture<'_, CacheHealth>;
+
+    /// Where instances tell each other of changes, if they share this cache.
+    fn bulletin(&self) -> Option<&dyn Bulletin> {
+        None
+    }
 }
 
 /// The longest that one call of a shared cache may take.

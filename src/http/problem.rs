@@ -185,14 +185,9 @@ impl Problem {
 
     /// The service cannot do this now.
     pub(super) fn unavailable() -> Self {
+        let (code, title) = ("unavailable", "Unavailable");
         let detail = "The service cannot do this right now. Try again later.";
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "unavailable",
-            "Unavailable",
-            detail,
-        )
-        .with_header(header::RETRY_AFTER, "1")
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, title, detail).with_header(header::RETRY_AFTER, "1")
     }
 
     /// The log cannot be told so.
@@ -366,6 +361,12 @@ impl From<Error> for Problem {
             ),
             Error::InvalidLink(faults) => Self::invalid("invalid_link", "The link is not valid", faults),
             Error::InvalidPatch(faults) => Self::invalid("invalid_patch", "The change is not valid", faults),
+            // Without a cause: each would be logged, just when there is least time for it.
+            Error::Overloaded => Self {
+                code: "overloaded",
+                title: "Too many requests at once",
+                ..Self::unavailable()
+            },
             Error::Store(_) => Self {
                 cause: Some(Box::new(error)),
                 ..Self::unavailable()

@@ -149,7 +149,7 @@ impl Links {
                 Ok(revision) => {
                     link.revision = revision;
                     audit::link(caller, change(before.disabled, link.disabled), slug);
-                    self.resolver.publish_link(link.redirect()).await;
+                    self.resolver.publish_change(link.redirect()).await;
                     return Ok(link);
                 }
                 Err(StoreError::Conflict) if tries > 1 => tries -= 1,
@@ -189,7 +189,7 @@ impl Links {
         let link = self.store.restore_link(slug, caller.held_to(), since).await?;
         let link = link.ok_or(Error::LinkNotFound)?;
         audit::link(caller, LinkChange::Restored, slug);
-        self.resolver.publish_link(link.redirect()).await;
+        self.resolver.publish_change(link.redirect()).await;
         Ok(link)
     }
 

@@ -70,7 +70,7 @@ impl Links {
                     let now = self.clock.now();
                     let changed = self.store.toggle_links(selection, slugs, now).await?;
                     toggled.note(changed.iter().map(|redirect| &redirect.slug));
-                    self.resolver.publish_links(changed).await;
+                    self.resolver.publish_changes(changed).await;
                 }
             }
             match selected.next {

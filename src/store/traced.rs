@@ -72,6 +72,7 @@ fn failure(err: &StoreError) -> Option<&'static str> {
     match err {
         StoreError::SlugTaken | StoreError::Conflict => None,
         StoreError::Unavailable(_) => Some("unavailable"),
+        StoreError::Overloaded => Some("overloaded"),
         StoreError::Corrupt(_) => Some("corrupt"),
         StoreError::Schema { .. } => Some("schema"),
         StoreError::Settings(_) => Some("settings"),

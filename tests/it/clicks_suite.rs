@@ -103,7 +103,7 @@ async fn batches_of_many_instances_at_once_are_all_counted(store: &dyn Store) {
     let record = |batch: Arc<ClickBatch>| async move {
         for _ in 0..20 {
             match store.record_clicks(&batch).await {
-                Err(StoreError::Unavailable(_)) => tokio::task::yield_now().await,
+                Err(StoreError::Unavailable(_) | StoreError::Overloaded) => tokio::task::yield_now().await,
                 result => return result,
             }
         }

@@ -81,6 +81,23 @@ on_both_stores! {
         assert!((500.0..=budget * 1.01).contains(&f64::from(answered)), "{answered} of {budget}");
     }
 
+    fn a_scanner_is_soon_no_work_for_the_store(backend) {
+        let app = TestApp::start_with(backend, &[("MISS_RATE_PER_MINUTE", "5"), ("TRUSTED_PROXY_HOPS", "1")]);
+        app.create(json!({"url": "https://example.org/", "slug": "known"}));
+        let from = |address: &str, path: &str| app.send("GET", path, &[("x-forwarded-for", address)], b"").status;
+
+        for n in 0..1000 {
+            from("192.0.2.1", &format!("/guess-{n}"));
+        }
+
+        // Five of the budget, the one that was refused, and what all scanners share in a minute that stands still.
+        let asked = app.metrics.resolve.absent.get();
+        assert!((300..=320).contains(&asked), "{asked}");
+        assert_eq!(from("192.0.2.1", "/known"), 302);
+        assert_eq!(from("192.0.2.1", "/another"), 429);
+        assert_eq!(from("198.51.100.1", "/another"), 404);
+    }
+
     fn behind_a_proxy_each_client_has_a_budget(backend) {
         let app = TestApp::start_with(backend, &[("MISS_RATE_PER_MINUTE", "1"), ("TRUSTED_PROXY_HOPS", "2")]);
         let ask = |forwarded: &str| app.send("GET", "/unknown", &[("x-forwarded-for", forwarded)], b"").status;

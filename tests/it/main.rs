@@ -12,6 +12,7 @@ mod audit;
 mod batches;
 mod breaker;
 mod browser;
+mod bulletin;
 mod cache_codec;
 mod cache_open;
 mod cache_suite;

@@ -145,6 +145,7 @@ impl Problem {
             Error::InvalidKey(fault("name", FaultCode::Missing, "a key needs this")).into(),
             Error::IdempotencyMismatch.into(),
             Error::RateLimited(taken).into(),
+            Error::Overloaded.into(),
             Error::SlugTaken.into(),
             Error::InvalidLink(url.clone()).into(),
             Error::InvalidPatch(url).into(),

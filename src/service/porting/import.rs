@@ -366,7 +366,7 @@ impl Import<'_> {
             for some in replaced.chunks(super::super::batch::PUBLISHED_AT_ONCE) {
                 join_all(
                     some.iter()
-                        .map(|redirect| resolver.publish_link(redirect.clone())),
+                        .map(|redirect| resolver.publish_change(redirect.clone())),
                 )
                 .await;
             }

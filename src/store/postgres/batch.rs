@@ -8,11 +8,12 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::failure::Failure;
-use super::links::{column, corrupt, to_link, within};
+use super::links::{column, corrupt, to_link};
+use super::patience::within_or_longer;
 use super::pool::{Parameter, Pool, Transaction};
 use crate::domain::{KeyId, Revision, Slug};
 use crate::store::batch::collided;
-use crate::store::limits::WRITE_LIMIT;
+use crate::store::limits::{LONG_LIMIT, WRITE_LIMIT};
 use crate::store::{Answer, BatchOutcome, Candidate, Made, Once, StoreError};
 
 /// Numbered in the order of the list, so that a later link is a newer one and the first of two with one slug wins.
@@ -110,7 +111,14 @@ pub(super) async fn insert_links(
         note_inserted(candidates, &places, &rows, &mut made)?;
         Ok(BatchOutcome::Done(made, None))
     };
-    within(WRITE_LIMIT, work).await.map_err(|failure| failure.error)
+    let limit = if candidates.len() > 1 {
+        LONG_LIMIT
+    } else {
+        WRITE_LIMIT
+    };
+    within_or_longer(writes, limit, work)
+        .await
+        .map_err(|failure| failure.error)
 }
 
 async fn in_transaction(

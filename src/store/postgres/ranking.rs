@@ -2,11 +2,12 @@
 
 use tokio_postgres::types::Type;
 
-use super::links::{column, corrupt, to_link, within};
+use super::links::{column, corrupt, to_link};
+use super::patience::within;
 use super::pool::{Parameter, Pool};
 use crate::domain::{KeyId, Link, Ranking, Slug, Totals};
 use crate::store::StoreError;
-use crate::store::limits::READ_LIMIT;
+use crate::store::limits::LONG_LIMIT;
 
 macro_rules! ranked {
     ($order:literal) => {
@@ -47,7 +48,7 @@ pub(super) async fn links(
         (/* limit */ &i64::from(limit), Type::INT8),
         (/* start */ &i64::from(start), Type::INT8),
     ];
-    let rows = within(READ_LIMIT, reads.query(sql, &parameters))
+    let rows = within(LONG_LIMIT, reads.query(sql, &parameters))
         .await
         .map_err(|failure| failure.error)?;
     let links = rows.iter().map(|row| {
@@ -59,7 +60,7 @@ pub(super) async fn links(
 
 pub(super) async fn totals(reads: &Pool, owner: Option<&KeyId>) -> Result<Totals, StoreError> {
     let parameters: [Parameter<'_>; 1] = [(/* owner */ &owner.map(KeyId::as_str), Type::TEXT)];
-    let rows = within(READ_LIMIT, reads.query(TOTALS, &parameters))
+    let rows = within(LONG_LIMIT, reads.query(TOTALS, &parameters))
         .await
         .map_err(|failure| failure.error)?;
     let row = rows.first().ok_or_else(|| corrupt("links")("no row"))?;

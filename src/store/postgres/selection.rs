@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 use tokio_postgres::types::Type;
 
-use super::links::{column, corrupt, to_redirect, within};
+use super::links::{column, corrupt, to_redirect};
+use super::patience::within;
 use super::pool::{Parameter, Pool};
 use crate::domain::{Domain, KeyId, Redirect, Selection, Slug};
-use crate::store::limits::{READ_LIMIT, WRITE_LIMIT};
+use crate::store::limits::LONG_LIMIT;
 use crate::store::{Place, Selected, StoreError};
 
 /// The host backwards, with a dot at its end: the hosts of a domain are next to one another. The index
@@ -150,7 +151,7 @@ pub(super) async fn select(
         (/* slugs */ &slugs, Type::TEXT_ARRAY),
     ];
     let parameters: Vec<Parameter<'_>> = filter.parameters().into_iter().chain(further).collect();
-    let rows = within(READ_LIMIT, reads.query(sql, &parameters))
+    let rows = within(LONG_LIMIT, reads.query(sql, &parameters))
         .await
         .map_err(|failure| failure.error)?;
     let mut selected = Selected::default();
@@ -184,7 +185,7 @@ pub(super) async fn toggle(
         (/* now */ &now, Type::TIMESTAMPTZ),
     ];
     let parameters: Vec<Parameter<'_>> = filter.parameters().into_iter().chain(further).collect();
-    let rows = within(WRITE_LIMIT, writes.query(TOGGLE, &parameters))
+    let rows = within(LONG_LIMIT, writes.query(TOGGLE, &parameters))
         .await
         .map_err(|failure| failure.error)?;
     let redirects = rows.iter().map(|row| {

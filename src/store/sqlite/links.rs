@@ -17,7 +17,7 @@ use crate::domain::{
     ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Ranking, Redirect, Revision, Selection, Slug,
     Tally, Totals,
 };
-use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
+use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, LONG_LIMIT, READ_LIMIT};
 use crate::store::{BatchOutcome, Candidate, Chore, KeyHash, Once, Place, Selected, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
@@ -119,7 +119,7 @@ impl Store for SqliteStore {
     async fn insert_link(&self, link: &Link) -> Result<Revision, StoreError> {
         let link = link.clone();
         self.writes
-            .run(WRITE_LIMIT, move |connection| insert_link(connection, &link))
+            .run(LONG_LIMIT, move |connection| insert_link(connection, &link))
             .await
     }
 
@@ -131,13 +131,13 @@ impl Store for SqliteStore {
         let (candidates, once) = (candidates.to_vec(), once.cloned());
         let insert =
             move |connection: &mut Connection| batch::insert_links(connection, &candidates, once.as_ref());
-        self.writes.run(WRITE_LIMIT, insert).await
+        self.writes.run(LONG_LIMIT, insert).await
     }
 
     async fn update_link(&self, link: &Link) -> Result<Revision, StoreError> {
         let link = link.clone();
         self.writes
-            .run(WRITE_LIMIT, move |connection| update_link(connection, &link))
+            .run(LONG_LIMIT, move |connection| update_link(connection, &link))
             .await
     }
 
@@ -148,7 +148,7 @@ impl Store for SqliteStore {
             let revision = statement.query_row(params![/* slug */ slug.as_str()], |row| row.get(0));
             Ok(revision.optional().map_err(unavailable)?.map(Revision::new))
         };
-        self.writes.run(WRITE_LIMIT, delete).await
+        self.writes.run(LONG_LIMIT, delete).await
     }
 
     async fn links(&self, query: &LinkQuery) -> Result<LinkPage, StoreError> {
@@ -166,7 +166,7 @@ impl Store for SqliteStore {
             let revision = statement.query_row(parameters, |row| row.get(0));
             Ok(revision.optional().map_err(unavailable)?.map(Revision::new))
         };
-        self.writes.run(WRITE_LIMIT, delete).await
+        self.writes.run(LONG_LIMIT, delete).await
     }
 
     async fn ranked_links(
@@ -210,7 +210,7 @@ impl Store for SqliteStore {
         let (selection, slugs) = (selection.clone(), slugs.to_vec());
         let toggle =
             move |connection: &mut Connection| selection::toggle(connection, &selection, &slugs, now);
-        self.writes.run(WRITE_LIMIT, toggle).await
+        self.writes.run(LONG_LIMIT, toggle).await
     }
 
     async fn set_link_aside(
@@ -222,7 +222,7 @@ impl Store for SqliteStore {
         let (slug, owner) = (slug.clone(), owner.cloned());
         let set_aside =
             move |connection: &mut Connection| aside::set_aside(connection, &slug, owner.as_ref(), now);
-        self.writes.run(WRITE_LIMIT, set_aside).await
+        self.writes.run(LONG_LIMIT, set_aside).await
     }
 
     async fn restore_link(
@@ -234,13 +234,13 @@ impl Store for SqliteStore {
         let (slug, owner) = (slug.clone(), owner.cloned());
         let restore =
             move |connection: &mut Connection| aside::restore(connection, &slug, owner.as_ref(), since);
-        self.writes.run(WRITE_LIMIT, restore).await
+        self.writes.run(LONG_LIMIT, restore).await
     }
 
     async fn insert_key(&self, key: &Key, hash: &KeyHash) -> Result<(), StoreError> {
         let (key, hash) = (key.clone(), *hash);
         let insert = move |connection: &mut Connection| keys::insert_key(connection, &key, &hash);
-        self.writes.run(WRITE_LIMIT, insert).await
+        self.writes.run(LONG_LIMIT, insert).await
     }
 
     async fn key(&self, hash: &KeyHash) -> Result<Option<Key>, StoreError> {
@@ -258,13 +258,13 @@ impl Store for SqliteStore {
     async fn delete_key(&self, id: &KeyId) -> Result<bool, StoreError> {
         let id = id.clone();
         let delete = move |connection: &mut Connection| keys::delete_key(connection, &id);
-        self.writes.run(WRITE_LIMIT, delete).await
+        self.writes.run(LONG_LIMIT, delete).await
     }
 
     async fn touch_key(&self, id: &KeyId, at: Timestamp) -> Result<(), StoreError> {
         let id = id.clone();
         let touch = move |connection: &mut Connection| keys::touch_key(connection, &id, at);
-        self.writes.run(WRITE_LIMIT, touch).await
+        self.writes.run(LONG_LIMIT, touch).await
     }
 
     async fn take_click(&self, slug: &Slug) -> Result<bool, StoreError> {
@@ -289,7 +289,7 @@ impl Store for SqliteStore {
     async fn visitor_secret(&self, day: Timestamp, candidate: &str) -> Result<String, StoreError> {
         let candidate = candidate.to_owned();
         self.writes
-            .run(WRITE_LIMIT, move |connection| {
+            .run(LONG_LIMIT, move |connection| {
                 clicks::secret(connection, day, &candidate)
             })
             .await
@@ -306,7 +306,7 @@ impl Store for SqliteStore {
 
     async fn keep_house(&self, chore: Chore) -> Result<u64, StoreError> {
         self.writes
-            .run(WRITE_LIMIT, move |connection| {
+            .run(LONG_LIMIT, move |connection| {
                 chores::keep_house(connection, chore)
             })
             .await
