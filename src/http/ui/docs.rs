@@ -89,7 +89,7 @@ fn section(document: &Value, operation: &Operation<'_>, base: &str) -> Markup {
                 ])))
             }
             @if let Some((_, body)) = object(&about["requestBody"]["content"]).next() {
-                p { "The body is " (kind(document, &body["schema"])) "." }
+                @if body["schema"]["$ref"].is_string() { p { "The body is " (kind(document, &body["schema"])) "." } }
             }
             details {
                 summary { "Answers" }
@@ -191,27 +191,19 @@ fn kind(document: &Value, schema: &Value) -> Markup {
             .collect();
         words.join(", ")
     });
-    let bounds: Vec<String> = [
-        ("minimum", "from"),
-        ("maximum", "to"),
-        ("minLength", "at least"),
-        ("maxLength", "at most"),
-        ("maxItems", "at most"),
+    let bounds = [
+        ("minimum", "maximum", ""),
+        ("minLength", "maxLength", " characters"),
+        ("minItems", "maxItems", " of them"),
     ]
     .iter()
-    .filter(|(bound, _)| !schema[bound].is_null())
-    .map(|(bound, word)| {
-        format!(
-            "{word} {}{}",
-            schema[bound],
-            if bound.ends_with("Length") {
-                " characters"
-            } else {
-                ""
-            }
-        )
+    .filter_map(|(least, most, unit)| match (&schema[least], &schema[most]) {
+        (Value::Null, Value::Null) => None,
+        (Value::Null, most) => Some(format!("at most {most}{unit}")),
+        (least, Value::Null) => Some(format!("at least {least}{unit}")),
+        (least, most) => Some(format!("{least} to {most}{unit}")),
     })
-    .collect();
+    .collect::<Vec<String>>();
     html! {
         span.soft {
             @if names.contains(&"array") { "list of " (kind(document, &schema["items"])) } @else { (names.join(" or ")) }
