@@ -78,6 +78,7 @@ struct Line {
     message: String,
     fields: Fields,
     place: Option<(String, u64)>,
+    target: &'static str,
     module: &'static str,
     trace: Option<Trace>,
 }
@@ -137,6 +138,7 @@ where
             time: format!("{:.6}", self.clock.now()),
             message: taken_text(&mut fields, "message").unwrap_or_default(),
             place: place(&mut fields).or_else(|| Some((about.file()?.to_owned(), u64::from(about.line()?)))),
+            target: about.target(),
             module: about.module_path().unwrap_or_else(|| about.target()),
             fields,
             trace,
@@ -169,6 +171,10 @@ impl<O, C> Lines<O, C> {
         all.insert("severity".to_owned(), severity(line.level).into());
         all.insert("time".to_owned(), line.time.into());
         all.insert("message".to_owned(), line.message.into());
+        // What a line is about, where it says so: `curtail::audit`.
+        if line.target != line.module {
+            all.insert("target".to_owned(), line.target.into());
+        }
         let mut labels = Fields::new();
         labels.insert("module".to_owned(), line.module.into());
         if let Some(id) = line.fields.get("request_id") {
