@@ -32,7 +32,7 @@ use crate::telemetry::log::LogLevel;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Sampler;
 
-pub use openapi::text_of_document as openapi;
+pub use openapi::{made_anew as openapi_made_anew, text_of_document as openapi};
 pub use routes::routes;
 pub use scrape::Scrape;
 
