@@ -1,4 +1,4 @@
-//! Counts the instructions of a memory hit and of the codec under callgrind: the same number on every run of the
+//! Counts the instructions of the resolver's memory hit and of the codec under callgrind: the same number on every run of the
 //! same build, whatever else the machine does. `scripts/bench --instructions` runs it.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark has nobody to report to")]
@@ -9,13 +9,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use curtail::cache::{Cache, Entry, Known, Lookup, MemoryCache, decode, encode};
-use curtail::domain::{Clock, ManualClock, Rank, Redirect, RedirectStatus, Revision, Slug, TargetUrl};
+use curtail::config;
+use curtail::domain::{
+    Clock, ManualClock, Rank, Redirect, RedirectStatus, Revision, Slug, SystemClock, TargetUrl,
+};
+use curtail::lifecycle::Lifecycle;
+use curtail::service::{Resolver, Visit};
+use curtail::store;
+use curtail::telemetry::metrics::Metrics;
 
 /// Two runs of each, whose difference has none of the set-up in it.
 const FEW: u64 = 1_000;
 const MANY: u64 = 11_000;
 
-const OPERATIONS: [&str; 4] = ["memory cache hit", "memory cache miss", "encode", "decode"];
+const OPERATIONS: [&str; 5] = [
+    "resolver: memory hit",
+    "memory cache hit",
+    "memory cache miss",
+    "encode",
+    "decode",
+];
 
 fn entry(slug: &Slug) -> Entry {
     let now = ManualClock::default().now();
@@ -37,9 +50,56 @@ fn entry(slug: &Slug) -> Entry {
     }
 }
 
+/// A whole visit as a redirect's handler makes it, of a link that memory has.
+fn visit(slug: &Slug, times: u64) {
+    let hour = Duration::from_secs(3600);
+    let times_of_caches = config::Cache {
+        redis: None,
+        memory_entries: 1_000,
+        memory_fresh: hour,
+        redis_fresh: hour,
+        negative_fresh: hour,
+        stale: hour,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let memory = Arc::new(MemoryCache::new(1_000));
+        let fresh = Entry {
+            fresh_until: SystemClock.now().checked_add(hour).unwrap(),
+            ..entry(slug)
+        };
+        memory.put(slug, &fresh, Rank::UNSEEN).await;
+        let file = std::env::temp_dir().join(format!("curtail-instructions-{}.db", std::process::id()));
+        let settings = config::Store {
+            kind: config::StoreKind::Sqlite(file),
+            migrate_on_start: false,
+        };
+        let resolver = Resolver::new(
+            &times_of_caches,
+            Some(memory),
+            None,
+            // Never asked.
+            store::open(&settings).await.unwrap(),
+            Arc::new(SystemClock),
+            Arc::new(Metrics::default()),
+            Lifecycle::new(),
+        );
+        for _ in 0..times {
+            let visit = resolver.visit(black_box(slug), || true).await.unwrap();
+            assert!(matches!(black_box(visit), Visit::Follow(_)));
+        }
+    });
+}
+
 fn run(operation: &str, times: u64) {
     let slug: Slug = "b0000000".parse().unwrap();
     let absent: Slug = "never-made".parse().unwrap();
+    if operation == "resolver: memory hit" {
+        return visit(&slug, times);
+    }
     let entry = entry(&slug);
     let cache = MemoryCache::new(1_000);
     drop(cache.put(&slug, &entry, Rank::UNSEEN));

@@ -135,7 +135,12 @@ impl Loader {
         std::fs::write(&script, traffic.script(&self.key))?;
         let before = server.cpu_seconds()?;
         let output = Command::new("wrk")
-            .args(["-t2", &format!("-c{connections}"), &format!("-d{seconds}s"), "-s"])
+            .args([
+                &format!("-t{}", connections.min(2)),
+                &format!("-c{connections}"),
+                &format!("-d{seconds}s"),
+                "-s",
+            ])
             .arg(&script)
             .arg(format!("http://127.0.0.1:{}{}", server.port, traffic.path()))
             .output()
@@ -173,12 +178,13 @@ impl Loader {
         })
     }
 
-    /// The service's own insert, by `pgbench`.
+    /// The service's own insert, by `pgbench`. Each link has a target of its own, as the service's have: the
+    /// indexes that search them are a good part of what an insert costs.
     pub fn insert(&self, postgres: &Path, database: &str, connections: u32, seconds: u32) -> Result<f64> {
-        const INSERT: &str = "INSERT INTO links (slug, revision, target, title, tags, redirect_status, cache_seconds, \
+        const INSERT: &str = "\\set number random(1, 2000000000)\nINSERT INTO links (slug, revision, target, title, tags, redirect_status, cache_seconds, \
             forward_query, valid_from, expires_at, max_clicks, disabled, updated_at, clicks, created_at) \
             VALUES (substr(md5(random()::text), 1, 16), nextval('link_revision'), \
-            'https://example.org/articles/1?utm_source=bench', NULL, '{}', 302, NULL, false, NULL, NULL, NULL, false, \
+            'https://example.org/articles/' || (:number)::text || '?utm_source=bench', NULL, '{}', 302, NULL, false, NULL, NULL, NULL, false, \
             now(), 0, now()) ON CONFLICT (slug) DO NOTHING RETURNING revision;\n";
         let script = self.folder.join("insert.sql");
         std::fs::write(&script, INSERT)?;

@@ -29,7 +29,7 @@ const STARTS: usize = 20;
 const POOL: &str = "32";
 const WRITERS: u32 = 8;
 /// Connections for reads that the default `DATABASE_POOL_SIZE` of 4 leaves.
-const READERS: &str = "3";
+const READERS: &str = "2";
 
 /// What to measure with.
 struct Bench {
@@ -71,6 +71,9 @@ fn main() -> Result<()> {
     }
     if wanted("memory", true) {
         bench.memory(&mut report)?;
+    }
+    if wanted("traces", false) {
+        bench.traces(&mut report)?;
     }
     if wanted("concurrency", false) {
         bench.concurrency(&mut report)?;
@@ -281,6 +284,35 @@ impl Bench {
         Ok(())
     }
 
+    /// What traces at the default sampling take of a memory hit, and what a receiver that accepts and never answers
+    /// adds to its slowest answers.
+    fn traces(&self, report: &mut Report) -> Result<()> {
+        // Its backlog accepts.
+        let frozen = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let endpoint = format!("http://{}", frozen.local_addr()?);
+        let redis = ("REDIS_URL", self.redis.as_str());
+        let to = ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str());
+        let plain = self.service(&self.database, &[redis])?;
+        let traced = self.service(&self.database, &[redis, to])?;
+        let rows = [
+            ("memory hit, no traces", &plain, Traffic::Hot),
+            ("memory hit, traces to nobody", &traced, Traffic::Hot),
+        ];
+        let cells = self.rounds(&rows, 64, self.seconds)?;
+        report.rate(rows[0].0, 64, &cells[0], &cells[0], None);
+        report.rate(rows[1].0, 64, &cells[1], &cells[0], Some(0.95));
+        let ratios: Vec<f64> = (0..self.rounds)
+            .map(|round| cells[1][round].p99_us / cells[0][round].p99_us)
+            .collect();
+        report.at_most(
+            "traces to a receiver that never answers: p99, of that without traces",
+            median(&ratios),
+            1.05,
+            "x",
+        );
+        Ok(())
+    }
+
     /// What metrics take of a memory hit's throughput: shown, and read every two seconds. They are always counted, so
     /// the base is another build (`BENCH_OTHER`), one that does not count; without one, this build with nothing shown.
     fn metrics(&self, report: &mut Report) -> Result<()> {
@@ -328,7 +360,7 @@ impl Bench {
             &[("REDIS_URL", &self.redis), ("DATABASE_POOL_SIZE", POOL)],
         )?;
         let (mut cells, mut inserts, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-        let mut bulk_ratios = Vec::new();
+        let (mut bulk_ratios, mut bulk_rates) = (Vec::new(), Vec::new());
         let seconds = self.seconds.max(2);
         for round in 1..=self.rounds {
             eprintln!("bench: create, round {round} of {}", self.rounds);
@@ -336,14 +368,18 @@ impl Bench {
                 .loader
                 .insert(&self.postgres, &self.database, WRITERS, seconds)?;
             let cell = self.loader.run(&server, Traffic::Create, 64, seconds)?;
-            let bulk = self.loader.run(&server, Traffic::CreateBulk, 8, seconds)?;
-            bulk_ratios.push(bulk.per_second * f64::from(BULK) / cell.per_second);
+            // What one client gains. From many at once, single creates share statements too.
+            let single = self.loader.run(&server, Traffic::Create, 1, seconds)?;
+            let bulk = self.loader.run(&server, Traffic::CreateBulk, 1, seconds)?;
+            let many = self.loader.run(&server, Traffic::CreateBulk, 8, seconds)?;
+            bulk_ratios.push(bulk.per_second * f64::from(BULK) / single.per_second);
+            bulk_rates.push(many.per_second * f64::from(BULK));
             ratios.push(cell.per_second / insert);
             inserts.push(insert);
             cells.push(cell);
         }
         report.create(WRITERS, median(&inserts), &cells, median(&ratios));
-        report.bulk(median(&bulk_ratios));
+        report.bulk(median(&bulk_ratios), median(&bulk_rates));
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 -- Clicks as they came, their sums by hour and day, and what it takes to count each exactly once.
 
-SET LOCAL lock_timeout = '2s';
+SET LOCAL lock_timeout = '100ms';
 
 -- By month, so that old clicks go with their partition. Times decide the partition: UTC months.
 CREATE TABLE clicks (

@@ -1,5 +1,5 @@
 -- Owners of links, lists and searches, keys, remembered answers.
-SET LOCAL lock_timeout = '2s';
+SET LOCAL lock_timeout = '100ms';
 
 -- The key that made the link; null is the key of the settings, or nobody's.
 ALTER TABLE links ADD COLUMN owner text COLLATE "C";

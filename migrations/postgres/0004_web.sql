@@ -1,5 +1,5 @@
 -- Scans of QR codes apart from other clicks, and links that were deleted a moment ago.
-SET LOCAL lock_timeout = '2s';
+SET LOCAL lock_timeout = '100ms';
 
 -- Constant defaults: no row is rewritten.
 ALTER TABLE clicks ADD COLUMN scan boolean NOT NULL DEFAULT false;

@@ -115,6 +115,13 @@ fn put_time(bytes: &mut Vec<u8>, time: Timestamp) {
     bytes.extend_from_slice(&time.as_microsecond().to_be_bytes());
 }
 
+/// The slug that `bytes` say they belong to, if it is one.
+pub(super) fn slug_in(bytes: &[u8]) -> Option<Slug> {
+    let rest = bytes.get(RANK.end..)?;
+    let end = rest.iter().position(|&byte| byte == b'\n')?;
+    from_utf8(&rest[..end]).ok()?.parse().ok()
+}
+
 /// The entry of `slug` that `bytes` hold. Whoever wrote them is not trusted: a field that could harm a
 /// visitor or hide a later write is refused.
 pub fn decode(slug: &Slug, bytes: &[u8]) -> Result<Entry, CodecError> {

@@ -2,11 +2,13 @@
 
 mod breaker;
 mod budget;
+mod bulletin;
 mod codec;
 mod connection;
 mod memory;
 mod open;
 mod redis;
+mod traced;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +20,11 @@ use crate::domain::{Rank, Redirect, Slug};
 
 pub use breaker::{Admission, Breaker, BreakerState};
 pub use budget::Budgets;
+pub use bulletin::{Bulletin, Hear};
 pub use codec::{CodecError, decode, encode};
 pub use memory::MemoryCache;
 pub use open::{budgets, faults, memory, shared};
+pub use traced::{Layer, traced};
 
 /// What is known of a slug.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +99,11 @@ pub trait Cache: std::fmt::Debug + Send + Sync {
 
     /// Whether the cache answers now.
     fn health(&self) -> BoxFuture<'_, CacheHealth>;
+
+    /// Where instances tell each other of changes, if they share this cache.
+    fn bulletin(&self) -> Option<&dyn Bulletin> {
+        None
+    }
 }
 
 /// The longest that one call of a shared cache may take.

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use super::bulletin::{self, Bulletin, Hear};
 use super::codec::{self, rank_text};
 use super::connection::{CONNECT_LIMIT, Connection};
 use super::{CALL_LIMIT, Cache, CacheHealth, Entry, Lookup, Put};
@@ -67,6 +68,9 @@ static DISCARD: LazyLock<Script> = LazyLock::new(|| {
 pub(super) struct RedisCache {
     connection: Connection,
     pool: Pool,
+    /// For the channel, whose connection can do nothing else.
+    client: Client,
+    channel: String,
     /// What every key begins with. No braces: in a cluster every slug may live where it falls.
     key_prefix: String,
     metrics: Arc<Metrics>,
@@ -96,10 +100,12 @@ impl RedisCache {
             })
             .build()
             .expect("the pool has timeouts and a runtime for them");
-        let connection = Connection::open(client, "links", runtime, Arc::clone(&metrics))?;
+        let connection = Connection::open(client.clone(), "links", runtime, Arc::clone(&metrics))?;
         Ok(Self {
             connection,
             pool,
+            client,
+            channel: format!("{key_prefix}changes"),
             key_prefix: format!("{key_prefix}link:"),
             metrics,
             clock,
@@ -229,6 +235,33 @@ impl Cache for RedisCache {
             }
         }
         .boxed()
+    }
+
+    fn bulletin(&self) -> Option<&dyn Bulletin> {
+        Some(self)
+    }
+}
+
+impl Bulletin for RedisCache {
+    fn tell<'a>(&'a self, slug: &'a Slug, entry: &'a Entry) -> BoxFuture<'a, bool> {
+        match self.connection.admit() {
+            None => ready(false).boxed(),
+            Some(leave) => async move {
+                let call = |mut redis: ConnectionManager| async move {
+                    cmd("PUBLISH")
+                        .arg(&self.channel)
+                        .arg(codec::encode(slug, entry))
+                        .exec_async(&mut redis)
+                        .await
+                };
+                self.connection.call(leave, call).await.is_some()
+            }
+            .boxed(),
+        }
+    }
+
+    fn listen<'a>(&'a self, hear: Hear<'a>) -> BoxFuture<'a, ()> {
+        bulletin::listen(&self.client, &self.channel, hear).boxed()
     }
 }
 

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 
 use crate::domain::{KeyDraft, SystemClock};
-use crate::service::{Error, Keys};
+use crate::service::{Actor, Error, Keys};
 use crate::store;
-use crate::telemetry::log;
+use crate::telemetry::log::Stream;
 
 /// What to do with keys.
 #[derive(Debug, Subcommand)]
@@ -46,7 +46,7 @@ pub(super) enum Command {
 /// Makes, lists or revokes keys in the database.
 pub(super) fn keys(command: Command) -> Result<(), String> {
     let (config, _) = super::settings::load().map_err(|faults| faults.to_string())?;
-    log::start(&config.logs);
+    super::settings::start_log(&config, Stream::Error);
     super::block_on(async {
         let store = store::open(&config.store).await.map_err(|err| err.to_string())?;
         let keys = Keys::new(&config.access, Arc::clone(&store), Arc::new(SystemClock));
@@ -70,7 +70,7 @@ async fn run(keys: &Keys, command: Command) -> Result<(), Error> {
                 own_links_only,
                 expires_at,
             };
-            let issued = keys.create(draft).await?;
+            let issued = keys.create(Actor::Operator, draft).await?;
             eprintln!(
                 "The id of the key is {}. The key itself is not kept:",
                 issued.key.id
@@ -94,7 +94,7 @@ async fn run(keys: &Keys, command: Command) -> Result<(), Error> {
                 );
             }
         }
-        Command::Revoke { id } => keys.revoke(&id).await?,
+        Command::Revoke { id } => keys.revoke(Actor::Operator, &id).await?,
     }
     Ok(())
 }

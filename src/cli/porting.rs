@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::config::Config;
 use crate::domain::SystemClock;
 use crate::lifecycle::Lifecycle;
-use crate::service::{Links, RandomSlugs, Resolver};
+use crate::service::{Blocklist, Links, RandomSlugs, Resolver};
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 use crate::{cache, store};
@@ -40,6 +40,7 @@ pub(super) async fn open(config: &Config) -> Result<Opened, String> {
     );
     let links = Links::new(
         &config.links,
+        Blocklist::new(&config.links.blocked_domains),
         Arc::clone(&store),
         resolver,
         Arc::new(RandomSlugs),

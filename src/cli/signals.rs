@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT.
+//! SIGTERM, SIGINT and SIGHUP.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -8,6 +8,25 @@ use crate::lifecycle::Lifecycle;
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+}
+
+/// SIGHUP: somebody has changed a file that the service is to read again.
+pub(super) struct Hangups(Signal);
+
+impl Hangups {
+    /// Listens from now on.
+    pub(super) fn listen() -> Result<Self, String> {
+        signal(SignalKind::hangup())
+            .map(Self)
+            .map_err(|err| format!("signals cannot be received: {err}"))
+    }
+
+    /// Waits for the next one.
+    pub(super) async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// Who asks.

@@ -8,12 +8,12 @@ use super::signals::Signals;
 use crate::app;
 use crate::domain::SystemClock;
 use crate::lifecycle::Lifecycle;
-use crate::telemetry::log;
+use crate::telemetry::log::Stream;
 
 /// Does the jobs until SIGTERM or SIGINT, or once.
 pub(super) fn worker(once: bool) -> Result<(), String> {
     let (config, _) = super::settings::load().map_err(|faults| faults.to_string())?;
-    log::start(&config.logs);
+    super::settings::start_log(&config, Stream::Output);
     super::block_on(async {
         let signals = Signals::listen()?;
         let stop = CancellationToken::new();

@@ -68,6 +68,12 @@ impl Env {
         self.value(name).is_some() || self.value(&format!("{name}_FILE")).is_some()
     }
 
+    /// A variable that is not a setting of ours, such as those that Cloud Run sets.
+    #[must_use]
+    pub fn foreign(&self, name: &str) -> Option<String> {
+        self.value(name).map(str::to_owned)
+    }
+
     /// A text; an empty variable counts as unset.
     pub fn text(&mut self, name: &'static str) -> Option<String> {
         let value = self.value(name).map(str::to_owned);

@@ -23,6 +23,8 @@ pub struct Http {
     pub trusted_proxy_hops: u64,
     /// Value of `Referrer-Policy` on redirects; `None` sends none.
     pub referrer_policy: Option<String>,
+    /// Whether `/yourls-api.php` answers.
+    pub yourls_api: bool,
     /// Trial mode: answer only requests for a loopback host.
     pub trial: bool,
     /// Cloud Run's container contract holds.
@@ -136,6 +138,7 @@ impl Http {
             base_url,
             trusted_proxy_hops: env.number_or("TRUSTED_PROXY_HOPS", u64::from(place.cloud_run), 0..=16),
             referrer_policy,
+            yourls_api: env.flag_or("YOURLS_API", false),
             trial: place.trial,
             cloud_run: place.cloud_run,
         }

@@ -2,8 +2,8 @@
 
 use url::Host;
 
-use super::{Env, Http, Place};
-use crate::domain::{SlugPolicy, TargetPolicy};
+use super::{BlockedDomains, Env, Http, Place};
+use crate::domain::{DomainList, SlugPolicy, TargetPolicy};
 
 /// The settings of link creation.
 #[derive(Debug, Clone)]
@@ -14,8 +14,8 @@ pub struct Links {
     pub slugs: SlugPolicy,
     /// Hosts of the service itself, lower case.
     pub own_hosts: Vec<String>,
-    /// Blocked domains, lower case, as punycode.
-    pub blocked_domains: Vec<String>,
+    /// Where the blocked domains are listed.
+    pub blocked_domains: BlockedDomains,
     /// Whether targets in private networks are let through.
     pub allow_private_targets: bool,
 }
@@ -30,18 +30,22 @@ impl Links {
                 refuse_final_z: place.cloud_run,
             },
             own_hosts,
-            blocked_domains: hosts(env, "BLOCKED_DOMAINS"),
+            blocked_domains: BlockedDomains::read(env),
             allow_private_targets: env.flag_or("ALLOW_PRIVATE_TARGETS", false),
         }
     }
 
-    /// The rules for targets of a request that was sent to `request_host`.
+    /// The rules for targets of a request that was sent to `request_host` while these domains are blocked.
     #[must_use]
-    pub fn target_policy<'a>(&'a self, request_host: Option<&'a str>) -> TargetPolicy<'a> {
+    pub fn target_policy<'a>(
+        &'a self,
+        request_host: Option<&'a str>,
+        blocked_domains: &'a DomainList,
+    ) -> TargetPolicy<'a> {
         TargetPolicy {
             own_hosts: &self.own_hosts,
             request_host,
-            blocked_domains: &self.blocked_domains,
+            blocked_domains: Some(blocked_domains),
             allow_private: self.allow_private_targets,
         }
     }

@@ -3,6 +3,7 @@
 //! Every fault is found in one reading, and named by its variable, never with its value.
 
 mod access;
+mod blocked;
 mod cache;
 mod clicks;
 mod env;
@@ -11,9 +12,12 @@ mod limits;
 mod links;
 mod logs;
 mod secret;
+mod security;
 mod store;
+mod traces;
 
 pub use access::Access;
+pub use blocked::BlockedDomains;
 pub use cache::{Cache, Redis};
 pub use clicks::Clicks;
 pub use env::{Effective, Env, Faults};
@@ -22,7 +26,9 @@ pub use limits::Limits;
 pub use links::Links;
 pub use logs::{LogFormat, Logs};
 pub use secrecy::{ExposeSecret, SecretString};
+pub use security::Security;
 pub use store::{Postgres, Store, StoreKind};
+pub use traces::{CloudPlace, Sampler, Traces, pairs};
 
 /// All settings.
 #[derive(Debug, Clone)]
@@ -41,8 +47,12 @@ pub struct Config {
     pub access: Access,
     /// How often somebody may ask.
     pub limits: Limits,
+    /// Whom to tell of a fault.
+    pub security: Security,
     /// What is logged, and how.
     pub logs: Logs,
+    /// Where traces go, and how many.
+    pub traces: Traces,
 }
 
 /// Where the service runs, as far as defaults depend on it.
@@ -71,7 +81,9 @@ impl Config {
             clicks: Clicks::read(env),
             access: Access::read(env, place),
             limits: Limits::read(env),
+            security: Security::read(env),
             logs: Logs::read(env),
+            traces: Traces::read(env, cloud_run),
             http,
         }
     }

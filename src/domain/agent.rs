@@ -1,7 +1,5 @@
 //! What a `User-Agent` header says, in families. The header itself is never kept.
 
-use woothee::parser::Parser;
-
 /// The families of a user agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Agent {
@@ -61,78 +59,87 @@ pub fn is_bot(user_agent: &str) -> bool {
     })
 }
 
+/// Browsers by what their user agents have, the first that fits. Most say that they are others as well: Edge has the
+/// words of Chrome, and Chrome those of Safari.
+const BROWSERS: [(&str, &str); 21] = [
+    ("Edg/", "Edge"),
+    ("EdgA/", "Edge"),
+    ("EdgiOS/", "Edge"),
+    ("Edge/", "Edge"),
+    ("OPR/", "Opera"),
+    ("OPT/", "Opera"),
+    ("OPiOS/", "Opera"),
+    ("Opera", "Opera"),
+    ("Vivaldi/", "Vivaldi"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("YaBrowser/", "Yandex"),
+    ("Sleipnir/", "Sleipnir"),
+    ("GSA/", "Google app"),
+    ("FxiOS/", "Firefox"),
+    ("Firefox/", "Firefox"),
+    ("CriOS/", "Chrome"),
+    ("MSIE ", "Internet Explorer"),
+    ("Trident/", "Internet Explorer"),
+    ("; wv)", "Webview"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+];
+
+/// Systems, in the same way, with their kind of device. Android has the word of Linux, and consoles that of Windows.
+const SYSTEMS: [(&str, &str, &str); 20] = [
+    ("Xbox", "Xbox", "console"),
+    ("PlayStation", "PlayStation", "console"),
+    ("PLAYSTATION", "PlayStation", "console"),
+    ("Nintendo", "Nintendo", "console"),
+    ("Windows Phone", "Windows Phone", "mobile"),
+    ("Windows", "Windows", "desktop"),
+    ("iPad", "iPadOS", "tablet"),
+    ("iPhone", "iOS", "mobile"),
+    ("iPod", "iOS", "mobile"),
+    ("Android", "Android", "mobile"),
+    ("BlackBerry", "BlackBerry", "mobile"),
+    ("BB10", "BlackBerry", "mobile"),
+    ("(Mobile; rv:", "Firefox OS", "mobile"),
+    ("CrOS", "ChromeOS", "desktop"),
+    ("Macintosh", "macOS", "desktop"),
+    ("Mac OS X", "macOS", "desktop"),
+    ("FreeBSD", "BSD", "desktop"),
+    ("OpenBSD", "BSD", "desktop"),
+    ("NetBSD", "BSD", "desktop"),
+    ("Linux", "Linux", "desktop"),
+];
+
 impl Agent {
     /// The families of a user agent.
     #[must_use]
     pub fn of(user_agent: &str) -> Self {
-        let parsed = Parser::new().parse(user_agent);
-        let known = |name: &'static str| match name {
-            "" | "UNKNOWN" => UNKNOWN,
-            name => name,
-        };
-        let (browser, system, category) = parsed.map_or((UNKNOWN, UNKNOWN, ""), |parsed| {
-            (
-                browser_family(parsed.name),
-                system_family(parsed.os),
-                category(parsed.category),
-            )
-        });
+        let (system, device) = SYSTEMS
+            .iter()
+            .find(|(word, ..)| user_agent.contains(word))
+            .map_or((UNKNOWN, UNKNOWN), |(_, system, device)| (*system, *device));
         Self {
-            browser: known(browser),
-            system: known(system),
-            device: device(user_agent, system, category),
+            browser: browser(user_agent, system),
+            system,
+            // A tablet with Android leaves this word out: https://developer.chrome.com/docs/multidevice/user-agent
+            device: if system == "Android" && !user_agent.contains("Mobile") {
+                "tablet"
+            } else {
+                device
+            },
             bot: is_bot(user_agent),
         }
     }
 }
 
-/// The parser's words live as long as their input; these are its own, spelt out.
-macro_rules! families {
-    ($function:ident: $($from:literal => $to:literal),+ $(,)?) => {
-        fn $function(name: &str) -> &'static str {
-            match name {
-                $($from => $to,)+
-                _ => UNKNOWN,
-            }
-        }
-    };
-}
-
-families!(browser_family:
-    "Chrome" => "Chrome", "Firefox" => "Firefox", "Safari" => "Safari", "Edge" => "Edge", "Opera" => "Opera",
-    "Vivaldi" => "Vivaldi", "SamsungBrowser" => "Samsung Internet", "Yandex Browser" => "Yandex",
-    "Internet Explorer" => "Internet Explorer", "Webview" => "Webview", "Sleipnir" => "Sleipnir",
-    "Google Search App" => "Google app",
-);
-
-families!(system_family:
-    "Android" => "Android", "iPhone" => "iOS", "iPad" => "iPadOS", "iPod" => "iOS", "iOS" => "iOS",
-    "Mac OSX" => "macOS", "Mac OS Classic" => "macOS", "Linux" => "Linux", "ChromeOS" => "ChromeOS",
-    "BSD" => "BSD", "Windows UNKNOWN Ver" => "Windows", "Windows 10" => "Windows", "Windows 8.1" => "Windows",
-    "Windows 8" => "Windows", "Windows 7" => "Windows", "Windows Vista" => "Windows", "Windows XP" => "Windows",
-    "Windows 2000" => "Windows", "Windows NT 4.0" => "Windows", "Windows 98" => "Windows",
-    "Windows 95" => "Windows", "Windows Me" => "Windows", "Windows CE" => "Windows",
-    "Windows Phone OS" => "Windows Phone", "Firefox OS" => "Firefox OS", "BlackBerry" => "BlackBerry",
-    "BlackBerry 10" => "BlackBerry", "PlayStation 3" => "PlayStation", "PlayStation 4" => "PlayStation",
-    "PlayStation Vita" => "PlayStation", "PlayStation Portable" => "PlayStation", "Xbox One" => "Xbox",
-    "Xbox 360" => "Xbox", "Nintendo Wii" => "Nintendo", "Nintendo DSi" => "Nintendo", "Nintendo 3DS" => "Nintendo",
-);
-
-families!(category:
-    "pc" => "pc", "smartphone" => "smartphone", "mobilephone" => "mobilephone", "appliance" => "appliance",
-    "crawler" => "crawler",
-);
-
-fn device(user_agent: &str, system: &str, category: &str) -> &'static str {
-    match (system, category) {
-        ("iPadOS", _) => "tablet",
-        // A tablet with Android leaves this word out: https://developer.chrome.com/docs/multidevice/user-agent
-        ("Android", _) if !user_agent.contains("Mobile") => "tablet",
-        (_, "pc") => "desktop",
-        (_, "smartphone" | "mobilephone") => "mobile",
-        (_, "appliance") => "console",
-        _ => UNKNOWN,
+fn browser(user_agent: &str, system: &str) -> &'static str {
+    if let Some((_, family)) = BROWSERS.iter().find(|(word, _)| user_agent.contains(word)) {
+        return family;
     }
+    // An app of iOS shows the page by itself, and does not call itself Safari.
+    if matches!(system, "iOS" | "iPadOS") && user_agent.contains("AppleWebKit/") {
+        return "Webview";
+    }
+    UNKNOWN
 }
 
 #[cfg(test)]
@@ -194,6 +201,48 @@ mod tests {
                 "Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
                 "Chrome",
                 "ChromeOS",
+                "desktop",
+            ),
+            (
+                "Mozilla/5.0 (Linux; Android 13; SM-S901B) AppleWebKit/537.36 (KHTML, like Gecko) SamsungBrowser/25.0 Chrome/121.0.0.0 Mobile Safari/537.36",
+                "Samsung Internet",
+                "Android",
+                "mobile",
+            ),
+            (
+                "Mozilla/5.0 (Linux; Android 14; Pixel 8; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/120.0.0.0 Mobile Safari/537.36",
+                "Webview",
+                "Android",
+                "mobile",
+            ),
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148",
+                "Webview",
+                "iOS",
+                "mobile",
+            ),
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/120.0 Mobile/15E148 Safari/604.1",
+                "Chrome",
+                "iOS",
+                "mobile",
+            ),
+            (
+                "Mozilla/5.0 (Windows NT 10.0; WOW64; Trident/7.0; rv:11.0) like Gecko",
+                "Internet Explorer",
+                "Windows",
+                "desktop",
+            ),
+            (
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64; Xbox; Xbox One) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0 Safari/537.36 Edge/44.18363",
+                "Edge",
+                "Xbox",
+                "console",
+            ),
+            (
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0 Safari/537.36 OPR/106.0",
+                "Opera",
+                "Linux",
                 "desktop",
             ),
             ("nothing that is known", "(unknown)", "(unknown)", "(unknown)"),

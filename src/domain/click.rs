@@ -7,10 +7,12 @@ use url::Url;
 
 use super::Slug;
 
-/// One answered redirect.
+/// One answered redirect, or several that are alike in all that is kept, within one second.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Click {
-    /// When.
+    /// How many.
+    pub number: u32,
+    /// When: the first of them.
     pub at: Timestamp,
     /// Which link.
     pub slug: Slug,
@@ -45,6 +47,14 @@ pub struct ClickBatch {
     pub made_at: Timestamp,
     /// The clicks.
     pub clicks: Vec<Click>,
+}
+
+impl ClickBatch {
+    /// How many clicks it stands for.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.clicks.iter().map(|click| u64::from(click.number)).sum()
+    }
 }
 
 /// What clicks are sorted by in statistics.

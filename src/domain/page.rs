@@ -47,6 +47,28 @@ impl LinkPage {
     }
 }
 
+/// An order of links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ranking {
+    /// Those with the most human clicks first.
+    MostClicks,
+    /// Those with the fewest human clicks first.
+    FewestClicks,
+    /// The newest first.
+    Newest,
+    /// Another one each time.
+    Random,
+}
+
+/// Sums over links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    /// How many links there are.
+    pub links: i64,
+    /// Their human clicks.
+    pub clicks: i64,
+}
+
 /// The state of a link at a time. Every link is in one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkState {
@@ -58,6 +80,23 @@ pub enum LinkState {
     Expired,
     /// It was taken down.
     Disabled,
+}
+
+impl LinkState {
+    /// The state of `link` at `now`.
+    #[must_use]
+    pub fn of(link: &Link, now: Timestamp) -> Self {
+        let used_up = link.max_clicks.is_some_and(|most| link.clicks >= most);
+        if link.disabled {
+            Self::Disabled
+        } else if used_up || link.expires_at.is_some_and(|end| now >= end) {
+            Self::Expired
+        } else if link.valid_from.is_some_and(|start| now < start) {
+            Self::Scheduled
+        } else {
+            Self::Live
+        }
+    }
 }
 
 /// A text that is no state.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 use url::{Host, Url};
 
-use super::FaultCode;
+use super::{DomainList, FaultCode};
 
 /// An absolute `http` or `https` URL, parsed and serialised by the WHATWG rules, at most
 /// [`TargetUrl::MAX_LEN`] bytes of visible ASCII.
@@ -79,8 +79,8 @@ pub struct TargetPolicy<'a> {
     pub own_hosts: &'a [String],
     /// One more host of the service: the one that this request was sent to, without its port.
     pub request_host: Option<&'a str>,
-    /// Blocked domains, lower case, as punycode; each blocks its subdomains too.
-    pub blocked_domains: &'a [String],
+    /// Blocked domains.
+    pub blocked_domains: Option<&'a DomainList>,
     /// Whether private addresses are let through.
     pub allow_private: bool,
 }
@@ -125,6 +125,17 @@ impl TargetUrl {
             return Err(TargetError::Control);
         }
         Ok(Self(text.into()))
+    }
+
+    /// The host, without its port, as the serialised URL spells it.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let rest = self.0.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        match authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+            _ => authority,
+        }
     }
 
     /// The serialised URL.
@@ -197,11 +208,7 @@ fn check_host(url: &Url, policy: &TargetPolicy<'_>) -> Result<(), TargetError> {
     if private && !policy.allow_private {
         return Err(TargetError::Private);
     }
-    if policy
-        .blocked_domains
-        .iter()
-        .any(|blocked| is_within(host, blocked))
-    {
+    if policy.blocked_domains.is_some_and(|blocked| blocked.covers(host)) {
         return Err(TargetError::Blocked);
     }
     Ok(())

@@ -38,7 +38,7 @@ impl FromRequest for Sender {
 }
 
 /// The key that the request shows; a header that shows none is an error.
-fn key(request: &HttpRequest) -> Result<Option<&str>, Error> {
+pub(super) fn key(request: &HttpRequest) -> Result<Option<&str>, Error> {
     let Some(value) = request.headers().get(header::AUTHORIZATION) else {
         return Ok(None);
     };

@@ -1,5 +1,6 @@
 //! Reads a JSON body: its size and time are bounded, and every fault of its fields is found at once.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use actix_web::http::header::CONTENT_TYPE;
@@ -126,6 +127,21 @@ impl Fields {
     /// Notes a fault.
     pub(super) fn fault(&mut self, name: &str, code: FaultCode, detail: &str) {
         self.faults.push(Fault::new(format!("/{name}"), code, detail));
+    }
+
+    /// Notes a fault of the object as a whole.
+    pub(super) fn fault_of_all(&mut self, code: FaultCode, detail: &str) {
+        self.faults.push(Fault::new("", code, detail));
+    }
+
+    /// A value that is parsed from text; `null` is none.
+    pub(super) fn parsed<T: FromStr>(&mut self, name: &str, wanted: &'static str) -> Option<T> {
+        let text = self.text(name).flatten()?;
+        let parsed = text.parse().ok();
+        if parsed.is_none() {
+            self.fault(name, FaultCode::OutOfRange, wanted);
+        }
+        parsed
     }
 
     /// A text.

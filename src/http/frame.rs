@@ -10,7 +10,7 @@ use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, web};
 
 use super::origin::{is_https, is_loopback_host};
 use super::problem::Problem;
-use super::{Services, redirect, ui};
+use super::{Services, redirect, trace, ui, yourls};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -19,7 +19,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) struct RequestId([u8; 32]);
 
 impl RequestId {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut digits = [0; 32];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(fastrand::u128(..).to_be_bytes()) {
@@ -41,10 +41,22 @@ pub(super) async fn frame(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let began = Instant::now();
     let id = RequestId::new();
-    // For the API's span. A redirect has none, and does not pay for this.
-    if request.path().starts_with("/api/") {
+    let path = request.match_info().as_str();
+    if path.starts_with("/api/") || path.starts_with("/app/") || path == yourls::PATH {
+        // Its span is made further in, where its route is known.
         request.extensions_mut().insert(id);
+    } else if let Some(watched) = trace::watched(&request, &id) {
+        return Box::pin(watched.over(answered(request, next, id, began))).await;
     }
+    answered(request, next, id, began).await
+}
+
+async fn answered(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+    id: RequestId,
+    began: Instant,
+) -> Result<ServiceResponse<BoxBody>, Error> {
     let response = if services(request.request()).config.trial && !is_loopback_host(request.request()) {
         let (request, _) = request.into_parts();
         let answer = problem_response(&Problem::foreign_host(), &request, &id);
@@ -146,7 +158,17 @@ fn problem_response(problem: &Problem, request: &HttpRequest, id: &RequestId) ->
         let route = request
             .match_pattern()
             .unwrap_or_else(|| redirect::PATTERN.to_owned());
-        tracing::error!(request_id = id.as_str(), http.route = route, error = ?cause, "request failed: {cause}");
+        let _entered = trace::span_of(request).entered();
+        let remote = trace::remote(request.headers());
+        tracing::error!(
+            request_id = id.as_str(),
+            http.route = route,
+            trace_id = remote.map(|remote| format!("{:032x}", remote.trace_id)),
+            span_id = remote.map(|remote| format!("{:016x}", remote.span_id)),
+            trace_sampled = remote.map(|remote| remote.sampled),
+            error = ?cause,
+            "request failed: {cause}"
+        );
     }
     if problem.for_visitor && prefers_html(request) {
         problem.page(request, id.as_str())

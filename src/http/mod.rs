@@ -14,20 +14,25 @@ mod query;
 mod redirect;
 mod routes;
 mod scrape;
+mod security;
 mod trace;
 mod ui;
 mod visitor;
+mod yourls;
 
 use std::sync::Arc;
 
 use actix_web::http::header::HeaderName;
 
 use crate::config;
+use crate::domain::Clock;
 use crate::lifecycle::Lifecycle;
 use crate::service::{Clicks, Health, Keys, Limits, Links, Resolver, Sessions, Stats};
+use crate::telemetry::log::LogLevel;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::Sampler;
 
-pub use openapi::text_of_document as openapi;
+pub use openapi::{made_anew as openapi_made_anew, text_of_document as openapi};
 pub use routes::routes;
 pub use scrape::Scrape;
 
@@ -36,6 +41,10 @@ pub use scrape::Scrape;
 pub struct Services {
     /// Settings of this floor.
     pub config: config::Http,
+    /// Whom to tell of a fault.
+    pub security: config::Security,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
     /// Links.
     pub links: Links,
     /// Redirects.
@@ -60,6 +69,10 @@ pub struct Services {
     pub metrics: Arc<Metrics>,
     /// What runs here.
     pub build: Build,
+    /// Decides which requests have a trace.
+    pub sampler: Sampler,
+    /// Which lines are logged.
+    pub log: LogLevel,
 }
 
 /// What runs here.
@@ -72,4 +85,8 @@ pub struct Build {
     pub git_commit: &'static str,
     /// When it was built, RFC 3339.
     pub build_time: &'static str,
+    /// The store in force: `postgres` or `sqlite`.
+    pub store: &'static str,
+    /// The caches in force: `memory+redis`, `memory`, `redis` or `none`.
+    pub cache: &'static str,
 }

@@ -95,8 +95,10 @@ pub(super) fn described() -> [Operation; 4] {
     const READY: &str = r#"{"status": "ok", "checks": {"database": "ok", "cache": "disabled"}}"#;
     const UNREADY: &str =
         r#"{"status": "unavailable", "checks": {"database": "unavailable", "cache": "ok"}}"#;
-    const VERSION: &str =
-        r#"{"version": "0.1.0", "git_commit": "58441e5f21ac", "build_time": "2026-11-21T02:00:00Z"}"#;
+    const VERSION: &str = r#"{
+        "version": "0.1.0", "git_commit": "58441e5f21ac", "build_time": "2026-11-21T02:00:00Z", "store": "postgres",
+        "cache": "memory+redis"
+    }"#;
     let probe = |path, id, summary| Operation::new("GET", path, id, summary).group("operations");
     [
         probe("/health/live", "live", "Whether the process runs").answers::<Status>(

@@ -38,7 +38,12 @@ pub(super) async fn redirect(
     // Looked at only for a click: a scan of unknown slugs does not pay for it.
     let seen = || visitor::seen(&request, &services);
     let counts = || is_click && !is_program(&seen());
-    match services.resolver.visit(&slug, counts).await {
+    let admit = || {
+        services
+            .limits
+            .look_up(address::client(&request, &services.config))
+    };
+    match services.resolver.visit_if(&slug, counts, admit).await {
         Ok(Visit::Follow(redirect)) => {
             if is_click {
                 services.clicks.record(&slug, redirect.limited, &seen());
@@ -102,7 +107,13 @@ pub(super) fn described() -> Operation {
         .says("Each `GET` is a click; a `HEAD` is none.")
         .group("visitors")
         .for_visitors()
-        .problems(&["not_found", "link_gone", "rate_limited", "unavailable"]);
+        .problems(&[
+            "not_found",
+            "link_gone",
+            "rate_limited",
+            "unavailable",
+            "overloaded",
+        ]);
     RedirectStatus::ALL
         .into_iter()
         .fold(operation, |operation, status| {

@@ -9,7 +9,7 @@ use tracing_actix_web::TracingLogger;
 use super::frame::Routed;
 use super::problem::Problem;
 use super::trace::ApiSpan;
-use super::{api, frame, openapi, pages, probes, redirect, ui};
+use super::{api, frame, openapi, pages, probes, redirect, security, ui, yourls};
 
 /// Adds every route, and the frame round them all.
 ///
@@ -23,11 +23,16 @@ pub fn routes(app: &mut web::ServiceConfig) {
                 .route(reading().to(api::list::list))
                 .route(web::post().to(api::create::create)),
         )
-        // Guarded, so that a link called bulk can still be seen.
+        // Guarded, so that links called bulk and disable can still be seen.
         .service(
             only("/links/bulk", "GET, HEAD, POST, PATCH, DELETE")
                 .guard(guard::fn_guard(|request| !is_of_a_link(&request.head().method)))
                 .route(web::post().to(api::bulk::create)),
+        )
+        .service(
+            only("/links/disable", "GET, HEAD, POST, PATCH, DELETE")
+                .guard(guard::fn_guard(|request| !is_of_a_link(&request.head().method)))
+                .route(web::post().to(api::disable::disable)),
         )
         .service(
             only("/links/{slug}", "GET, HEAD, PATCH, DELETE")
@@ -42,6 +47,11 @@ pub fn routes(app: &mut web::ServiceConfig) {
                 .route(web::post().to(api::keys_create::create)),
         )
         .service(only("/keys/{id}", "DELETE").route(web::delete().to(api::keys_revoke::revoke)))
+        .service(
+            only("/log-level", "GET, HEAD, PUT")
+                .route(reading().to(api::log_level::show))
+                .route(web::put().to(api::log_level::change)),
+        )
         .service(only("/export", "GET, HEAD").route(reading().to(api::export::export)))
         .service(only("/import", "POST").route(web::post().to(api::import::import)))
         .default_service(web::to(api::no_such_path));
@@ -54,10 +64,18 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .service(page("/version").route(reading().to(probes::version)))
         .service(page("/openapi.json").route(reading().to(openapi::openapi)))
         .service(page("/robots.txt").route(reading().to(pages::robots)))
+        .service(page("/.well-known/security.txt").route(reading().to(security::security_txt)))
         .service(page("/favicon.ico").route(reading().to(pages::favicon)))
         .service(ui::assets().app_data(Routed))
-        .service(ui::app().app_data(Routed))
+        .service(ui::app().app_data(Routed).wrap(TracingLogger::<ApiSpan>::new()))
+        .service(ui::docs().app_data(Routed))
         .service(api)
+        .service(
+            only(yourls::PATH, yourls::METHODS)
+                .wrap(TracingLogger::<ApiSpan>::new())
+                .route(reading().to(yourls::api))
+                .route(web::post().to(yourls::api)),
+        )
         // Not a resource of its own: its pattern would be matched by a regular expression for each visitor.
         .default_service(web::to(redirect::redirect));
     app.service(all);

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 
+use super::audit::LinkChange;
 use super::links::{COLLISIONS_BEFORE_LONGER, Links, TRIES};
-use super::{Caller, Error, Origin};
+use super::{Caller, Error, Origin, audit};
 use crate::domain::{Fault, Link, LinkDraft, NewLink};
 use crate::store::{self, Answer, BatchOutcome, Candidate, Made, StoreError};
 
@@ -122,7 +122,7 @@ impl Links {
                         made[*at] = done;
                     }
                     if name.is_some() {
-                        self.publish(&plan, &made).await;
+                        self.publish(caller, &plan, &made).await;
                         let items = plan.items(&made);
                         return Ok(answer.map_or(Batch::Items(items), Batch::Answered));
                     }
@@ -132,7 +132,7 @@ impl Links {
                 }
             };
             if collided.is_empty() {
-                self.publish(&plan, &made).await;
+                self.publish(caller, &plan, &made).await;
                 let items = plan.items(&made);
                 return Ok(render(&items).map_or(Batch::Items(items), Batch::Answered));
             }
@@ -156,7 +156,8 @@ impl Links {
         origin: Origin<'_>,
         now: Timestamp,
     ) -> Plan {
-        let targets = self.config.target_policy(origin.host);
+        let blocked = self.blocklist.current();
+        let targets = self.config.target_policy(origin.host, &blocked);
         let mut plan = Plan::default();
         let mut places: HashMap<String, Vec<usize>> = HashMap::new();
         for draft in drafts {
@@ -194,21 +195,19 @@ impl Links {
         plan
     }
 
-    async fn publish(&self, plan: &Plan, made: &[Made]) {
+    async fn publish(&self, caller: &Caller, plan: &Plan, made: &[Made]) {
         let links: Vec<Link> = (0..made.len())
             .filter_map(|at| match plan.item(at, &made[at]) {
                 Item::Made(link) => Some(link),
                 Item::Reused(_) | Item::Refused(_) => None,
             })
             .collect();
-        for links in links.chunks(PUBLISHED_AT_ONCE) {
-            join_all(
-                links
-                    .iter()
-                    .map(|link| self.resolver.publish_link(link.redirect())),
-            )
-            .await;
+        for link in &links {
+            audit::link(caller, LinkChange::Created, &link.slug);
         }
+        self.resolver
+            .publish_links(links.iter().map(Link::redirect).collect())
+            .await;
     }
 }
 

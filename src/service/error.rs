@@ -38,6 +38,9 @@ pub enum Error {
     /// The change breaks the rules.
     #[error("the change is not valid")]
     InvalidPatch(Vec<Fault>),
+    /// Too many wait for the store already.
+    #[error("too many requests at once")]
+    Overloaded,
     /// The store did not do its part.
     #[error("the store failed: {0}")]
     Store(#[from] Arc<StoreError>),
@@ -47,6 +50,7 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::SlugTaken => Self::SlugTaken,
+            StoreError::Overloaded => Self::Overloaded,
             other => Self::Store(Arc::new(other)),
         }
     }

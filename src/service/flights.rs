@@ -12,6 +12,8 @@ use crate::domain::Slug;
 use crate::lifecycle::Lifecycle;
 use crate::store::StoreError;
 
+use tracing::{Instrument, Span};
+
 /// What a look-up came to.
 pub(super) type Outcome = Result<Known, Error>;
 
@@ -23,8 +25,15 @@ pub(super) struct Flights(Arc<Mutex<HashMap<Slug, Flight>>>);
 
 impl Flights {
     /// The look-up of `slug` that is under way, or else the one that `start` begins. It runs in a task of
-    /// its own: a visitor who leaves does not end it for the others.
-    pub(super) fn join<F>(&self, slug: &Slug, lifecycle: &Lifecycle, start: impl FnOnce() -> F) -> Flight
+    /// its own: a visitor who leaves does not end it for the others. In a trace it belongs to `span`: that of
+    /// whoever began it.
+    pub(super) fn join<F>(
+        &self,
+        slug: &Slug,
+        lifecycle: &Lifecycle,
+        span: Span,
+        start: impl FnOnce() -> F,
+    ) -> Flight
     where
         F: Future<Output = Outcome> + Send + 'static,
     {
@@ -37,10 +46,13 @@ impl Flights {
             flights: self.clone(),
             slug: slug.clone(),
         };
-        let task = lifecycle.spawn(|_stop| async move {
-            let outcome = look_up.await;
-            drop(landing);
-            outcome
+        let task = lifecycle.spawn(|_stop| {
+            async move {
+                let outcome = look_up.await;
+                drop(landing);
+                outcome
+            }
+            .instrument(span)
         });
         let flight = async move {
             task.await

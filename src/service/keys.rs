@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Error, Session};
+use super::{Actor, Error, Session, audit};
 use crate::config;
 use crate::domain::{Clock, Key, KeyDraft, KeyId, Link};
 use crate::store::{KeyHash, Store};
@@ -179,12 +179,13 @@ impl Keys {
     }
 
     /// Makes a key.
-    pub async fn create(&self, draft: KeyDraft) -> Result<IssuedKey, Error> {
+    pub async fn create(&self, by: Actor<'_>, draft: KeyDraft) -> Result<IssuedKey, Error> {
         let id = nanoid::nanoid!(ID_CHARS, &BASE62);
         let id = id.parse().expect("an id is made of letters and digits");
         let key = Key::check(draft, id, self.clock.now()).map_err(Error::InvalidKey)?;
         let secret = format!("{PREFIX}{}", nanoid::nanoid!(SECRET_CHARS, &BASE62));
         self.store.insert_key(&key, &hash(&secret)).await?;
+        audit::key(by, "key.issued", &key.id);
         Ok(IssuedKey {
             key,
             secret: secret.into(),
@@ -197,11 +198,12 @@ impl Keys {
     }
 
     /// Revokes a key.
-    pub async fn revoke(&self, id: &str) -> Result<(), Error> {
+    pub async fn revoke(&self, by: Actor<'_>, id: &str) -> Result<(), Error> {
         let id: KeyId = id.parse().map_err(|_| Error::KeyNotFound)?;
         if !self.store.delete_key(&id).await? {
             return Err(Error::KeyNotFound);
         }
+        audit::key(by, "key.revoked", &id);
         // This instance need not wait.
         self.remembered.clear();
         Ok(())

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::audit::LinkChange;
 use super::slugs::SlugSource;
-use super::{Caller, Error, Resolver, Visit};
+use super::{Blocklist, Caller, Error, Resolver, Visit, audit};
 use crate::config;
 use crate::domain::{
     Clock, Cursor, GoneReason, Link, LinkDraft, LinkPage, LinkPatch, LinkQuery, LinkState, LinkUpdate,
@@ -60,6 +61,7 @@ pub enum Preview {
 #[derive(Debug)]
 pub struct Links {
     pub(super) config: config::Links,
+    pub(super) blocklist: Blocklist,
     pub(super) store: Arc<dyn Store>,
     pub(super) resolver: Resolver,
     pub(super) slugs: Arc<dyn SlugSource>,
@@ -73,6 +75,7 @@ impl Links {
     /// The links of `store`; `resolver` is told of every change.
     pub fn new(
         config: &config::Links,
+        blocklist: Blocklist,
         store: Arc<dyn Store>,
         resolver: Resolver,
         slugs: Arc<dyn SlugSource>,
@@ -80,6 +83,7 @@ impl Links {
     ) -> Self {
         Self {
             config: config.clone(),
+            blocklist,
             store,
             resolver,
             slugs,
@@ -89,8 +93,9 @@ impl Links {
 
     /// Makes a link, which `caller` owns. It is kept when this answers.
     pub async fn create(&self, caller: &Caller, draft: LinkDraft, origin: Origin<'_>) -> Result<Link, Error> {
-        let mut new = NewLink::check(draft, &self.config.target_policy(origin.host), self.config.slugs)
-            .map_err(Error::InvalidLink)?;
+        let blocked = self.blocklist.current();
+        let targets = self.config.target_policy(origin.host, &blocked);
+        let mut new = NewLink::check(draft, &targets, self.config.slugs).map_err(Error::InvalidLink)?;
         new.owner = caller.owner().cloned();
         let link = match &new.slug {
             Some(slug) => {
@@ -99,6 +104,7 @@ impl Links {
             }
             None => self.insert_under_new_slug(new).await?,
         };
+        audit::link(caller, LinkChange::Created, &link.slug);
         self.resolver.publish_link(link.redirect()).await;
         Ok(link)
     }
@@ -131,25 +137,32 @@ impl Links {
         patch: LinkPatch,
         origin: Origin<'_>,
     ) -> Result<Link, Error> {
-        let update =
-            LinkUpdate::check(patch, &self.config.target_policy(origin.host)).map_err(Error::InvalidPatch)?;
+        let blocked = self.blocklist.current();
+        let targets = self.config.target_policy(origin.host, &blocked);
+        let update = LinkUpdate::check(patch, &targets).map_err(Error::InvalidPatch)?;
         let mut tries = UPDATE_TRIES;
         loop {
-            let mut link = self
-                .link(caller, slug)
-                .await?
+            let before = self.link(caller, slug).await?;
+            let mut link = before
                 .updated(&update, self.clock.now())
                 .map_err(Error::InvalidPatch)?;
             match self.store.update_link(&link).await {
                 Ok(revision) => {
                     link.revision = revision;
-                    self.resolver.publish_link(link.redirect()).await;
+                    audit::link(caller, change(before.disabled, link.disabled), slug);
+                    self.resolver.publish_change(link.redirect()).await;
                     return Ok(link);
                 }
                 Err(StoreError::Conflict) if tries > 1 => tries -= 1,
                 Err(err) => return Err(err.into()),
             }
         }
+    }
+
+    /// The state of `link` now.
+    #[must_use]
+    pub fn state_of(&self, link: &Link) -> LinkState {
+        LinkState::of(link, self.clock.now())
     }
 
     /// The time that is `seconds` from now.
@@ -165,9 +178,9 @@ impl Links {
             .store
             .set_link_aside(slug, caller.held_to(), self.clock.now())
             .await?;
-        self.resolver
-            .publish_deletion(slug, last.ok_or(Error::LinkNotFound)?)
-            .await;
+        let last = last.ok_or(Error::LinkNotFound)?;
+        audit::link(caller, LinkChange::Deleted, slug);
+        self.resolver.publish_deletion(slug, last).await;
         Ok(())
     }
 
@@ -176,7 +189,8 @@ impl Links {
         let since = self.clock.now().checked_sub(Self::UNDO).unwrap_or(Timestamp::MIN);
         let link = self.store.restore_link(slug, caller.held_to(), since).await?;
         let link = link.ok_or(Error::LinkNotFound)?;
-        self.resolver.publish_link(link.redirect()).await;
+        audit::link(caller, LinkChange::Restored, slug);
+        self.resolver.publish_change(link.redirect()).await;
         Ok(link)
     }
 
@@ -200,9 +214,9 @@ impl Links {
             None => self.store.delete_link(slug).await?,
             Some(owner) => self.store.delete_link_of(owner, slug).await?,
         };
-        self.resolver
-            .publish_deletion(slug, last.ok_or(Error::LinkNotFound)?)
-            .await;
+        let last = last.ok_or(Error::LinkNotFound)?;
+        audit::link(caller, LinkChange::Deleted, slug);
+        self.resolver.publish_deletion(slug, last).await;
         Ok(())
     }
 
@@ -223,5 +237,14 @@ impl Links {
         }
         // The client asked for no slug, so that one is taken is not its fault.
         Err(StoreError::Corrupt(format!("{TRIES} generated slugs in a row were taken")).into())
+    }
+}
+
+/// What a change of a link is called, by whether the link was down before and is now.
+fn change(before: bool, now: bool) -> LinkChange {
+    match (before, now) {
+        (false, true) => LinkChange::Disabled,
+        (true, false) => LinkChange::Enabled,
+        _ => LinkChange::Updated,
     }
 }

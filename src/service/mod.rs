@@ -1,6 +1,8 @@
 //! Floor 3: what the service does, whoever asks and whatever keeps it.
 
+mod audit;
 mod batch;
+mod blocklist;
 mod clicks;
 mod error;
 mod flights;
@@ -13,11 +15,14 @@ mod porting;
 mod publisher;
 mod qr;
 mod resolver;
+mod selection;
 mod sessions;
 mod slugs;
 mod stats;
 
+pub use audit::Actor;
 pub use batch::{Batch, Item, Render, RequestName};
+pub use blocklist::Blocklist;
 pub use clicks::{Clicks, Seen, is_program};
 pub use error::Error;
 pub use health::{Check, Health, Readiness};
@@ -31,6 +36,7 @@ pub use porting::{
 };
 pub use qr::{Qr, QrError, QrLevel, UnknownLevel};
 pub use resolver::{Resolver, Visit};
+pub use selection::Toggled;
 pub use sessions::{Session, Sessions};
 pub use slugs::{RandomSlugs, SlugSource};
 pub use stats::Stats;

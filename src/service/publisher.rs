@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::join;
 use tokio::sync::Notify;
 
 use crate::cache::{Cache, Entry, Put};
@@ -17,6 +18,15 @@ const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// was, until it is no longer fresh.
 const MAX_PENDING: usize = 100_000;
 
+/// What a write did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    /// It made a link.
+    Link,
+    /// It changed or removed one.
+    Change,
+}
+
 /// Writes through the caches.
 #[derive(Debug, Clone)]
 pub(super) struct Publisher(Arc<Inner>);
@@ -26,7 +36,7 @@ struct Inner {
     memory: Option<Arc<dyn Cache>>,
     shared: Option<Arc<dyn Cache>>,
     clock: Arc<dyn Clock>,
-    pending: Mutex<HashMap<Slug, Entry>>,
+    pending: Mutex<HashMap<Slug, (Entry, News)>>,
     lost: Notify,
 }
 
@@ -54,27 +64,39 @@ impl Publisher {
         Self(inner)
     }
 
-    /// Makes a committed write known: here at once, in the shared cache within its call limit or else later.
+    /// Makes a committed write known: here at once, in the shared cache within its call limit or else later. Other
+    /// instances are told of a change, but not of a new link, which none of them has an older state of.
     /// `for_memory` and `for_shared` are the same state with each cache's own times.
-    pub(super) async fn publish(&self, slug: &Slug, for_memory: &Entry, for_shared: Entry) {
+    pub(super) async fn publish(&self, slug: &Slug, for_memory: &Entry, for_shared: Entry, news: News) {
         if let Some(memory) = &self.0.memory {
             memory.put(slug, for_memory, Rank::UNSEEN).await;
         }
-        if let Some(shared) = &self.0.shared
-            && matches!(shared.put(slug, &for_shared, Rank::UNSEEN).await, Put::Lost)
-        {
-            self.0.keep(slug.clone(), for_shared);
+        if self.0.shared.is_some() && !self.0.is_said(slug, &for_shared, news).await {
+            self.0.keep(slug.clone(), for_shared, news);
         }
     }
 }
 
 impl Inner {
-    fn keep(&self, slug: Slug, entry: Entry) {
+    /// Writes an entry to the shared cache and tells of it, at once. Answers whether both came through.
+    async fn is_said(&self, slug: &Slug, entry: &Entry, news: News) -> bool {
+        let Some(shared) = &self.shared else { return true };
+        let telling = async {
+            match (news, shared.bulletin()) {
+                (News::Change, Some(bulletin)) => bulletin.tell(slug, entry).await,
+                _ => true,
+            }
+        };
+        let (put, told) = join(shared.put(slug, entry, Rank::UNSEEN), telling).await;
+        told && !matches!(put, Put::Lost)
+    }
+
+    fn keep(&self, slug: Slug, entry: Entry, news: News) {
         let mut pending = self.pending.lock().expect("pending lock poisoned");
         if pending.len() < MAX_PENDING || pending.contains_key(&slug) {
-            let kept = pending.entry(slug).or_insert_with(|| entry.clone());
-            if kept.known.rank() < entry.known.rank() {
-                *kept = entry;
+            let kept = pending.entry(slug).or_insert_with(|| (entry.clone(), news));
+            if kept.0.known.rank() < entry.known.rank() {
+                *kept = (entry, news);
             }
         }
         drop(pending);
@@ -88,15 +110,15 @@ impl Inner {
                 let pending = self.pending.lock().expect("pending lock poisoned");
                 pending
                     .iter()
-                    .map(|(slug, entry)| (slug.clone(), entry.clone()))
+                    .map(|(slug, (entry, news))| (slug.clone(), entry.clone(), *news))
                     .collect()
             };
             if round.is_empty() {
                 self.lost.notified().await;
                 continue;
             }
-            for (slug, entry) in round {
-                if self.is_settled(&slug, &entry).await {
+            for (slug, entry, news) in round {
+                if self.is_settled(&slug, &entry, news).await {
                     self.forget(&slug, &entry);
                 }
             }
@@ -106,10 +128,8 @@ impl Inner {
 
     /// Whether a lost write needs no further try: it has landed, or what it should have replaced is no longer
     /// fresh in the shared cache, where nothing is kept for longer than a new entry is.
-    async fn is_settled(&self, slug: &Slug, entry: &Entry) -> bool {
-        let Some(shared) = &self.shared else { return true };
-        self.clock.now() >= entry.fresh_until
-            || !matches!(shared.put(slug, entry, Rank::UNSEEN).await, Put::Lost)
+    async fn is_settled(&self, slug: &Slug, entry: &Entry, news: News) -> bool {
+        self.clock.now() >= entry.fresh_until || self.is_said(slug, entry, news).await
     }
 
     /// Takes a write off the list, unless a later one of the same slug has taken its place.
@@ -117,7 +137,7 @@ impl Inner {
         let mut pending = self.pending.lock().expect("pending lock poisoned");
         if pending
             .get(slug)
-            .is_some_and(|kept| kept.known.rank() <= entry.known.rank())
+            .is_some_and(|(kept, _)| kept.known.rank() <= entry.known.rank())
         {
             pending.remove(slug);
         }

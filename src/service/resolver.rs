@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
+use tracing::Span;
 
 use super::Error;
 use super::flights::{Flights, Outcome};
-use super::publisher::Publisher;
+use super::publisher::{News, Publisher};
 use crate::cache::{Cache, Entry, Known, Lookup, Put};
 use crate::config;
 use crate::domain::{Clock, GoneReason, Rank, Redirect, Revision, Slug, Verdict};
@@ -30,8 +33,14 @@ pub enum Visit {
 const MIN_DELETION_MARK: Duration = Duration::from_secs(5);
 
 /// How long an entry that is served because the store is down counts as fresh, so that a dead store is
-/// asked once in this time for each slug and not at every visit.
-const STALE_RETRY: Duration = Duration::from_secs(1);
+/// asked about once in half this time for each slug and not at every visit.
+const STALE_RETRY: Duration = Duration::from_secs(2);
+
+/// The longest before its time that an entry of a busy link is looked up again.
+const EARLY: Duration = Duration::from_secs(1);
+
+/// How many links are made known to the caches at once.
+const PUBLISHED_AT_ONCE: usize = 64;
 
 /// Finds where slugs lead. Clones share everything.
 #[derive(Debug, Clone)]
@@ -63,7 +72,7 @@ impl Resolver {
     ) -> Self {
         let publisher = Publisher::new(memory.clone(), shared.clone(), Arc::clone(&clock), &lifecycle);
         let times = times.clone();
-        Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             memory,
             shared,
             store,
@@ -73,14 +82,32 @@ impl Resolver {
             flights: Flights::default(),
             publisher,
             times,
-        }))
+        });
+        if inner.memory.is_some() && inner.shared.is_some() {
+            let listening = Arc::clone(&inner);
+            inner.lifecycle.spawn(|stop| async move {
+                stop.run_until_cancelled_owned(listening.listen()).await;
+            });
+        }
+        Self(inner)
     }
 
     /// What a visitor of `slug` gets. `counts` tells a person's click from a look: only such a click uses up a
     /// limit. It is asked only for links with a limit.
     pub async fn visit(&self, slug: &Slug, counts: impl FnOnce() -> bool) -> Result<Visit, Error> {
+        self.visit_if(slug, counts, || Ok(())).await
+    }
+
+    /// The same for a visitor who may not be allowed to have the store asked: `admit` says so, and is asked only when
+    /// no cache knows the slug.
+    pub async fn visit_if(
+        &self,
+        slug: &Slug,
+        counts: impl FnOnce() -> bool,
+        admit: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<Visit, Error> {
         let now = self.0.clock.now();
-        let redirect = match self.resolve(slug, now).await? {
+        let redirect = match self.resolve(slug, now, admit).await? {
             Known::Link(redirect) => redirect,
             Known::Absent(_) => return Ok(Visit::Unknown),
         };
@@ -94,37 +121,44 @@ impl Resolver {
     }
 
     /// What is known of `slug` at `now`.
-    async fn resolve(&self, slug: &Slug, now: Timestamp) -> Outcome {
+    async fn resolve(
+        &self,
+        slug: &Slug,
+        now: Timestamp,
+        admit: impl FnOnce() -> Result<(), Error>,
+    ) -> Outcome {
         let inner = &self.0;
         let Some(held) = inner.in_memory(slug).await else {
-            return self.beyond_memory(slug).await;
+            return self.beyond_memory(slug, admit).await;
         };
         if now >= held.fresh_until {
-            return self.look_up(slug, Some(held)).await;
+            return self.look_up(slug, Some(held), Span::current()).await;
         }
         inner.metrics.resolve.memory.add_one();
         let known = held.known.clone();
         // Asked for again shortly before its time, so that visitors of a busy link never wait.
-        if now >= minus(held.fresh_until, inner.times.memory_fresh / 5) {
-            drop(self.look_up(slug, Some(held)));
+        if now >= minus(held.fresh_until, (inner.times.memory_fresh / 5).min(EARLY)) {
+            drop(self.look_up(slug, Some(held), Span::none()));
         }
         Ok(known)
     }
 
     /// Asks the shared cache in the visitor's own task: one command on a connection that all share costs less
     /// than a task to share its answer. What it does not know is looked up once for all.
-    async fn beyond_memory(&self, slug: &Slug) -> Outcome {
+    async fn beyond_memory(&self, slug: &Slug, admit: impl FnOnce() -> Result<(), Error>) -> Outcome {
         let inner = &self.0;
         if inner.shared.is_none() {
-            return self.look_up(slug, None).await;
+            admit()?;
+            return self.look_up(slug, None, Span::current()).await;
         }
         let shared = inner.in_shared(slug).await;
         if let Some(known) = inner.take_shared(slug, shared.as_ref(), None).await {
             return Ok(known);
         }
+        admit()?;
         let flights = &inner.flights;
         flights
-            .join(slug, &inner.lifecycle, || {
+            .join(slug, &inner.lifecycle, Span::current(), || {
                 let (inner, slug) = (Arc::clone(inner), slug.clone());
                 async move { inner.ask_store(&slug, shared).await }
             })
@@ -132,23 +166,61 @@ impl Resolver {
     }
 
     /// Joins or starts the one look-up of `slug`. It goes on when the answer is dropped.
-    fn look_up(&self, slug: &Slug, held: Option<Entry>) -> impl Future<Output = Outcome> + use<> {
-        self.0.flights.join(slug, &self.0.lifecycle, || {
+    fn look_up(&self, slug: &Slug, held: Option<Entry>, span: Span) -> impl Future<Output = Outcome> + use<> {
+        self.0.flights.join(slug, &self.0.lifecycle, span, || {
             let inner = Arc::clone(&self.0);
             let slug = slug.clone();
             async move { inner.ask_below(&slug, held).await }
         })
     }
 
-    /// Makes a link that was just written known to the caches.
+    /// Makes a new link known to the caches.
     pub(super) async fn publish_link(&self, redirect: Redirect) {
         let slug = redirect.slug.clone();
-        self.0.publish(&slug, Known::Link(Arc::new(redirect))).await;
+        let known = Known::Link(Arc::new(redirect));
+        self.0.publish(&slug, known, News::Link).await;
     }
 
-    /// Makes a deletion known to the caches.
+    /// Makes a change of a link known to the caches, and to the other instances.
+    pub(super) async fn publish_change(&self, redirect: Redirect) {
+        let slug = redirect.slug.clone();
+        let known = Known::Link(Arc::new(redirect));
+        self.0.publish(&slug, known, News::Change).await;
+    }
+
+    /// Makes new links known to the caches, many at a time.
+    pub(super) async fn publish_links(&self, redirects: Vec<Redirect>) {
+        self.publish_all(redirects, News::Link).await;
+    }
+
+    /// Makes changes of links known to the caches, and to the other instances, many at a time.
+    pub(super) async fn publish_changes(&self, redirects: Vec<Redirect>) {
+        self.publish_all(redirects, News::Change).await;
+    }
+
+    async fn publish_all(&self, redirects: Vec<Redirect>, news: News) {
+        let mut redirects = redirects.into_iter();
+        loop {
+            let some: Vec<_> = redirects
+                .by_ref()
+                .take(PUBLISHED_AT_ONCE)
+                .map(async |redirect| {
+                    let slug = redirect.slug.clone();
+                    let known = Known::Link(Arc::new(redirect));
+                    self.0.publish(&slug, known, news).await;
+                })
+                .collect();
+            if some.is_empty() {
+                break;
+            }
+            join_all(some).await;
+        }
+    }
+
+    /// Makes a deletion known to the caches, and to the other instances.
     pub(super) async fn publish_deletion(&self, slug: &Slug, last: Revision) {
-        self.0.publish(slug, Known::Absent(Rank::of_deletion(last))).await;
+        let known = Known::Absent(Rank::of_deletion(last));
+        self.0.publish(slug, known, News::Change).await;
     }
 }
 
@@ -275,11 +347,30 @@ impl Inner {
         }
     }
 
-    async fn publish(&self, slug: &Slug, known: Known) {
+    async fn publish(&self, slug: &Slug, known: Known, news: News) {
         let now = self.clock.now();
         let for_memory = self.memory_entry(known.clone(), now);
         let for_shared = self.shared_entry(known, now);
-        self.publisher.publish(slug, &for_memory, for_shared).await;
+        self.publisher.publish(slug, &for_memory, for_shared, news).await;
+    }
+
+    /// Keeps in memory what other instances say has changed. What is not in memory is kept too: a look-up that read
+    /// the state before may be about to put that there.
+    async fn listen(&self) {
+        let bulletin = self.shared.as_ref().and_then(|shared| shared.bulletin());
+        let (Some(memory), Some(bulletin)) = (&self.memory, bulletin) else {
+            return;
+        };
+        let mut hear = |slug: Slug, entry: Entry| {
+            let now = self.clock.now();
+            let entry = Entry {
+                fresh_until: self.memory_fresh_until(&entry.known, now).min(entry.fresh_until),
+                ..entry
+            };
+            // Memory answers at once.
+            let _ = memory.put(&slug, &entry, Rank::UNSEEN).now_or_never();
+        };
+        bulletin.listen(&mut hear).await;
     }
 
     /// Whether a link with a click limit redirects once more. The store decides, exactly; no cache is asked.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::Error;
-use crate::domain::{Clock, Interval, Range, RangeError, Slug, Statistics};
+use super::{Caller, Error};
+use crate::domain::{Clock, Interval, Link, Range, RangeError, Ranking, Slug, Statistics, Totals};
 use crate::store::Store;
 
 /// Knows what was clicked.
@@ -29,6 +29,31 @@ impl Stats {
         interval: Interval,
     ) -> Result<Range, RangeError> {
         Range::new(from, to, interval, self.clock.now())
+    }
+
+    /// The buckets from `back` ago to now.
+    pub fn last(&self, back: SignedDuration, interval: Interval) -> Result<Range, RangeError> {
+        let now = self.clock.now();
+        Range::new(now.checked_sub(back).ok(), None, interval, now)
+    }
+
+    /// Links that `caller` sees, in an order, without the first `start`. Reads every one of them.
+    pub async fn ranked(
+        &self,
+        caller: &Caller,
+        ranking: Ranking,
+        start: u32,
+        limit: u32,
+    ) -> Result<Vec<Link>, Error> {
+        Ok(self
+            .store
+            .ranked_links(caller.held_to(), ranking, start, limit)
+            .await?)
+    }
+
+    /// Sums over the links that `caller` sees. Reads every one of them.
+    pub async fn totals(&self, caller: &Caller) -> Result<Totals, Error> {
+        Ok(self.store.totals(caller.held_to()).await?)
     }
 
     /// The statistics of `slug` over `range`, with at most `limit` values of each dimension.

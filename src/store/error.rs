@@ -14,6 +14,9 @@ pub enum StoreError {
     /// The database was not reached, did not answer in time, or refused.
     #[error("the database is unavailable: {0}")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// The database answers, but so many wait for it already that one more would wait in vain.
+    #[error("the database is busy: too many wait for it already")]
+    Overloaded,
     /// The database's schema is not the one that this build knows.
     #[error("the database's schema is version {found}, this build needs version {known}: run `curtail migrate`{}",
         if found > known { " of the newer build, or start the newer build" } else { "" })]

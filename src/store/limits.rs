@@ -6,8 +6,13 @@ use std::time::Duration;
 /// that a slow statement is ended there rather than abandoned.
 pub(super) const READ_LIMIT: Duration = Duration::from_millis(700);
 
-/// For operations that write. Longer than the server's own limit of 2 s.
-pub(super) const WRITE_LIMIT: Duration = Duration::from_millis(2500);
+/// For operations that write a row or two, when the database says nothing at all: somebody waits, and may try
+/// again. One that answers others gets the long limit.
+pub(super) const WRITE_LIMIT: Duration = Duration::from_millis(1100);
+
+/// For operations that write many rows, and for the first question to a database. Longer than the server's own
+/// limit of 2 s.
+pub(super) const LONG_LIMIT: Duration = Duration::from_millis(2500);
 
 /// For taking a click: a write, but a visitor waits for it.
 pub(super) const CLICK_LIMIT: Duration = Duration::from_secs(1);

@@ -65,7 +65,7 @@ pub struct Migrated {
 }
 
 /// The schema's version that this build knows.
-pub const SCHEMA_VERSION: i64 = 4;
+pub const SCHEMA_VERSION: i64 = 6;
 
 macro_rules! migrations {
     ($dialect:literal: $($version:literal $name:literal works_from $oldest_build:literal),+ $(,)?) => {
@@ -84,6 +84,8 @@ pub(super) const POSTGRES: &[Migration] = migrations!("postgres":
     2 "0002_clicks" works_from 1,
     3 "0003_api" works_from 1,
     4 "0004_web" works_from 1,
+    5 "0005_hosts" works_from 1,
+    6 "0006_alike_clicks" works_from 1,
 );
 
 /// For SQLite.
@@ -92,4 +94,6 @@ pub(super) const SQLITE: &[Migration] = migrations!("sqlite":
     2 "0002_clicks" works_from 1,
     3 "0003_api" works_from 1,
     4 "0004_web" works_from 1,
+    5 "0005_hosts" works_from 1,
+    6 "0006_alike_clicks" works_from 1,
 );

@@ -8,7 +8,9 @@ mod open;
 mod porting;
 mod postgres;
 mod rollup;
+mod selection;
 mod sqlite;
+mod traced;
 
 use std::sync::Arc;
 
@@ -16,7 +18,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::domain::{
-    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Redirect, Revision, Slug, Tally,
+    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Ranking, Redirect, Revision, Selection, Slug,
+    Tally, Totals,
 };
 
 pub use batch::{Answer, BatchOutcome, Candidate, Made, Once, Render};
@@ -25,6 +28,8 @@ pub use migration::{Migrated, SCHEMA_VERSION};
 pub use open::{faults, migrate, open, open_measured};
 pub use porting::{Arrival, Porting, Rules, Taken};
 pub use postgres::{Purpose as PostgresPurpose, Settings as PostgresSettings};
+pub use selection::{Place, Selected};
+pub use traced::traced;
 
 /// What is to be done now and then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +93,36 @@ pub trait Store: Porting + std::fmt::Debug + Send + Sync {
 
     /// Removes a link that `owner` made and answers its last revision, or `None` if there was none.
     async fn delete_link_of(&self, owner: &KeyId, slug: &Slug) -> Result<Option<Revision>, StoreError>;
+
+    /// The links of an owner, or of all, in an order; `limit` of them, without the first `start`.
+    async fn ranked_links(
+        &self,
+        owner: Option<&KeyId>,
+        ranking: Ranking,
+        start: u32,
+        limit: u32,
+    ) -> Result<Vec<Link>, StoreError>;
+
+    /// Sums over the links of an owner, or of all.
+    async fn totals(&self, owner: Option<&KeyId>) -> Result<Totals, StoreError>;
+
+    /// A step of a walk over the links of `selection`: looks at `limit` links or fewer, from a place on. All steps
+    /// together find each link that was there from the first to the last.
+    async fn select_links(
+        &self,
+        selection: &Selection,
+        from: &Place,
+        limit: u32,
+    ) -> Result<Selected, StoreError>;
+
+    /// Takes down those of `slugs` that are in `selection`, or puts them up if those of the selection are down.
+    /// Answers those that were changed, as they are now.
+    async fn toggle_links(
+        &self,
+        selection: &Selection,
+        slugs: &[Slug],
+        now: Timestamp,
+    ) -> Result<Vec<Redirect>, StoreError>;
 
     /// Removes a link, of `owner` if one is given, but keeps it for [`Store::restore_link`]; answers its last revision, or
     /// `None` if there was none.

@@ -53,14 +53,17 @@ impl Rollup {
     fn add(&mut self, link: LinkId, click: &Click) {
         let (hour, day) = (hour_of(click.at), day_of(click.at));
         let counts = self.hours.entry((link, hour)).or_default();
+        let number = i64::from(click.number);
         if click.bot {
-            counts.bots += 1;
+            counts.bots += number;
             return;
         }
-        counts.clicks += 1;
-        counts.scans += i64::from(click.scan);
+        counts.clicks += number;
+        if click.scan {
+            counts.scans += number;
+        }
         if !click.counted {
-            *self.totals.entry(link).or_default() += 1;
+            *self.totals.entry(link).or_default() += number;
         }
         let first = self.visitors.entry((day, link, click.visitor)).or_insert(hour);
         *first = hour.min(*first);
@@ -70,7 +73,7 @@ impl Rollup {
                     .values
                     .entry(((link, day, dimension), value.to_owned()))
                     .or_default();
-                *hours.entry(hour).or_default() += 1;
+                *hours.entry(hour).or_default() += number;
             }
         }
     }

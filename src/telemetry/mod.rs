@@ -1,7 +1,9 @@
-//! Floor 1: what an operator sees: the log and the metrics.
+//! Floor 1: what an operator sees: the log, the metrics and the traces.
 
 pub mod exposition;
 mod figures;
+pub mod gcp;
 pub mod log;
 pub mod metrics;
 mod process;
+pub mod traces;

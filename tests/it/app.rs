@@ -99,6 +99,7 @@ impl TestApp {
             clock: clock.clone(),
             slugs: slugs.clone(),
             metrics: metrics.clone(),
+            ..Parts::default()
         };
         let (stop, stopped) = oneshot::channel();
         let (started, ports) = mpsc::channel();

@@ -150,6 +150,34 @@ on_both_stores! {
         assert_eq!(count(&app), 5);
     }
 
+    /// In PostgreSQL each of two lists once waited for a slug of the other, and one of them was 503.
+    fn two_lists_of_the_same_slugs_in_another_order_do_not_hold_each_other_up(backend) {
+        let app = TestApp::start(backend);
+        let twin = app.twin(backend, &[]);
+        let made = std::sync::atomic::AtomicUsize::new(0);
+
+        for round in 0..5 {
+            let list: Vec<Value> = (0..500).map(|n| json!({"url": "https://example.org/", "slug": format!("r{round}-{n}")})).collect();
+            std::thread::scope(|scope| {
+                for (app, reverse) in [(&app, false), (&twin, true)] {
+                    let mut list = list.clone();
+                    if reverse {
+                        list.reverse();
+                    }
+                    let made = &made;
+                    scope.spawn(move || {
+                        let results = bulk(app, list);
+                        let new = results.iter().filter(|result| result["status"] == 201).count();
+                        made.fetch_add(new, std::sync::atomic::Ordering::Relaxed);
+                    });
+                }
+            });
+        }
+
+        assert_eq!(made.into_inner(), 2500);
+        assert_eq!(count(&app), 2500);
+    }
+
     fn a_link_called_bulk_can_be_seen(backend) {
         let app = TestApp::start(backend);
         let link = app.create(json!({"url": "https://example.org/", "slug": "bulk"}));

@@ -88,13 +88,23 @@ impl<'a> Tab<'a> {
 
     /// What stands in a field.
     pub fn value(&self, name: &str) -> String {
-        let tag = format!("name=\"{name}\" value=\"");
-        let after = self.body.split(&tag).nth(1);
-        let text = after.unwrap_or_else(|| panic!("there is no field {name}: {}", self.body));
-        let text = text.split('"').next().unwrap();
-        text.replace("&lt;", "<")
-            .replace("&gt;", ">")
-            .replace("&quot;", "\"")
-            .replace("&amp;", "&")
+        let values = self.values(name);
+        let first = values.into_iter().next();
+        first.unwrap_or_else(|| panic!("there is no field {name}: {}", self.body))
     }
+
+    /// What stands in every field of a name.
+    pub fn values(&self, name: &str) -> Vec<String> {
+        let tag = format!("name=\"{name}\" value=\"");
+        self.body.split(&tag).skip(1).map(unescaped).collect()
+    }
+}
+
+/// The value of an attribute that `rest` begins with.
+fn unescaped(rest: &str) -> String {
+    let text = rest.split('"').next().unwrap();
+    text.replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&quot;", "\"")
+        .replace("&amp;", "&")
 }

@@ -150,7 +150,7 @@ fn make_link(ground: &Ground) {
 fn stored(ground: &Ground) -> u64 {
     let number = ground.number(
         "SELECT CASE WHEN raw = total AND hours = total AND days = total THEN total ELSE -1 END FROM (SELECT
-            (SELECT count(*) FROM clicks) AS raw,
+            (SELECT coalesce(sum(number), 0) FROM clicks) AS raw,
             (SELECT coalesce(sum(clicks), 0)::bigint FROM click_hours) AS hours,
             (SELECT coalesce(sum(clicks), 0)::bigint FROM click_values WHERE span = 1 AND dimension = 2) AS days,
             (SELECT clicks FROM links WHERE slug = 'hot') AS total) AS counts",

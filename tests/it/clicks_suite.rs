@@ -33,6 +33,7 @@ fn now() -> Timestamp {
 
 pub fn click(name: &str, at: Timestamp) -> Click {
     Click {
+        number: 1,
         at,
         slug: slug(name),
         bot: false,
@@ -103,7 +104,7 @@ async fn batches_of_many_instances_at_once_are_all_counted(store: &dyn Store) {
     let record = |batch: Arc<ClickBatch>| async move {
         for _ in 0..20 {
             match store.record_clicks(&batch).await {
-                Err(StoreError::Unavailable(_)) => tokio::task::yield_now().await,
+                Err(StoreError::Unavailable(_) | StoreError::Overloaded) => tokio::task::yield_now().await,
                 result => return result,
             }
         }
@@ -187,6 +188,7 @@ fn generate(random: &mut fastrand::Rng) -> Click {
     let pick =
         |random: &mut fastrand::Rng, number: usize| random.usize(..number) * random.usize(..number) / number;
     Click {
+        number: [1, 1, 1, 7][random.usize(..4)],
         bot: random.u8(..10) == 0,
         scan: random.u8(..4) == 0,
         visitor: random.i64(0..500),
@@ -216,16 +218,17 @@ fn recount(
     let mut values: BTreeMap<(Dimension, &str), i64> = BTreeMap::new();
     for click in inside {
         let bucket = &mut series[starts.partition_point(|start| *start <= click.at) - 1];
+        let number = i64::from(click.number);
         if click.bot {
-            bucket.1 += 1;
+            bucket.1 += number;
             continue;
         }
-        bucket.0 += 1;
-        bucket.2 += i64::from(click.scan);
+        bucket.0 += number;
+        bucket.2 += if click.scan { number } else { 0 };
         visitors.insert((day_of(click.at), click.visitor));
         for dimension in Dimension::ALL {
             if let Some(value) = click.value(dimension) {
-                *values.entry((dimension, value)).or_default() += 1;
+                *values.entry((dimension, value)).or_default() += number;
             }
         }
     }
@@ -311,7 +314,11 @@ async fn the_sums_equal_a_recount(store: &dyn Store) {
         let human = |click: &&Click| click.slug.as_str() == name && !click.bot;
         assert_eq!(
             total(store, name).await,
-            clicks.iter().filter(human).count() as i64
+            clicks
+                .iter()
+                .filter(human)
+                .map(|click| i64::from(click.number))
+                .sum::<i64>()
         );
     }
 }

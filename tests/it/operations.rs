@@ -33,7 +33,12 @@ on_both_stores! {
         assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
         assert!(!version["git_commit"].as_str().unwrap().is_empty());
         assert!(version["build_time"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
-        assert_eq!(version.as_object().unwrap().len(), 3);
+        let (store, cache) = match backend {
+            Backend::Postgres => ("postgres", "memory+redis"),
+            Backend::Sqlite => ("sqlite", "memory"),
+        };
+        assert_eq!((version["store"].as_str(), version["cache"].as_str()), (Some(store), Some(cache)));
+        assert_eq!(version.as_object().unwrap().len(), 5);
     }
 
     fn browsers_and_crawlers_find_what_they_ask_for(backend) {
@@ -46,6 +51,14 @@ on_both_stores! {
         let home = app.get("/");
         assert_eq!((home.status, home.header("content-type")), (200, Some("text/html; charset=utf-8")));
         assert!(home.header("content-security-policy").unwrap().contains("default-src 'none'"));
+    }
+
+    fn a_path_of_the_api_may_be_percent_encoded(backend) {
+        let app = TestApp::start(backend);
+
+        let answer = app.send("GET", "/%61pi/v1/links", &[], b"");
+
+        answer.assert_problem(401, "unauthenticated");
     }
 
     fn every_answer_has_an_id_of_its_own(backend) {

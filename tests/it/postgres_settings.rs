@@ -185,11 +185,12 @@ fn what_cannot_be_used_is_named_without_its_value() {
 #[test]
 fn the_pools_share_the_connections() {
     for (size, shared) in [
-        (1, (0, 1)),
-        (2, (1, 1)),
-        (4, (3, 1)),
-        (8, (6, 2)),
-        (100, (75, 25)),
+        (1, (0, 1, 0)),
+        (2, (1, 1, 0)),
+        (3, (1, 1, 1)),
+        (4, (2, 1, 1)),
+        (8, (4, 2, 2)),
+        (100, (50, 25, 25)),
     ] {
         let mut section = postgres_at("postgres://me@db/links");
         section.pool_size = size;
@@ -218,10 +219,11 @@ async fn the_server_has_the_settings_in_force() {
     let name = database.name().to_owned();
     let settings = Settings::read(database.postgres_section()).unwrap();
 
-    for (purpose, statement_timeout, idle_timeout) in [
-        (Purpose::Reads, "500ms", "5s"),
-        (Purpose::Writes, "2s", "5s"),
-        (Purpose::Migration, "0", "0"),
+    for (purpose, statement_timeout, lock_timeout, idle_timeout) in [
+        (Purpose::Reads, "500ms", "170ms", "5s"),
+        (Purpose::Writes, "2s", "0", "5s"),
+        (Purpose::Bulk, "2s", "0", "5s"),
+        (Purpose::Migration, "0", "0", "0"),
     ] {
         let (client, connection) = settings.config(purpose).connect(NoTls).await.unwrap();
         tokio::runtime::Handle::current().spawn(connection);
@@ -234,6 +236,7 @@ async fn the_server_has_the_settings_in_force() {
         };
 
         assert_eq!(show("statement_timeout").await, statement_timeout);
+        assert_eq!(show("lock_timeout").await, lock_timeout);
         assert_eq!(show("idle_in_transaction_session_timeout").await, idle_timeout);
         assert_eq!(show("search_path").await, name);
         assert_eq!(show("application_name").await, name);

@@ -9,11 +9,14 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::app::ADMIN_KEY;
+use crate::db;
 use crate::ground::Ground;
 
 /// The program with no setting but those given.
 pub fn command(settings: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_curtail"));
+    let built = env!("CARGO_BIN_EXE_curtail").to_owned();
+    // Another build, such as the release, can be tried in its place.
+    let mut command = Command::new(db::variable("TEST_BINARY").unwrap_or(built));
     command
         .env_clear()
         .envs(settings.iter().copied())
@@ -100,6 +103,18 @@ impl Curtail {
 
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// The next line of the log that has a field.
+    pub fn line_with(&mut self, field: &str) -> serde_json::Value {
+        loop {
+            let mut text = String::new();
+            assert!(self.lines.read_line(&mut text).unwrap() > 0, "the log has ended");
+            let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+            if line.get(field).is_some() {
+                return line;
+            }
+        }
     }
 
     /// Waits for the end and answers the exit code, and what was still logged.
@@ -499,7 +514,7 @@ fn log_lines_are_json_that_cloud_logging_reads_and_hold_no_secret() {
     }
     let requests: Vec<_> = lines
         .iter()
-        .filter(|line| line["http.route"].is_string())
+        .filter(|line| line["httpRequest"].is_object())
         .collect();
     assert_eq!(
         requests.len(),

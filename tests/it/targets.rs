@@ -1,19 +1,15 @@
 //! What a target must be: the contract's rules as a table.
 
-use curtail::domain::{TargetPolicy, TargetUrl};
+use curtail::domain::{DomainList, TargetPolicy, TargetUrl};
 
 /// The rules of a public service at go.example.com.
 fn verdict(text: &str, allow_private: bool) -> Result<String, &'static str> {
     let own = ["go.example.com".to_owned(), "203.0.114.7".to_owned()];
-    let blocked = [
-        "evil.example".to_owned(),
-        "xn--bse-sna.example".to_owned(),
-        "phish.co.uk".to_owned(),
-    ];
+    let blocked: DomainList = "evil.example, BÖSE.example *.phish.co.uk".parse().unwrap();
     let policy = TargetPolicy {
         own_hosts: &own,
         request_host: Some("Short.Example.NET"),
-        blocked_domains: &blocked,
+        blocked_domains: Some(&blocked),
         allow_private,
     };
     TargetUrl::parse(text, &policy)

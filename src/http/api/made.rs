@@ -62,7 +62,10 @@ pub(super) fn sent_again(operation: Operation) -> Operation {
 }
 
 /// The client's name for this request, if it gave one; `body` is what it sent.
-pub(super) fn name(request: &HttpRequest, body: &[u8]) -> Result<Option<RequestName>, MalformedQuery> {
+pub(in crate::http) fn name(
+    request: &HttpRequest,
+    body: &[u8],
+) -> Result<Option<RequestName>, MalformedQuery> {
     let mut values = request.headers().get_all(IDEMPOTENCY_KEY);
     let Some(value) = values.next() else {
         return Ok(None);
@@ -137,6 +140,11 @@ pub(super) fn many(request: &HttpRequest, services: &Services) -> Render {
     })
 }
 
+/// The header of an answer that was given before.
+pub(in crate::http) fn replayed_header() -> (HeaderName, HeaderValue) {
+    (REPLAYED, HeaderValue::from_static("true"))
+}
+
 /// The response that an answer stands for.
 pub(super) fn response(given: Answer, replayed: bool) -> HttpResponse {
     let status = StatusCode::from_u16(given.status).unwrap_or(StatusCode::OK);
@@ -146,7 +154,7 @@ pub(super) fn response(given: Answer, replayed: bool) -> HttpResponse {
         response.insert_header((LOCATION, location));
     }
     if replayed {
-        response.insert_header((REPLAYED, HeaderValue::from_static("true")));
+        response.insert_header(replayed_header());
     }
     response.body(given.body)
 }

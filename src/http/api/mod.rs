@@ -3,6 +3,7 @@
 pub(super) mod bulk;
 pub(super) mod create;
 pub(super) mod delete;
+pub(super) mod disable;
 pub(super) mod export;
 pub(super) mod import;
 mod key;
@@ -11,12 +12,15 @@ pub(super) mod keys_list;
 pub(super) mod keys_revoke;
 mod link;
 pub(super) mod list;
+pub(super) mod log_level;
 mod made;
 pub(super) mod read;
 pub(super) mod stats;
 pub(super) mod update;
 
 use actix_web::HttpResponse;
+
+pub(super) use made::{name as request_name, replayed_header};
 
 use super::problem::Problem;
 use crate::domain::Slug;

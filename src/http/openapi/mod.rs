@@ -21,7 +21,7 @@ use utoipa::openapi::{Components, InfoBuilder, LicenseBuilder, OpenApi, OpenApiB
 pub(super) use operation::Operation;
 pub(super) use types::{number, text, word};
 
-use super::{api, pages, probes, redirect, ui};
+use super::{api, pages, probes, redirect, security, ui};
 
 /// Every operation that the service has.
 fn operations() -> Vec<Operation> {
@@ -32,13 +32,17 @@ fn operations() -> Vec<Operation> {
         api::read::described(),
         api::update::described(),
         api::delete::described(),
+        api::disable::described(),
         api::stats::described(),
         api::export::described(),
         api::import::described(),
         api::keys_create::described(),
         api::keys_list::described(),
         api::keys_revoke::described(),
+        api::log_level::show_described(),
+        api::log_level::change_described(),
         redirect::described(),
+        security::described(),
         described(),
     ];
     all.extend(ui::described());
@@ -115,15 +119,19 @@ fn document() -> OpenApi {
         .build()
 }
 
-/// The document as JSON, made once. It ends with a line feed, as a file does.
+/// The document as JSON. It was made from the code before, by [`made_anew`]: what makes it is no part of the program
+/// that serves it, and takes no room there.
 pub fn text_of_document() -> &'static str {
-    static TEXT: LazyLock<String> = LazyLock::new(|| {
-        let mut text =
-            serde_json::to_string_pretty(&document()).expect("every key of the document is a string");
-        text.push('\n');
-        text
-    });
-    &TEXT
+    include_str!("../../../docs/openapi.json")
+}
+
+/// The document as the code has it now, as JSON. It ends with a line feed, as a file does. A test holds the document
+/// to it.
+#[must_use]
+pub fn made_anew() -> String {
+    let mut text = serde_json::to_string_pretty(&document()).expect("every key of the document is a string");
+    text.push('\n');
+    text
 }
 
 fn entity_tag() -> EntityTag {

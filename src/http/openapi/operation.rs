@@ -25,7 +25,7 @@ pub(super) const REQUEST_ID: &str = "X-Request-Id";
 /// The base of the API.
 const API: &str = "/api/v1";
 /// What may come of every request of the API.
-const OF_THE_API: [&str; 3] = ["unauthenticated", "rate_limited", "unavailable"];
+const OF_THE_API: [&str; 4] = ["unauthenticated", "rate_limited", "unavailable", "overloaded"];
 
 type Schemas = BTreeMap<String, RefOr<Schema>>;
 
@@ -45,6 +45,7 @@ impl Operation {
     pub(in crate::http) fn new(method: &str, path: &str, id: &str, summary: &str) -> Self {
         let method = match method {
             "POST" => HttpMethod::Post,
+            "PUT" => HttpMethod::Put,
             "PATCH" => HttpMethod::Patch,
             "DELETE" => HttpMethod::Delete,
             _ => HttpMethod::Get,

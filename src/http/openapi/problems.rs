@@ -106,34 +106,6 @@ impl Known {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use crate::http::openapi::operations;
-
-    #[test]
-    fn an_operation_names_only_problems_that_the_program_has() {
-        let problems = super::all();
-
-        let unknown: Vec<_> = operations()
-            .iter()
-            .flat_map(|operation| operation.unknown_problems(&problems))
-            .collect();
-
-        assert_eq!(unknown, [""; 0]);
-    }
-
-    #[test]
-    fn each_problem_is_there_once() {
-        let problems = super::all();
-
-        let codes: BTreeSet<_> = problems.iter().map(|known| known.code).collect();
-
-        assert_eq!(codes.len(), problems.len());
-    }
-}
-
 impl Problem {
     /// One problem of each code, for the document.
     fn samples() -> Vec<Self> {
@@ -161,6 +133,11 @@ impl Problem {
             Self::unsupported_media_type(),
             Self::foreign_host(),
             Self::unavailable(),
+            Self::invalid_log_level(fault(
+                "level",
+                FaultCode::Missing,
+                "this is what is to be changed",
+            )),
             Error::Unauthenticated.into(),
             Error::InsufficientScope("links:create").into(),
             Error::LinkNotFound.into(),
@@ -168,9 +145,38 @@ impl Problem {
             Error::InvalidKey(fault("name", FaultCode::Missing, "a key needs this")).into(),
             Error::IdempotencyMismatch.into(),
             Error::RateLimited(taken).into(),
+            Error::Overloaded.into(),
             Error::SlugTaken.into(),
             Error::InvalidLink(url.clone()).into(),
             Error::InvalidPatch(url).into(),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::http::openapi::operations;
+
+    #[test]
+    fn an_operation_names_only_problems_that_the_program_has() {
+        let problems = super::all();
+
+        let unknown: Vec<_> = operations()
+            .iter()
+            .flat_map(|operation| operation.unknown_problems(&problems))
+            .collect();
+
+        assert_eq!(unknown, [""; 0]);
+    }
+
+    #[test]
+    fn each_problem_is_there_once() {
+        let problems = super::all();
+
+        let codes: BTreeSet<_> = problems.iter().map(|known| known.code).collect();
+
+        assert_eq!(codes.len(), problems.len());
     }
 }

@@ -62,6 +62,17 @@ impl Form {
         }
     }
 
+    /// A form that is filled in.
+    pub(super) fn filled(fields: Vec<(&str, String)>) -> Self {
+        Self {
+            fields: fields
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+            is_ours: false,
+        }
+    }
+
     /// What was typed into a field; empty if nothing was.
     pub(super) fn get(&self, name: &str) -> &str {
         self.all(name).next().unwrap_or_default()
@@ -78,6 +89,11 @@ impl Form {
             .iter()
             .filter(move |(field, _)| field == name)
             .map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a box was ticked.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.all(name).next().is_some()
     }
 }
 
@@ -150,7 +166,7 @@ impl Line<'_> {
                         type=(if self.kind.is_empty() { "text" } else { self.kind })
                         autocomplete=(if self.fills.is_empty() { "off" } else { self.fills })
                         autocapitalize="none" spellcheck="false" inputmode=[self.mode]
-                        required[self.required] autofocus[self.focus]
+                        step=[(self.kind == "datetime-local").then_some("1")] required[self.required] autofocus[self.focus]
                         aria-invalid=[fault.map(|_| "true")] aria-describedby=[described(self.name, self.hint, fault)];
                 }
                 (notes(self.name, self.hint, fault))
@@ -180,6 +196,16 @@ pub(super) fn choice(
                 }
             }
             (notes(name, hint, fault))
+        }
+    }
+}
+
+/// A box to be ticked.
+pub(super) fn tick(name: &'static str, label: &str, form: &Form) -> Markup {
+    html! {
+        label.check {
+            input type="checkbox" name=(name) value="on" checked[form.has(name)];
+            span { (label) }
         }
     }
 }

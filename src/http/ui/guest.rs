@@ -17,8 +17,12 @@ const NAME_OVER_HTTPS: &str = "__Host-curtail";
 pub(super) struct Guest {
     /// Who that is.
     pub(super) caller: Caller,
+    /// Whether a key was shown.
+    pub(super) signed_in: bool,
     /// What every form carries.
     pub(super) token: String,
+    /// What short addresses begin with.
+    pub(super) base: String,
     cookie: String,
     is_new: bool,
     https: bool,
@@ -36,7 +40,9 @@ impl Guest {
                 Ok(caller) => {
                     return Ok(Self {
                         caller,
+                        signed_in: session.has_key(),
                         token: services.sessions.token(cookie),
+                        base: origin::base(request, &services.config),
                         cookie: cookie.to_owned(),
                         is_new: false,
                         https,
@@ -59,7 +65,9 @@ impl Guest {
         let caller = services.keys.holder_of(session).await;
         Ok(Self {
             caller: caller.map_err(|err| Problem::from(err).for_visitor())?,
+            signed_in: session.has_key(),
             token: services.sessions.token(&cookie),
+            base: origin::base(request, &services.config),
             cookie,
             is_new: true,
             https: origin::is_https(request, &services.config),

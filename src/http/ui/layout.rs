@@ -2,8 +2,29 @@
 
 use maud::{DOCTYPE, Markup, html};
 
-use super::assets;
+use super::guest::Guest;
 use super::words::Words;
+use super::{assets, form};
+use crate::service::Scope;
+
+/// Where somebody is, for the menu.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// `/`
+    Shorten,
+    /// `/app`
+    Links,
+    /// `/app/bulk`
+    Bulk,
+    /// `/app/keys`
+    Keys,
+    /// `/docs`
+    Docs,
+    /// `/app/sign-in`
+    SignIn,
+    /// Below one of them.
+    Elsewhere,
+}
 
 fn shell(language: &str, title: &str, body: &Markup) -> Markup {
     html! {
@@ -46,12 +67,40 @@ pub(super) fn visitor_page(words: &Words, title: &str, body: &Markup) -> Markup 
 }
 
 /// A page of the interface.
-pub(super) fn page(title: &str, narrow: bool, body: &Markup) -> Markup {
+pub(super) fn page(guest: &Guest, place: Place, title: &str, narrow: bool, body: &Markup) -> Markup {
+    let here = |it: Place| (it == place).then_some("page");
     let body = html! {
         a.skip href="#main" { "Skip to the content" }
         header.top {
             div.bar {
                 a.mark href="/" { (mark()) "curtail" }
+                nav aria-label="Main" {
+                    ul {
+                        li { a href="/" aria-current=[here(Place::Shorten)] { "Shorten" } }
+                        @if guest.may(Scope::LinksRead) {
+                            li { a href="/app" aria-current=[here(Place::Links)] { "Links" } }
+                        }
+                        @if guest.signed_in || guest.may(Scope::LinksRead) {
+                            @if guest.may(Scope::LinksCreate) {
+                                li { a href="/app/bulk" aria-current=[here(Place::Bulk)] { "Bulk" } }
+                            }
+                        }
+                        @if guest.may(Scope::KeysAdmin) {
+                            li { a href="/app/keys" aria-current=[here(Place::Keys)] { "Keys" } }
+                        }
+                        li { a href="/docs" aria-current=[here(Place::Docs)] { "API" } }
+                        @if guest.signed_in {
+                            li {
+                                form method="post" action="/app/sign-out" {
+                                    (form::token(guest))
+                                    button { "Sign out" }
+                                }
+                            }
+                        } @else if !guest.may(Scope::LinksRead) {
+                            li { a href="/app/sign-in" aria-current=[here(Place::SignIn)] { "Sign in" } }
+                        }
+                    }
+                }
             }
         }
         main #main class=[narrow.then_some("narrow")] { (body) }

@@ -32,7 +32,10 @@ if (live) {
       if (!answer.ok || answer.redirected) return;
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = page.querySelector("[data-refresh]");
-      if (fresh) live.replaceChildren(...fresh.childNodes);
+      if (!fresh) return;
+      const open = [...live.querySelectorAll("details")].map((part) => part.open);
+      fresh.querySelectorAll("details").forEach((part, at) => (part.open = open[at]));
+      live.replaceChildren(...fresh.childNodes);
     } catch {
       // The next round tries again.
     }

@@ -8,9 +8,9 @@ use super::super::problem::Problem;
 use super::super::{Services, address, origin};
 use super::form::{Form, Line};
 use super::guest::Guest;
-use super::layout::page;
-use super::{form, qr};
-use crate::domain::{Fault, FaultCode, Link, LinkDraft, Slug};
+use super::layout::{Place, page};
+use super::{form, qr, taken, visible};
+use crate::domain::{Fault, Link, LinkDraft, Slug};
 use crate::service::{Error, Origin, Preview, Qr, QrLevel, Scope};
 
 /// The times that a link may be given here. More is on its own page.
@@ -37,7 +37,10 @@ pub(in crate::http) async fn show(
         Err(_) => None,
     };
     let body = body(&guest, &Form::default(), &[], made.as_ref(), None);
-    Ok(guest.page(StatusCode::OK, page("Shorten a link", true, &body)))
+    Ok(guest.page(
+        StatusCode::OK,
+        page(&guest, Place::Shorten, "Shorten a link", true, &body),
+    ))
 }
 
 /// `POST /app/shorten`
@@ -51,7 +54,7 @@ pub(in crate::http) async fn create(
     guest.caller.require(Scope::LinksCreate).map_err(visible)?;
     let refused = |status, faults: &[Fault], notice| {
         let body = body(&guest, &form, faults, None, notice);
-        let page = page("Shorten a link", true, &body);
+        let page = page(&guest, Place::Shorten, "Shorten a link", true, &body);
         Ok(guest.page(status, page))
     };
     if !form.is_ours {
@@ -81,20 +84,6 @@ pub(in crate::http) async fn create(
     }
 }
 
-/// The fault of a slug that is in use.
-pub(super) fn taken() -> Fault {
-    Fault::new(
-        "/slug",
-        FaultCode::SlugReserved,
-        "another link has this name: choose another one",
-    )
-}
-
-/// A failure that a person sees.
-pub(super) fn visible(err: Error) -> Problem {
-    Problem::from(err).for_visitor()
-}
-
 fn body(
     guest: &Guest,
     typed: &Form,
@@ -108,7 +97,10 @@ fn body(
     let more = typed.text("slug").is_some() || typed.text("expires").is_some();
     html! {
         @if let Some(made) = made { (made) }
-        h1 { "Shorten a link" }
+        h1.hero[made.is_none()] { "Shorten a link" }
+        @if made.is_none() {
+            p.lead { "A short address for a long one: to count its clicks, to change where it leads, and to take it down." }
+        }
         @if let Some(notice) = notice { div.notice.bad role="alert" { p { (notice) } } }
         @if guest.may(Scope::LinksCreate) {
             form.card method="post" action="/app/shorten" {
@@ -128,6 +120,7 @@ fn body(
         } @else {
             div.card {
                 p { "Links are made here by people with a key." }
+                a.button.main href="/app/sign-in" { "Sign in" }
             }
         }
     }

@@ -129,5 +129,11 @@ pub(super) fn described() -> Operation {
         .group("visitors")
         .for_visitors()
         .answers_any(StatusCode::OK, "text/html", "A page")
-        .problems(&["not_found", "link_gone", "rate_limited", "unavailable"])
+        .problems(&[
+            "not_found",
+            "link_gone",
+            "rate_limited",
+            "unavailable",
+            "overloaded",
+        ])
 }

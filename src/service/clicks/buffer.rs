@@ -53,7 +53,7 @@ impl Buffer {
     }
 
     /// Takes the oldest clicks out, and tells since when they may have waited.
-    pub(super) fn take(&self, most: usize) -> (Vec<Pending>, Option<Instant>) {
+    pub(super) fn take(&self, most: usize) -> (VecDeque<Pending>, Option<Instant>) {
         let mut queue = self.queue.lock().expect("click lock poisoned");
         let number = most.min(queue.clicks.len());
         let taken = queue.clicks.drain(..number).collect();

@@ -1,6 +1,6 @@
 //! Parses waiting clicks and stores them, one batch at a time, each until it is known to be stored.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::sync::Arc;
@@ -8,14 +8,16 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, Notify, Semaphore};
+use tracing::{Instrument, Span};
 
 use super::buffer::Buffer;
 use super::intake::Pending;
-use crate::domain::{Agent, Click, ClickBatch, Clock, country, day_of, language, referrer};
+use super::parser::Parser;
+use crate::domain::{ClickBatch, Clock, day_of};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::{self, Sampler};
 
 /// Time between a failure and the next try, growing up to the slowest.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -24,8 +26,8 @@ const SLOWEST_PAUSE: Duration = Duration::from_secs(5);
 /// Longer than any try takes: the store has limits of its own.
 const OLDEST_TRY: Duration = Duration::from_secs(15);
 
-/// How many user agents are remembered with their families.
-const AGENTS: usize = 1000;
+/// How many clicks are taken out of the buffer at once.
+const TAKEN: usize = 8000;
 
 /// Stores clicks.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub(super) struct Flusher {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    /// Decides which batches have a trace of their own.
+    sampler: Sampler,
     desk: Mutex<Desk>,
     /// Clicks on the desk.
     held: AtomicUsize,
@@ -57,12 +61,11 @@ struct Progress {
 /// What the batch under way needs.
 #[derive(Debug, Default)]
 struct Desk {
-    /// Out of the buffer, not yet parsed: the key of their day was not to be had.
-    raw: Vec<Pending>,
+    /// Out of the buffer, not yet in a batch.
+    raw: VecDeque<Pending>,
     /// The batch whose outcome is not known yet. It goes to the store unchanged until that says that it has it.
     batch: Option<Arc<ClickBatch>>,
-    secrets: HashMap<Timestamp, String>,
-    agents: HashMap<Box<str>, Agent>,
+    parser: Parser,
 }
 
 impl Flusher {
@@ -70,12 +73,14 @@ impl Flusher {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
+        sampler: Sampler,
         flush: Duration,
     ) -> Self {
         Self {
             store,
             clock,
             metrics,
+            sampler,
             desk: Mutex::default(),
             held: AtomicUsize::new(0),
             failures: AtomicU32::new(0),
@@ -128,17 +133,19 @@ impl Flusher {
         })
     }
 
-    /// Stores one batch: the one whose outcome is not known, or else the oldest clicks of `buffer`.
-    pub(super) async fn flush(&self, buffer: &Buffer, most: usize) -> Result<(), ()> {
+    /// Stores one batch: the one whose outcome is not known, or else the oldest clicks of `buffer`, of which
+    /// `most` differ. Answers how many clicks it stored.
+    pub(super) async fn flush(&self, buffer: &Buffer, most: usize) -> Result<usize, ()> {
         let mut desk = self.desk.lock().await;
         if desk.batch.is_none() && desk.raw.is_empty() {
-            let (raw, since) = buffer.take(most);
+            let (raw, since) = buffer.take(TAKEN);
             desk.raw = raw;
             self.progress.lock().expect("flusher lock poisoned").since = since;
             self.held.store(desk.raw.len(), Ordering::SeqCst);
         }
         self.begin(Some(Instant::now()));
-        let result = self.store_one(&mut desk).await;
+        let span = self.span(&desk);
+        let result = self.store_one(&mut desk, most).instrument(span).await;
         self.begin(None);
         let failed_before = match &result {
             Ok(_) => self.failures.swap(0, Ordering::Relaxed),
@@ -147,13 +154,15 @@ impl Flusher {
         self.landed.notify_waiters();
         match result {
             Ok(number) => {
-                self.held.store(0, Ordering::SeqCst);
-                self.progress.lock().expect("flusher lock poisoned").since = None;
+                self.held.store(desk.raw.len(), Ordering::SeqCst);
+                if desk.raw.is_empty() {
+                    self.progress.lock().expect("flusher lock poisoned").since = None;
+                }
                 self.metrics.clicks.stored.add(number as u64);
                 if failed_before > 0 {
                     tracing::info!("clicks are stored again");
                 }
-                Ok(())
+                Ok(number)
             }
             Err(err) => {
                 self.metrics.clicks.failed.add_one();
@@ -166,18 +175,31 @@ impl Flusher {
         }
     }
 
+    /// The span of a flush. It is the trace's first: a batch is of many requests.
+    fn span(&self, desk: &Desk) -> Span {
+        let clicks = desk
+            .batch
+            .as_ref()
+            .map_or(desk.raw.len(), |batch| batch.clicks.len());
+        // Signed: what is not would become a text in OpenTelemetry.
+        let clicks = i64::try_from(clicks).unwrap_or(i64::MAX);
+        if clicks == 0 || !self.sampler.takes(None) {
+            return Span::none();
+        }
+        tracing::error_span!(target: traces::TARGET, parent: None, "clicks flush", clicks)
+    }
+
     fn begin(&self, began: Option<Instant>) {
         self.progress.lock().expect("flusher lock poisoned").began = began;
     }
 
-    async fn store_one(&self, desk: &mut Desk) -> Result<usize, StoreError> {
+    async fn store_one(&self, desk: &mut Desk, most: usize) -> Result<usize, StoreError> {
         if desk.batch.is_none() {
             if desk.raw.is_empty() {
                 return Ok(0);
             }
             self.learn_secrets(desk).await?;
-            let raw = std::mem::take(&mut desk.raw);
-            let clicks = raw.iter().map(|pending| desk.click(pending)).collect();
+            let clicks = desk.parser.take(&mut desk.raw, most);
             desk.batch = Some(Arc::new(ClickBatch {
                 id: nanoid::nanoid!(),
                 made_at: self.clock.now(),
@@ -189,7 +211,7 @@ impl Flusher {
         };
         self.store.record_clicks(&batch).await?;
         desk.batch = None;
-        Ok(batch.clicks.len())
+        Ok(usize::try_from(batch.number()).unwrap_or(usize::MAX))
     }
 
     /// Asks for the keys of the days that the waiting clicks are of, and forgets those of others.
@@ -197,67 +219,12 @@ impl Flusher {
         let mut days: Vec<Timestamp> = desk.raw.iter().map(|pending| day_of(pending.at)).collect();
         days.sort_unstable();
         days.dedup();
-        desk.secrets.retain(|day, _| days.contains(day));
+        desk.parser.secrets.retain(|day, _| days.contains(day));
         for day in days {
-            if let Entry::Vacant(place) = desk.secrets.entry(day) {
+            if let Entry::Vacant(place) = desk.parser.secrets.entry(day) {
                 place.insert(self.store.visitor_secret(day, &nanoid::nanoid!(43)).await?);
             }
         }
         Ok(())
     }
-}
-
-impl Desk {
-    fn click(&mut self, pending: &Pending) -> Click {
-        let agent = self.agent(pending.agent());
-        let secret = self.secrets.get(&day_of(pending.at)).map_or("", String::as_str);
-        Click {
-            at: pending.at,
-            slug: pending.slug.clone(),
-            bot: pending.prefetch || agent.bot,
-            scan: pending.scan,
-            counted: pending.counted,
-            visitor: visitor(secret, pending),
-            referrer: referrer(pending.referrer()),
-            browser: agent.browser,
-            system: agent.system,
-            device: agent.device,
-            country: country(pending.country()),
-            language: language(pending.language()),
-        }
-    }
-
-    /// Parsing costs more than all the rest, and few user agents make most of the clicks.
-    fn agent(&mut self, text: &str) -> Agent {
-        if let Some(agent) = self.agents.get(text) {
-            return *agent;
-        }
-        if self.agents.len() >= AGENTS {
-            self.agents.clear();
-        }
-        let agent = Agent::of(text);
-        self.agents.insert(text.into(), agent);
-        agent
-    }
-}
-
-/// Tells visitors of one link and one day apart. The link is in it, so that nobody can follow a visitor from
-/// link to link.
-fn visitor(secret: &str, pending: &Pending) -> i64 {
-    let mut hash = Sha256::new();
-    hash.update(secret);
-    hash.update([0]);
-    hash.update(pending.slug.as_str());
-    hash.update([0]);
-    match pending.address {
-        Some(std::net::IpAddr::V4(address)) => hash.update(address.octets()),
-        Some(std::net::IpAddr::V6(address)) => hash.update(address.octets()),
-        None => {}
-    }
-    hash.update([0]);
-    hash.update(pending.agent());
-    let digest: [u8; 32] = hash.finalize().into();
-    let mut first = [0; 8];
-    first.copy_from_slice(&digest[..8]);
-    i64::from_be_bytes(first)
 }

@@ -78,7 +78,33 @@ impl<'a> Seen<'a> {
     }
 }
 
+/// All that is kept of a click: two that are equal in it are one row. Of the time, the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Alike<'a> {
+    second: i64,
+    slug: &'a Slug,
+    counted: bool,
+    prefetch: bool,
+    scan: bool,
+    address: Option<IpAddr>,
+    texts: &'a str,
+    ends: [u16; 3],
+}
+
 impl Pending {
+    pub(super) fn alike(&self) -> Alike<'_> {
+        Alike {
+            second: self.at.as_second(),
+            slug: &self.slug,
+            counted: self.counted,
+            prefetch: self.prefetch,
+            scan: self.scan,
+            address: self.address,
+            texts: &self.texts,
+            ends: self.ends,
+        }
+    }
+
     pub(super) fn agent(&self) -> &str {
         &self.texts[..usize::from(self.ends[0])]
     }

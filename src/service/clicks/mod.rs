@@ -3,6 +3,7 @@
 mod buffer;
 mod flusher;
 mod intake;
+mod parser;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,12 +16,13 @@ use crate::domain::{Clock, Slug, is_bot};
 use crate::lifecycle::Lifecycle;
 use crate::store::Store;
 use crate::telemetry::metrics::{CLICKS_BOUND, CLICKS_WAITING, Metrics};
+use crate::telemetry::traces::Sampler;
 use buffer::Buffer;
 use flusher::Flusher;
 
 pub use intake::Seen;
 
-/// The most clicks of one batch. A batch holds a connection for writes, and others wait for it.
+/// The most clicks of one batch that are not alike. A batch holds a connection for writes, and others wait for it.
 const BATCH: usize = 1000;
 
 /// The longest that a request waits for a batch.
@@ -46,11 +48,18 @@ impl Clicks {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
+        sampler: Sampler,
         lifecycle: &Lifecycle,
     ) -> Self {
         let inner = Arc::new(Inner {
             buffer: Buffer::new(config.buffer, BATCH),
-            flusher: Flusher::new(store, Arc::clone(&clock), Arc::clone(&metrics), config.flush),
+            flusher: Flusher::new(
+                store,
+                Arc::clone(&clock),
+                Arc::clone(&metrics),
+                sampler,
+                config.flush,
+            ),
             clock,
             metrics,
             flush: config.flush,
@@ -137,10 +146,9 @@ impl Inner {
 
     /// Stores everything that is there, batch by batch.
     async fn flush_all(&self) -> Result<(), ()> {
-        let mut left = self.buffer.len() + BATCH;
+        let mut left = self.buffer.len() + self.flusher.held();
         while left > 0 && !self.is_empty().await {
-            left = left.saturating_sub(BATCH);
-            self.flusher.flush(&self.buffer, BATCH).await?;
+            left = left.saturating_sub(self.flusher.flush(&self.buffer, BATCH).await?);
         }
         Ok(())
     }

@@ -293,7 +293,11 @@ impl Import<'_> {
 
     fn check(&mut self, row: Row) -> Result<Arrival, Vec<Trouble>> {
         let owner = row.owner.map(|id| id.parse::<KeyId>());
-        let targets = self.links.config.target_policy(self.request.host.as_deref());
+        let blocked = self.links.blocklist.current();
+        let targets = self
+            .links
+            .config
+            .target_policy(self.request.host.as_deref(), &blocked);
         let checked = NewLink::check(row.draft, &targets, self.links.config.slugs);
         let history = row.history.check();
         let mut troubles: Vec<Trouble> = Vec::new();
@@ -362,7 +366,7 @@ impl Import<'_> {
             for some in replaced.chunks(super::super::batch::PUBLISHED_AT_ONCE) {
                 join_all(
                     some.iter()
-                        .map(|redirect| resolver.publish_link(redirect.clone())),
+                        .map(|redirect| resolver.publish_change(redirect.clone())),
                 )
                 .await;
             }

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
-use super::links::{to_link, to_revision, within};
+use super::links::{to_link, to_revision};
+use super::patience::within_or_longer;
 use super::pool::{Parameter, Pool};
 use crate::domain::{KeyId, Link, Revision, Slug};
 use crate::store::StoreError;
@@ -56,7 +57,7 @@ pub(super) async fn set_aside(
         (/* owner */ &owner.map(KeyId::as_str), Type::TEXT),
         (/* deleted_at */ &now, Type::TIMESTAMPTZ),
     ];
-    let row = within(WRITE_LIMIT, pool.query_opt(SET_ASIDE, &parameters))
+    let row = within_or_longer(pool, WRITE_LIMIT, pool.query_opt(SET_ASIDE, &parameters))
         .await
         .map_err(|failure| failure.error)?;
     row.map(|row| to_revision(&row)).transpose()
@@ -74,7 +75,7 @@ pub(super) async fn restore(
         (/* owner */ &owner.map(KeyId::as_str), Type::TEXT),
         (/* since */ &since, Type::TIMESTAMPTZ),
     ];
-    match within(WRITE_LIMIT, pool.query_opt(RESTORE, &parameters)).await {
+    match within_or_longer(pool, WRITE_LIMIT, pool.query_opt(RESTORE, &parameters)).await {
         Ok(row) => row.map(|row| to_link(slug, &row)).transpose(),
         Err(failure) if failure.code == Some(SqlState::UNIQUE_VIOLATION) => Err(StoreError::SlugTaken),
         Err(failure) => Err(failure.error),

@@ -8,29 +8,38 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::failure::Failure;
-use super::links::{column, corrupt, to_link, within};
-use super::pool::{Parameter, Pool, Transaction};
+use super::links::{column, corrupt, to_link};
+use super::patience::within_or_longer;
+use super::pool::{Parameter, Pool, Queue, Transaction};
 use crate::domain::{KeyId, Revision, Slug};
 use crate::store::batch::collided;
-use crate::store::limits::WRITE_LIMIT;
+use crate::store::limits::{LONG_LIMIT, WRITE_LIMIT};
 use crate::store::{Answer, BatchOutcome, Candidate, Made, Once, StoreError};
 
-/// Rows in their order, so that a later link of a list is a newer one and the first of two with one slug wins.
+/// Numbered in the order of the list, so that a later link is a newer one and the first of two with one slug wins.
+/// Inserted in the order of their slugs, so that two lists with the same slugs do not wait for each other in a circle.
 const INSERT_LINKS: &str = "-- insert_links()
-INSERT INTO links (slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+INSERT INTO links (id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
     expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner)
-SELECT slug, nextval('link_revision'), target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+OVERRIDING SYSTEM VALUE
+SELECT id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
     expires_at, max_clicks, false, created_at, 0, created_at, owner
 FROM (
-    SELECT slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
-        max_clicks, created_at, owner
-    FROM ROWS FROM (json_to_recordset(CAST($1 AS json)) AS (slug text, target text, title text, tags text[],
-        redirect_status smallint, cache_seconds integer, forward_query boolean, valid_from timestamptz,
-        expires_at timestamptz, max_clicks bigint, created_at timestamptz, owner text)) WITH ORDINALITY
-        AS item (slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
-            max_clicks, created_at, owner, place)
-    ORDER BY place
-) AS item
+    SELECT nextval('links_id_seq') AS id, nextval('link_revision') AS revision,
+        slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at, max_clicks,
+        created_at, owner
+    FROM (
+        SELECT slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
+            max_clicks, created_at, owner
+        FROM ROWS FROM (json_to_recordset(CAST(CAST($1 AS text) AS json)) AS (slug text, target text, title text, tags text[],
+            redirect_status smallint, cache_seconds integer, forward_query boolean, valid_from timestamptz,
+            expires_at timestamptz, max_clicks bigint, created_at timestamptz, owner text)) WITH ORDINALITY
+            AS item (slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
+                max_clicks, created_at, owner, place)
+        ORDER BY place
+    ) AS item
+) AS numbered
+ORDER BY slug COLLATE \"C\", id
 ON CONFLICT (slug) DO NOTHING
 RETURNING slug, revision";
 
@@ -94,15 +103,30 @@ pub(super) async fn insert_links(
         if once.is_some() || candidates.iter().any(|candidate| candidate.reuse) {
             return in_transaction(writes, candidates, once).await;
         }
-        // One statement is a transaction of its own, and one round trip.
-        let places: Vec<usize> = (0..candidates.len()).collect();
-        let document = document(candidates, &places);
-        let rows = writes.query(INSERT_LINKS, &[(&document, Type::TEXT)]).await?;
-        let mut made = vec![Made::SlugTaken; candidates.len()];
-        note_inserted(candidates, &places, &rows, &mut made)?;
+        let made = insert_all(writes, candidates).await?;
         Ok(BatchOutcome::Done(made, None))
     };
-    within(WRITE_LIMIT, work).await.map_err(|failure| failure.error)
+    let limit = if candidates.len() > 1 {
+        LONG_LIMIT
+    } else {
+        WRITE_LIMIT
+    };
+    within_or_longer(writes, limit, work)
+        .await
+        .map_err(|failure| failure.error)
+}
+
+/// Inserts links that nothing stands in the way of but a taken slug. One statement is a transaction of its own, and
+/// one round trip.
+pub(super) async fn insert_all(writes: &Pool, candidates: &[Candidate]) -> Result<Vec<Made>, Failure> {
+    let places: Vec<usize> = (0..candidates.len()).collect();
+    let document = document(candidates, &places);
+    let rows = writes
+        .query_kept(Queue::Long, INSERT_LINKS, &[(&document, Type::TEXT)])
+        .await?;
+    let mut made = vec![Made::SlugTaken; candidates.len()];
+    note_inserted(candidates, &places, &rows, &mut made)?;
+    Ok(made)
 }
 
 async fn in_transaction(

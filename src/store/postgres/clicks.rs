@@ -37,11 +37,12 @@ FROM unnest($1::bigint[], $2::timestamptz[], $3::smallint[])
     WITH ORDINALITY AS k (link_id, day, dimension, place)";
 
 const APPEND: &str = "-- append()
-INSERT INTO clicks (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan)
-SELECT clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan
+INSERT INTO clicks
+    (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan, number)
+SELECT clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan, number
 FROM unnest($1::timestamptz[], $2::bigint[], $3::boolean[], $4::bigint[], $5::text[], $6::text[], $7::text[],
-    $8::text[], $9::text[], $10::text[], $11::boolean[])
-    AS c (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan)";
+    $8::text[], $9::text[], $10::text[], $11::boolean[], $12::integer[])
+    AS c (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan, number)";
 
 const SEE_VISITORS: &str = "-- see_visitors()
 INSERT INTO click_visitors (day, link_id, visitor)
@@ -172,8 +173,12 @@ async fn append(work: &Work<'_>, batch: &ClickBatch, ids: &HashMap<Slug, LinkId>
         .iter()
         .map(|click| (!click.bot).then_some(click.visitor))
         .collect();
+    let numbers: Vec<i32> = clicks
+        .iter()
+        .map(|click| i32::try_from(click.number).unwrap_or(i32::MAX))
+        .collect();
     let countries: Vec<Option<&str>> = clicks.iter().map(|click| click.country.as_deref()).collect();
-    let parameters: [Parameter<'_>; 11] = [
+    let parameters: [Parameter<'_>; 12] = [
         (/* clicked_at */ &times, Type::TIMESTAMPTZ_ARRAY),
         (/* link_id */ &links, Type::INT8_ARRAY),
         (/* bot */ &bots, Type::BOOL_ARRAY),
@@ -194,6 +199,7 @@ async fn append(work: &Work<'_>, batch: &ClickBatch, ids: &HashMap<Slug, LinkId>
             Type::TEXT_ARRAY,
         ),
         (/* scan */ &scans, Type::BOOL_ARRAY),
+        (/* number */ &numbers, Type::INT4_ARRAY),
     ];
     work.execute(APPEND, &parameters).await.map(drop)
 }

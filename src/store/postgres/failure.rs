@@ -24,6 +24,8 @@ pub(super) enum Remedy {
     AnotherConnection,
     /// The statement has to be prepared anew: a migration changed a table under it.
     PrepareAgain,
+    /// Nothing but to wait: every connection is in use.
+    Wait,
     /// Nothing.
     Nothing,
 }
@@ -67,6 +69,10 @@ impl Failure {
 
     /// No connection was to be had.
     pub(super) fn of_pool(err: PoolError) -> Self {
+        let remedy = match err {
+            PoolError::Timeout(TimeoutType::Wait) => Remedy::Wait,
+            _ => Remedy::Nothing,
+        };
         let error = match err {
             PoolError::Backend(err) => unavailable(err),
             PoolError::Timeout(TimeoutType::Wait) => StoreError::unavailable("every connection is in use"),
@@ -75,9 +81,18 @@ impl Failure {
             err => StoreError::unavailable(err),
         };
         Self {
-            remedy: Remedy::Nothing,
+            remedy,
             code: None,
             error,
+        }
+    }
+
+    /// Too many wait for a connection.
+    pub(super) fn of_queue() -> Self {
+        Self {
+            remedy: Remedy::Wait,
+            code: None,
+            error: StoreError::Overloaded,
         }
     }
 }

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::links::{PostgresStore, column, corrupt, within};
+use super::links::{PostgresStore, column, corrupt};
+use super::patience::{within, within_or_longer};
 use super::pool::{Parameter, Pool};
 use crate::domain::{Key, KeyId, Scope};
 use crate::store::limits::{READ_LIMIT, WRITE_LIMIT};
@@ -75,7 +76,7 @@ pub(super) async fn touch_key(writes: &Pool, id: &KeyId, at: Timestamp) -> Resul
 }
 
 async fn write(writes: &Pool, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, StoreError> {
-    within(WRITE_LIMIT, writes.query(sql, parameters))
+    within_or_longer(writes, WRITE_LIMIT, writes.query(sql, parameters))
         .await
         .map_err(|failure| failure.error)
 }

@@ -11,17 +11,21 @@ use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, Type};
 
-use super::failure::{Failure, Remedy};
-use super::pool::{Parameter, Pool};
+use super::failure::Failure;
+use super::inserts::Inserts;
+use super::patience::{within, within_or_longer};
+use super::pool::{Parameter, Pool, Queue};
+use super::pulse::Pulse;
 use super::settings::{Purpose, Settings};
-use super::{aside, batch, chores, clicks, keys, list, tally};
+use super::{aside, batch, chores, clicks, keys, list, ranking, selection, tally};
 use crate::config;
 use crate::domain::{
-    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Redirect, Revision, Slug, Tally, TargetUrl,
+    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Ranking, Redirect, Revision, Selection, Slug,
+    Tally, TargetUrl, Totals,
 };
-use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
+use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, LONG_LIMIT, READ_LIMIT, WRITE_LIMIT};
 use crate::store::migration::Found;
-use crate::store::{BatchOutcome, Candidate, Chore, KeyHash, Once, Store, StoreError};
+use crate::store::{BatchOutcome, Candidate, Chore, KeyHash, Once, Place, Selected, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 const REDIRECT: &str = "-- redirect()
@@ -33,13 +37,6 @@ const LINK: &str = "-- link()
 SELECT revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
     max_clicks, disabled, clicks, created_at, updated_at, owner
 FROM links WHERE slug = $1";
-
-const INSERT_LINK: &str = "-- insert_link()
-INSERT INTO links (slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query,
-    valid_from, expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner)
-VALUES ($1, nextval('link_revision'), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-ON CONFLICT (slug) DO NOTHING
-RETURNING revision";
 
 const UPDATE_LINK: &str = "-- update_link()
 UPDATE links SET revision = nextval('link_revision'), target = $2, title = $3, tags = $4, redirect_status = $5,
@@ -67,9 +64,12 @@ SELECT 1";
 /// Links in PostgreSQL.
 #[derive(Debug)]
 pub(in crate::store) struct PostgresStore {
-    /// `None` if there is but one connection; then the other pool does for both.
+    /// `None` if there are too few connections; then the pool for writes does its work.
     reads: Option<Pool>,
     pub(super) writes: Pool,
+    inserts: Inserts,
+    /// For statistics, searches, batches of clicks and chores. Likewise.
+    bulk: Option<Pool>,
     schema_seen: AtomicBool,
 }
 
@@ -81,29 +81,29 @@ impl PostgresStore {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, StoreError> {
         let settings = Settings::read(section).map_err(|faults| StoreError::Settings(faults.join("; ")))?;
-        let (reads, writes) = settings.pool_sizes();
-        let pool = |purpose, size| Pool::new(&settings, purpose, size, Arc::clone(metrics));
+        let (reads, writes, bulk) = settings.pool_sizes();
+        let pulse = Arc::new(Pulse::new());
+        let new =
+            |purpose, size| Pool::new(&settings, purpose, size, Arc::clone(&pulse), Arc::clone(metrics));
+        let pool = |purpose, size| (size > 0).then(|| new(purpose, size)).transpose();
+        let write_pool = new(Purpose::Writes, writes)?;
         Ok(Self {
-            reads: (reads > 0).then(|| pool(Purpose::Reads, reads)).transpose()?,
-            writes: pool(Purpose::Writes, writes)?,
+            reads: pool(Purpose::Reads, reads)?,
+            inserts: Inserts::new(write_pool.clone(), writes),
+            writes: write_pool,
+            bulk: pool(Purpose::Bulk, bulk)?,
             schema_seen: AtomicBool::new(false),
         })
     }
 
-    /// Runs a statement that only reads; once more if the connection turned out dead.
-    async fn read(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Option<Row>, Failure> {
-        let pool = self.reads();
-        match pool.query_opt(sql, parameters).await {
-            Err(failure) if failure.remedy == Remedy::AnotherConnection => {
-                pool.query_opt(sql, parameters).await
-            }
-            result => result,
-        }
-    }
-
-    /// The connections to read with.
+    /// The connections to find rows with.
     pub(super) fn reads(&self) -> &Pool {
         self.reads.as_ref().unwrap_or(&self.writes)
+    }
+
+    /// The connections for what takes its time.
+    pub(super) fn bulk(&self) -> &Pool {
+        self.bulk.as_ref().unwrap_or(&self.writes)
     }
 
     /// Runs a statement that writes. It is not run again: it may have been done although no answer came.
@@ -113,21 +113,22 @@ impl PostgresStore {
         sql: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Option<Row>, StoreError> {
-        within(limit, self.writes.query_opt(sql, parameters))
+        let writing = self.writes.query_opt(sql, parameters);
+        within_or_longer(&self.writes, limit, writing)
             .await
             .map_err(|failure| failure.error)
     }
 }
 
 impl PostgresStore {
-    /// Runs a transaction. Like a write, it is not run again.
+    /// Runs a transaction that nobody waits for. Like a write, it is not run again.
     async fn whole<T>(
         &self,
         limit: Duration,
         transaction: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, StoreError> {
         within(limit, transaction).await.map_err(|failure| {
-            self.writes.learn_from(&failure);
+            self.bulk().learn_from(&failure);
             failure.error
         })
     }
@@ -137,7 +138,7 @@ impl PostgresStore {
 impl Store for PostgresStore {
     async fn redirect(&self, slug: &Slug) -> Result<Option<Redirect>, StoreError> {
         let parameters: [Parameter<'_>; 1] = [(/* slug */ &slug.as_str(), Type::TEXT)];
-        let row = within(READ_LIMIT, self.read(REDIRECT, &parameters))
+        let row = within(READ_LIMIT, self.reads().read(Queue::Long, REDIRECT, &parameters))
             .await
             .map_err(|failure| failure.error)?;
         row.map(|row| to_redirect(slug, &row)).transpose()
@@ -145,32 +146,14 @@ impl Store for PostgresStore {
 
     async fn link(&self, slug: &Slug) -> Result<Option<Link>, StoreError> {
         let parameters: [Parameter<'_>; 1] = [(/* slug */ &slug.as_str(), Type::TEXT)];
-        let row = within(READ_LIMIT, self.read(LINK, &parameters))
+        let row = within(READ_LIMIT, self.reads().read(Queue::Short, LINK, &parameters))
             .await
             .map_err(|failure| failure.error)?;
         row.map(|row| to_link(slug, &row)).transpose()
     }
 
     async fn insert_link(&self, link: &Link) -> Result<Revision, StoreError> {
-        let parameters: [Parameter<'_>; 15] = [
-            (/* slug */ &link.slug.as_str(), Type::TEXT),
-            (/* target */ &link.target.as_str(), Type::TEXT),
-            (/* title */ &link.title, Type::TEXT),
-            (/* tags */ &link.tags, Type::TEXT_ARRAY),
-            (/* redirect_status */ &status(link), Type::INT2),
-            (/* cache_seconds */ &cache_seconds(link), Type::INT4),
-            (/* forward_query */ &link.forward_query, Type::BOOL),
-            (/* valid_from */ &link.valid_from, Type::TIMESTAMPTZ),
-            (/* expires_at */ &link.expires_at, Type::TIMESTAMPTZ),
-            (/* max_clicks */ &link.max_clicks, Type::INT8),
-            (/* disabled */ &link.disabled, Type::BOOL),
-            (/* updated_at */ &link.updated_at, Type::TIMESTAMPTZ),
-            (/* clicks */ &link.clicks, Type::INT8),
-            (/* created_at */ &link.created_at, Type::TIMESTAMPTZ),
-            (/* owner */ &owner(link), Type::TEXT),
-        ];
-        let row = self.write(WRITE_LIMIT, INSERT_LINK, &parameters).await?;
-        to_revision(&row.ok_or(StoreError::SlugTaken)?)
+        self.inserts.insert(link).await
     }
 
     async fn insert_links(
@@ -220,6 +203,38 @@ impl Store for PostgresStore {
         row.map(|row| to_revision(&row)).transpose()
     }
 
+    async fn ranked_links(
+        &self,
+        owner: Option<&KeyId>,
+        ranking: Ranking,
+        start: u32,
+        limit: u32,
+    ) -> Result<Vec<Link>, StoreError> {
+        ranking::links(self.bulk(), owner, ranking, start, limit).await
+    }
+
+    async fn totals(&self, owner: Option<&KeyId>) -> Result<Totals, StoreError> {
+        ranking::totals(self.bulk(), owner).await
+    }
+
+    async fn select_links(
+        &self,
+        selection: &Selection,
+        from: &Place,
+        limit: u32,
+    ) -> Result<Selected, StoreError> {
+        selection::select(self.bulk(), selection, from, limit).await
+    }
+
+    async fn toggle_links(
+        &self,
+        selection: &Selection,
+        slugs: &[Slug],
+        now: Timestamp,
+    ) -> Result<Vec<Redirect>, StoreError> {
+        selection::toggle(&self.writes, selection, slugs, now).await
+    }
+
     async fn set_link_aside(
         &self,
         slug: &Slug,
@@ -264,36 +279,46 @@ impl Store for PostgresStore {
     }
 
     async fn record_clicks(&self, batch: &Arc<ClickBatch>) -> Result<(), StoreError> {
-        self.whole(BATCH_LIMIT, clicks::record(&self.writes, batch)).await
+        self.whole(BATCH_LIMIT, clicks::record(self.bulk(), batch)).await
     }
 
     async fn visitor_secret(&self, day: Timestamp, candidate: &str) -> Result<String, StoreError> {
-        self.whole(WRITE_LIMIT, clicks::secret(&self.writes, day, candidate))
+        self.whole(LONG_LIMIT, clicks::secret(self.bulk(), day, candidate))
             .await
     }
 
     async fn tally(&self, slug: &Slug, range: &Range, limit: u16) -> Result<Option<Tally>, StoreError> {
         let question = tally::Question::new(slug, range, limit);
-        let row = within(READ_LIMIT, self.read(tally::TALLY, &question.parameters()))
-            .await
-            .map_err(|failure| failure.error)?;
+        let parameters = question.parameters();
+        let row = within(
+            LONG_LIMIT,
+            self.bulk().read(Queue::Short, tally::TALLY, &parameters),
+        )
+        .await
+        .map_err(|failure| failure.error)?;
         row.map(|row| tally::to_tally(&row)).transpose()
     }
 
     async fn keep_house(&self, chore: Chore) -> Result<u64, StoreError> {
-        self.whole(BATCH_LIMIT, chores::keep_house(&self.writes, chore))
+        self.whole(BATCH_LIMIT, chores::keep_house(self.bulk(), chore))
             .await
     }
 
     async fn check(&self) -> Result<(), StoreError> {
         if self.schema_seen.load(Ordering::Relaxed) {
-            return match within(READ_LIMIT, self.read(ANSWERS, &[])).await {
+            return match within(READ_LIMIT, self.reads().read(Queue::Any, ANSWERS, &[])).await {
                 Ok(_) => Ok(()),
+                // A database that is busy is there. An instance that was said to be down for that would leave its
+                // visitors to the others, who have too much to do already.
+                Err(Failure {
+                    error: StoreError::Overloaded,
+                    ..
+                }) => Ok(()),
                 Err(failure) => Err(failure.error),
             };
         }
         // Longer than other reads: where connecting is slow, the first question is the one that connects.
-        let found = match within(WRITE_LIMIT, self.read(SCHEMA, &[])).await {
+        let found = match within(LONG_LIMIT, self.reads().read(Queue::Any, SCHEMA, &[])).await {
             Ok(Some(row)) => Found {
                 version: column(&row, "version")?,
                 oldest_build: column(&row, "oldest_build")?,
@@ -308,44 +333,29 @@ impl Store for PostgresStore {
     }
 
     async fn close(&self) {
-        if let Some(reads) = &self.reads {
-            reads.close();
+        for pool in [&self.reads, &self.bulk].into_iter().flatten() {
+            pool.close();
         }
         self.writes.close();
     }
 }
 
-/// Gives up on an operation after `limit`; its connection is thrown away then.
-pub(super) async fn within<T>(
-    limit: Duration,
-    operation: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    tokio::time::timeout(limit, operation).await.unwrap_or_else(|_| {
-        let error = StoreError::unavailable(format!("no answer within {} ms", limit.as_millis()));
-        Err(Failure {
-            remedy: Remedy::Nothing,
-            code: None,
-            error,
-        })
-    })
-}
-
-fn owner(link: &Link) -> Option<&str> {
+pub(super) fn owner(link: &Link) -> Option<&str> {
     link.owner.as_ref().map(KeyId::as_str)
 }
 
 /// A number that does not fit fails the table's check.
-fn status(link: &Link) -> i16 {
+pub(super) fn status(link: &Link) -> i16 {
     i16::try_from(link.redirect_status.code()).unwrap_or(i16::MAX)
 }
 
 /// A number that does not fit fails the table's check.
-fn cache_seconds(link: &Link) -> Option<i32> {
+pub(super) fn cache_seconds(link: &Link) -> Option<i32> {
     link.cache_seconds
         .map(|seconds| i32::try_from(seconds).unwrap_or(i32::MAX))
 }
 
-fn to_redirect(slug: &Slug, row: &Row) -> Result<Redirect, StoreError> {
+pub(super) fn to_redirect(slug: &Slug, row: &Row) -> Result<Redirect, StoreError> {
     Ok(Redirect {
         slug: slug.clone(),
         revision: to_revision(row)?,

@@ -2,11 +2,12 @@
 
 use tokio_postgres::types::Type;
 
-use super::links::{PostgresStore, column, corrupt, to_link, within};
+use super::links::{PostgresStore, column, corrupt, to_link};
+use super::patience::within;
 use super::pool::Parameter;
 use crate::domain::{Cursor, KeyId, LinkPage, LinkQuery, LinkState, Slug};
 use crate::store::StoreError;
-use crate::store::limits::READ_LIMIT;
+use crate::store::limits::LONG_LIMIT;
 
 /// Planned anew for each query's own values: what is null falls away before a plan is chosen.
 const LINKS: &str = "-- links()
@@ -39,7 +40,7 @@ pub(super) async fn links(store: &PostgresStore, query: &LinkQuery) -> Result<Li
         (/* now */ &query.now, Type::TIMESTAMPTZ),
         (/* limit */ &(i64::from(query.limit) + 1), Type::INT8),
     ];
-    let rows = within(READ_LIMIT, store.reads().query(LINKS, &parameters))
+    let rows = within(LONG_LIMIT, store.bulk().query(LINKS, &parameters))
         .await
         .map_err(|failure| failure.error)?;
     let links = rows.iter().map(|row| {

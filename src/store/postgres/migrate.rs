@@ -19,9 +19,10 @@ use crate::store::migration::{self, Found, Migrated};
 const TAKE_TURN: &str = "-- take_turn()
 SELECT pg_advisory_xact_lock(794203917, hashtext(coalesce(current_schema(), '')))";
 
-/// A statement that waits for a lock blocks every statement that comes after it, so it does not wait long.
+/// A statement that waits for a lock blocks every statement that comes after it, so it does not wait long: readers
+/// behind it must come through before they give up.
 const LIMIT_LOCKS: &str = "-- limit_locks()
-SET LOCAL lock_timeout = '2s'";
+SET LOCAL lock_timeout = '100ms'";
 
 const WAIT_FOR_TURN: &str = "-- wait_for_turn()
 SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0";
@@ -44,7 +45,7 @@ const RECORD: &str = "-- record()
 INSERT INTO curtail_migrations (version, name, oldest_build) VALUES ($1, $2, $3)";
 
 /// How often a step is tried while a table it needs is locked.
-const TRIES: u32 = 10;
+const TRIES: u32 = 40;
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why a step was not taken.
@@ -104,7 +105,7 @@ async fn step_patiently(client: &mut Client) -> Result<(i64, i64), StoreError> {
             }
         }
         tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-        pause = (pause * 2).min(Duration::from_secs(3));
+        pause = (pause * 2).min(Duration::from_secs(1));
     }
     step(client).await.map_err(|obstacle| match obstacle {
         Obstacle::Locked(err) => unavailable(err),

@@ -12,6 +12,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::connect::Connector;
 use super::failure::{Failure, Remedy};
+use super::pulse::Pulse;
 use super::settings::{Purpose, Settings};
 use crate::store::StoreError;
 use crate::telemetry::metrics::{Counter, Metrics, POOL_IN_USE, POOL_MAX, POOL_OPEN, POOL_WAITING};
@@ -19,8 +20,16 @@ use crate::telemetry::metrics::{Counter, Metrics, POOL_IN_USE, POOL_MAX, POOL_OP
 /// A parameter and its type.
 pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
-/// How long a statement waits for a connection to come free.
-const WAIT: Duration = Duration::from_millis(250);
+/// How long a statement waits for a connection to come free, where somebody waits for a row.
+const WAIT_TO_READ: Duration = Duration::from_millis(200);
+/// The same for everything else.
+const WAIT: Duration = Duration::from_secs(1);
+/// How many visitors may wait for each connection. More would only wait to be turned away.
+const QUEUE: usize = 64;
+/// How many writers may: a write takes longer.
+const WRITERS_QUEUE: usize = 32;
+/// The same for clients of the API, where visitors wait for the same connections: clients are turned away first.
+const CLIENTS_QUEUE: usize = 16;
 /// How long connecting may take, with encryption and authentication.
 const CREATE: Duration = Duration::from_secs(1);
 /// How long a connection may take to show that it still works.
@@ -30,11 +39,14 @@ const IDLE_DOUBTED: Duration = Duration::from_secs(30);
 /// A connection that was idle this long is thrown away: firewalls and frozen instances drop them in silence.
 const IDLE_DROPPED: Duration = Duration::from_secs(300);
 
-/// Connections for one purpose.
-#[derive(Debug)]
+/// Connections for one purpose. Clones share them.
+#[derive(Debug, Clone)]
 pub(super) struct Pool {
     inner: deadpool_postgres::Pool,
     doubt: Arc<Doubt>,
+    pulse: Arc<Pulse>,
+    /// How many may wait for each connection.
+    queue: usize,
     metrics: Arc<Metrics>,
     timeouts: Arc<Counter>,
     /// No named statements: the next one may reach another session of a transaction-mode pooler.
@@ -47,6 +59,7 @@ impl Pool {
         settings: &Settings,
         purpose: Purpose,
         size: usize,
+        pulse: Arc<Pulse>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, StoreError> {
         let manager = Manager::from_connect(
@@ -60,7 +73,10 @@ impl Pool {
         let inner = deadpool_postgres::Pool::builder(manager)
             .max_size(size)
             .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(WAIT))
+            .wait_timeout(Some(match purpose {
+                Purpose::Reads => WAIT_TO_READ,
+                Purpose::Writes | Purpose::Bulk | Purpose::Migration => WAIT,
+            }))
             .create_timeout(Some(CREATE))
             .recycle_timeout(Some(PROVE))
             .pre_recycle(trusted(Arc::clone(&doubt)))
@@ -68,12 +84,18 @@ impl Pool {
             .map_err(|err| StoreError::Settings(err.to_string()))?;
         let name = match purpose {
             Purpose::Reads => "read",
-            _ => "write",
+            Purpose::Bulk => "bulk",
+            Purpose::Writes | Purpose::Migration => "write",
         };
         watch(&metrics, name, &inner);
         Ok(Self {
             inner,
             doubt,
+            pulse,
+            queue: match purpose {
+                Purpose::Reads => QUEUE,
+                Purpose::Writes | Purpose::Bulk | Purpose::Migration => WRITERS_QUEUE,
+            },
             timeouts: metrics.pool_timeouts.get(name),
             metrics,
             unnamed: settings.pooler,
@@ -86,7 +108,29 @@ impl Pool {
         sql: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Option<Row>, Failure> {
-        let lease = self.lease().await?;
+        self.query_opt_behind(Queue::Long, sql, parameters).await
+    }
+
+    /// The same, unless more than a queue of this kind wait already.
+    pub(super) async fn query_opt_behind(
+        &self,
+        queue: Queue,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Option<Row>, Failure> {
+        let rows = self.query_kept(queue, sql, parameters).await?;
+        debug_assert!(rows.len() < 2, "a statement gave more rows than it should");
+        Ok(rows.into_iter().next())
+    }
+
+    /// Runs a statement whose plan is kept, unless more than a queue of this kind wait already.
+    pub(super) async fn query_kept(
+        &self,
+        queue: Queue,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, Failure> {
+        let lease = self.lease_behind(queue).await?;
         let mut result = self.run(lease.client(), sql, parameters).await;
         if matches!(&result, Err(failure) if failure.remedy == Remedy::PrepareAgain) {
             // The statement was refused before it did anything, so even a write may run again.
@@ -100,17 +144,55 @@ impl Pool {
         result
     }
 
+    /// Runs a statement that only reads; once more if the connection turned out dead.
+    pub(super) async fn read(
+        &self,
+        queue: Queue,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Option<Row>, Failure> {
+        match self.query_opt_behind(queue, sql, parameters).await {
+            Err(failure) if failure.remedy == Remedy::AnotherConnection => {
+                self.query_opt_behind(queue, sql, parameters).await
+            }
+            result => result,
+        }
+    }
+
     /// Borrows a connection.
     pub(super) async fn lease(&self) -> Result<Lease, Failure> {
-        match self.inner.get().await {
-            Ok(connection) => Ok(Lease(Some(connection))),
-            Err(err) => {
-                if matches!(err, PoolError::Timeout(_)) {
-                    self.timeouts.add_one();
-                }
-                Err(Failure::of_pool(err))
-            }
+        self.lease_behind(Queue::Long).await
+    }
+
+    /// Borrows a connection, unless too many wait for one.
+    async fn lease_behind(&self, queue: Queue) -> Result<Lease, Failure> {
+        let status = self.inner.status();
+        let bound = match queue {
+            Queue::Long => self.queue,
+            Queue::Short => CLIENTS_QUEUE,
+            Queue::Any => usize::MAX,
+        };
+        if status.waiting > bound.saturating_mul(status.max_size) {
+            return Err(Failure::of_queue());
         }
+        let err = match self.inner.get().await {
+            Ok(connection) => return Ok(Lease(Some(connection))),
+            Err(err) => err,
+        };
+        if matches!(err, PoolError::Timeout(_)) {
+            self.timeouts.add_one();
+        }
+        let failure = Failure::of_pool(err);
+        // If others get their answers, the database is there, and has too much to do.
+        if failure.remedy == Remedy::Wait && self.pulse.is_recent() {
+            return Err(Failure::of_queue());
+        }
+        Err(failure)
+    }
+
+    /// Whether the database answers, in whichever pool.
+    pub(super) fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// The figures that statements are counted in.
@@ -134,11 +216,7 @@ impl Pool {
     pub(super) async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Failure> {
         let lease = self.lease().await?;
         let running = self.metrics.statements.begin(sql);
-        let result = lease
-            .client()
-            .query_typed(sql, parameters)
-            .await
-            .map_err(Failure::of_statement);
+        let result = self.judged(lease.client().query_typed(sql, parameters).await);
         running.end(&result);
         match &result {
             Err(failure) if failure.remedy == Remedy::AnotherConnection => self.doubt.raise(),
@@ -165,18 +243,26 @@ impl Pool {
         client: &ClientWrapper,
         sql: &str,
         parameters: &[Parameter<'_>],
-    ) -> Result<Option<Row>, Failure> {
+    ) -> Result<Vec<Row>, Failure> {
         let result = async {
             if self.unnamed {
-                return client.query_typed_opt(sql, parameters).await;
+                return client.query_typed(sql, parameters).await;
             }
             let statement = client.prepare_cached(sql).await?;
             let values: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|(value, _)| *value).collect();
-            client.query_opt(&statement, &values).await
+            client.query(&statement, &values).await
         };
         let running = self.metrics.statements.begin(sql);
-        let result = result.await;
+        let result = self.judged(result.await);
         running.end(&result);
+        result
+    }
+
+    /// A statement's result, which says something of the database too.
+    fn judged<T>(&self, result: Result<T, tokio_postgres::Error>) -> Result<T, Failure> {
+        if result.is_ok() {
+            self.pulse.beat();
+        }
         result.map_err(Failure::of_statement)
     }
 }
@@ -198,6 +284,17 @@ fn watch(metrics: &Metrics, name: &'static str, pool: &deadpool_postgres::Pool) 
     }
 }
 
+/// How many may wait before somebody is turned away at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Queue {
+    /// As many as have a chance.
+    Long,
+    /// Fewer: those who wait in the long one come first.
+    Short,
+    /// Any number: who asks whether the database is well is never turned away.
+    Any,
+}
+
 /// Several statements that are all done or none. One that is neither committed nor rolled back ends with its
 /// connection.
 pub(super) struct Transaction<'a> {
@@ -210,6 +307,9 @@ impl Transaction<'_> {
     pub(super) async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Failure> {
         let running = self.pool.metrics.statements.begin(sql);
         let result = self.lease.client().query_typed(sql, parameters).await;
+        if result.is_ok() {
+            self.pool.pulse.beat();
+        }
         running.end(&result);
         result.map_err(|err| self.failed(err))
     }

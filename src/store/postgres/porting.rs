@@ -9,10 +9,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::failure::Failure;
-use super::links::{PostgresStore, column, corrupt, to_link, within};
+use super::links::{PostgresStore, column, corrupt, to_link};
+use super::patience::within;
 use super::pool::Parameter;
 use crate::domain::{Cursor, KeyId, Link, RedirectStatus, Revision, Slug, TargetUrl};
-use crate::store::limits::{IMPORT_LIMIT, READ_LIMIT};
+use crate::store::limits::{IMPORT_LIMIT, LONG_LIMIT};
 use crate::store::{Arrival, Porting, Rules, StoreError, Taken};
 
 const LINKS_AFTER: &str = "-- links_after()
@@ -79,7 +80,7 @@ impl Porting for PostgresStore {
             (/* owner */ &owner.map(KeyId::as_str), Type::TEXT),
             (/* limit */ &i64::from(limit), Type::INT8),
         ];
-        let rows = within(READ_LIMIT, self.reads().query(LINKS_AFTER, &parameters))
+        let rows = within(LONG_LIMIT, self.bulk().query(LINKS_AFTER, &parameters))
             .await
             .map_err(|failure| failure.error)?;
         rows.iter()

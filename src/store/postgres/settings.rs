@@ -15,10 +15,12 @@ use crate::config;
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Statements that only read.
+    /// Statements that find a row by its key, for which somebody waits.
     Reads,
-    /// Statements that write, and reads too where one pool serves both.
+    /// Statements that write, and all others where there is no pool for them.
     Writes,
+    /// Statistics, searches, batches of clicks and chores: what takes its time.
+    Bulk,
     /// Migrations, whose statements may take as long as they need.
     Migration,
 }
@@ -128,8 +130,14 @@ impl Settings {
     #[must_use]
     pub fn config(&self, purpose: Purpose) -> Config {
         let timeouts = match purpose {
-            Purpose::Reads => "-c statement_timeout=500 -c idle_in_transaction_session_timeout=5000",
-            Purpose::Writes => "-c statement_timeout=2000 -c idle_in_transaction_session_timeout=5000",
+            // What finds a row by its key waits for a lock only while a table is changed. Longer than a migration
+            // waits for its own, so that a reader behind one comes through.
+            Purpose::Reads => {
+                "-c statement_timeout=500 -c lock_timeout=170 -c idle_in_transaction_session_timeout=5000"
+            }
+            Purpose::Writes | Purpose::Bulk => {
+                "-c statement_timeout=2000 -c idle_in_transaction_session_timeout=5000"
+            }
             Purpose::Migration => "-c statement_timeout=0",
         };
         let mut config = self.config.clone();
@@ -142,12 +150,14 @@ impl Settings {
         config
     }
 
-    /// How many connections each pool has: for reads, and for writes. Writes have a quarter, so that neither
-    /// kind can use up the other's. A single connection has to do for both: then reads are 0.
+    /// How many connections each pool has: for reads, for writes, and for what takes its time. No kind can use up
+    /// another's: writes have a quarter, and so has the third kind. Where a pool has none, that for writes does its
+    /// work too.
     #[must_use]
-    pub fn pool_sizes(&self) -> (usize, usize) {
+    pub fn pool_sizes(&self) -> (usize, usize, usize) {
         let writes = (self.pool_size / 4).max(1);
-        (self.pool_size - writes, writes)
+        let bulk = if self.pool_size < 3 { 0 } else { writes };
+        (self.pool_size - writes - bulk, writes, bulk)
     }
 }
 

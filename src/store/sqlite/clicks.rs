@@ -25,8 +25,9 @@ SELECT count(*) FROM click_values
 WHERE link_id = ?1 AND span = ?2 AND start = ?3 AND dimension = ?4 AND value <> ?5";
 
 const APPEND: &str = "-- append()
-INSERT INTO clicks (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+INSERT INTO clicks
+    (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan, number)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 
 const SEE_VISITOR: &str = "-- see_visitor()
 INSERT INTO click_visitors (day, link_id, visitor) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
@@ -170,6 +171,7 @@ fn append(
             /* country */ click.country,
             /* language */ click.language,
             /* scan */ click.scan,
+            /* number */ click.number,
         ])?;
     }
     Ok(())

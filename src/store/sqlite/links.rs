@@ -6,17 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::failure::unavailable;
 use super::pool::{Pool, blocking};
-use super::{aside, batch, chores, clicks, connect, faults, keys, list, migrate};
+use super::rows::to_redirect;
+pub(super) use super::rows::{column, corrupt, to_link, to_time};
+use super::{aside, batch, chores, clicks, connect, faults, keys, list, migrate, ranking, selection};
 use crate::domain::{
-    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Redirect, Revision, Slug, Tally, TargetUrl,
+    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Ranking, Redirect, Revision, Selection, Slug,
+    Tally, Totals,
 };
-use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, READ_LIMIT, WRITE_LIMIT};
-use crate::store::{BatchOutcome, Candidate, Chore, KeyHash, Once, Store, StoreError};
+use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, LONG_LIMIT, READ_LIMIT};
+use crate::store::{BatchOutcome, Candidate, Chore, KeyHash, Once, Place, Selected, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 const REDIRECT: &str = "-- redirect()
@@ -117,7 +119,7 @@ impl Store for SqliteStore {
     async fn insert_link(&self, link: &Link) -> Result<Revision, StoreError> {
         let link = link.clone();
         self.writes
-            .run(WRITE_LIMIT, move |connection| insert_link(connection, &link))
+            .run(LONG_LIMIT, move |connection| insert_link(connection, &link))
             .await
     }
 
@@ -129,13 +131,13 @@ impl Store for SqliteStore {
         let (candidates, once) = (candidates.to_vec(), once.cloned());
         let insert =
             move |connection: &mut Connection| batch::insert_links(connection, &candidates, once.as_ref());
-        self.writes.run(WRITE_LIMIT, insert).await
+        self.writes.run(LONG_LIMIT, insert).await
     }
 
     async fn update_link(&self, link: &Link) -> Result<Revision, StoreError> {
         let link = link.clone();
         self.writes
-            .run(WRITE_LIMIT, move |connection| update_link(connection, &link))
+            .run(LONG_LIMIT, move |connection| update_link(connection, &link))
             .await
     }
 
@@ -146,7 +148,7 @@ impl Store for SqliteStore {
             let revision = statement.query_row(params![/* slug */ slug.as_str()], |row| row.get(0));
             Ok(revision.optional().map_err(unavailable)?.map(Revision::new))
         };
-        self.writes.run(WRITE_LIMIT, delete).await
+        self.writes.run(LONG_LIMIT, delete).await
     }
 
     async fn links(&self, query: &LinkQuery) -> Result<LinkPage, StoreError> {
@@ -164,7 +166,51 @@ impl Store for SqliteStore {
             let revision = statement.query_row(parameters, |row| row.get(0));
             Ok(revision.optional().map_err(unavailable)?.map(Revision::new))
         };
-        self.writes.run(WRITE_LIMIT, delete).await
+        self.writes.run(LONG_LIMIT, delete).await
+    }
+
+    async fn ranked_links(
+        &self,
+        owner: Option<&KeyId>,
+        ranking: Ranking,
+        start: u32,
+        limit: u32,
+    ) -> Result<Vec<Link>, StoreError> {
+        let owner = owner.cloned();
+        let rank = move |connection: &mut Connection| {
+            ranking::links(connection, owner.as_ref(), ranking, start, limit)
+        };
+        self.reads.run(READ_LIMIT, rank).await
+    }
+
+    async fn totals(&self, owner: Option<&KeyId>) -> Result<Totals, StoreError> {
+        let owner = owner.cloned();
+        let sum = move |connection: &mut Connection| ranking::totals(connection, owner.as_ref());
+        self.reads.run(READ_LIMIT, sum).await
+    }
+
+    async fn select_links(
+        &self,
+        selection: &Selection,
+        from: &Place,
+        limit: u32,
+    ) -> Result<Selected, StoreError> {
+        let (selection, from) = (selection.clone(), from.clone());
+        let select =
+            move |connection: &mut Connection| selection::select(connection, &selection, &from, limit);
+        self.reads.run(READ_LIMIT, select).await
+    }
+
+    async fn toggle_links(
+        &self,
+        selection: &Selection,
+        slugs: &[Slug],
+        now: Timestamp,
+    ) -> Result<Vec<Redirect>, StoreError> {
+        let (selection, slugs) = (selection.clone(), slugs.to_vec());
+        let toggle =
+            move |connection: &mut Connection| selection::toggle(connection, &selection, &slugs, now);
+        self.writes.run(LONG_LIMIT, toggle).await
     }
 
     async fn set_link_aside(
@@ -176,7 +222,7 @@ impl Store for SqliteStore {
         let (slug, owner) = (slug.clone(), owner.cloned());
         let set_aside =
             move |connection: &mut Connection| aside::set_aside(connection, &slug, owner.as_ref(), now);
-        self.writes.run(WRITE_LIMIT, set_aside).await
+        self.writes.run(LONG_LIMIT, set_aside).await
     }
 
     async fn restore_link(
@@ -188,13 +234,13 @@ impl Store for SqliteStore {
         let (slug, owner) = (slug.clone(), owner.cloned());
         let restore =
             move |connection: &mut Connection| aside::restore(connection, &slug, owner.as_ref(), since);
-        self.writes.run(WRITE_LIMIT, restore).await
+        self.writes.run(LONG_LIMIT, restore).await
     }
 
     async fn insert_key(&self, key: &Key, hash: &KeyHash) -> Result<(), StoreError> {
         let (key, hash) = (key.clone(), *hash);
         let insert = move |connection: &mut Connection| keys::insert_key(connection, &key, &hash);
-        self.writes.run(WRITE_LIMIT, insert).await
+        self.writes.run(LONG_LIMIT, insert).await
     }
 
     async fn key(&self, hash: &KeyHash) -> Result<Option<Key>, StoreError> {
@@ -212,13 +258,13 @@ impl Store for SqliteStore {
     async fn delete_key(&self, id: &KeyId) -> Result<bool, StoreError> {
         let id = id.clone();
         let delete = move |connection: &mut Connection| keys::delete_key(connection, &id);
-        self.writes.run(WRITE_LIMIT, delete).await
+        self.writes.run(LONG_LIMIT, delete).await
     }
 
     async fn touch_key(&self, id: &KeyId, at: Timestamp) -> Result<(), StoreError> {
         let id = id.clone();
         let touch = move |connection: &mut Connection| keys::touch_key(connection, &id, at);
-        self.writes.run(WRITE_LIMIT, touch).await
+        self.writes.run(LONG_LIMIT, touch).await
     }
 
     async fn take_click(&self, slug: &Slug) -> Result<bool, StoreError> {
@@ -243,7 +289,7 @@ impl Store for SqliteStore {
     async fn visitor_secret(&self, day: Timestamp, candidate: &str) -> Result<String, StoreError> {
         let candidate = candidate.to_owned();
         self.writes
-            .run(WRITE_LIMIT, move |connection| {
+            .run(LONG_LIMIT, move |connection| {
                 clicks::secret(connection, day, &candidate)
             })
             .await
@@ -260,7 +306,7 @@ impl Store for SqliteStore {
 
     async fn keep_house(&self, chore: Chore) -> Result<u64, StoreError> {
         self.writes
-            .run(WRITE_LIMIT, move |connection| {
+            .run(LONG_LIMIT, move |connection| {
                 chores::keep_house(connection, chore)
             })
             .await
@@ -385,63 +431,4 @@ pub(super) fn one<T>(
         .map_err(unavailable)?
         .map(|row| read(slug, row))
         .transpose()
-}
-
-fn to_redirect(slug: Slug, row: &Row<'_>) -> Result<Redirect, StoreError> {
-    Ok(Redirect {
-        slug,
-        revision: column(row, "revision").map(Revision::new)?,
-        target: TargetUrl::from_stored(&column::<String>(row, "target")?).map_err(corrupt("target"))?,
-        status: column::<i64>(row, "redirect_status")?
-            .try_into()
-            .map_err(corrupt("redirect_status"))?,
-        cache_seconds: column(row, "cache_seconds")?,
-        forward_query: column(row, "forward_query")?,
-        valid_from: to_time(row, "valid_from")?,
-        expires_at: to_time(row, "expires_at")?,
-        limited: column(row, "limited")?,
-        disabled: column(row, "disabled")?,
-    })
-}
-
-pub(super) fn to_link(slug: Slug, row: &Row<'_>) -> Result<Link, StoreError> {
-    let required = |name| to_time(row, name)?.ok_or_else(|| corrupt(name)("no time"));
-    Ok(Link {
-        slug,
-        revision: column(row, "revision").map(Revision::new)?,
-        target: TargetUrl::from_stored(&column::<String>(row, "target")?).map_err(corrupt("target"))?,
-        title: column(row, "title")?,
-        tags: serde_json::from_str(&column::<String>(row, "tags")?).map_err(corrupt("tags"))?,
-        redirect_status: column::<i64>(row, "redirect_status")?
-            .try_into()
-            .map_err(corrupt("redirect_status"))?,
-        cache_seconds: column(row, "cache_seconds")?,
-        forward_query: column(row, "forward_query")?,
-        valid_from: to_time(row, "valid_from")?,
-        expires_at: to_time(row, "expires_at")?,
-        max_clicks: column(row, "max_clicks")?,
-        disabled: column(row, "disabled")?,
-        clicks: column(row, "clicks")?,
-        created_at: required("created_at")?,
-        updated_at: required("updated_at")?,
-        owner: column::<Option<String>>(row, "owner")?
-            .map(|text| text.parse())
-            .transpose()
-            .map_err(corrupt("owner"))?,
-    })
-}
-
-pub(super) fn to_time(row: &Row<'_>, name: &'static str) -> Result<Option<Timestamp>, StoreError> {
-    column::<Option<i64>>(row, name)?
-        .map(Timestamp::from_microsecond)
-        .transpose()
-        .map_err(corrupt(name))
-}
-
-pub(super) fn column<T: FromSql>(row: &Row<'_>, name: &'static str) -> Result<T, StoreError> {
-    row.get(name).map_err(corrupt(name))
-}
-
-pub(super) fn corrupt<E: std::fmt::Display>(column: &'static str) -> impl FnOnce(E) -> StoreError {
-    move |err| StoreError::Corrupt(format!("column {column}: {err}"))
 }

@@ -32,7 +32,7 @@ const IS_EXPIRED: &str = "AND disabled = 0 AND (expires_at <= :now OR clicks >= 
 const IS_DISABLED: &str = "AND disabled = 1";
 
 /// The index of the search knows no text of fewer characters.
-const TRIGRAM: usize = 3;
+pub(super) const TRIGRAM: usize = 3;
 
 pub(super) fn links(connection: &Connection, query: &LinkQuery) -> Result<LinkPage, StoreError> {
     let indexed = query
@@ -88,7 +88,7 @@ pub(super) fn links(connection: &Connection, query: &LinkQuery) -> Result<LinkPa
 }
 
 /// A search for what holds `text`, each of its characters meaning itself.
-fn phrase(text: &str) -> String {
+pub(super) fn phrase(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
 }
 

@@ -12,6 +12,9 @@ mod list;
 mod migrate;
 mod pool;
 mod porting;
+mod ranking;
+mod rows;
+mod selection;
 
 use std::path::Path;
 

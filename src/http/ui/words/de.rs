@@ -18,7 +18,7 @@ pub(super) const WORDS: Words = Words {
     ],
     busy: [
         "Bitte etwas langsamer",
-        "Aus Ihrem Netz wurden zu viele Adressen abgefragt, die es nicht gibt. Bitte eine Minute warten.",
+        "Aus Ihrem Netz kamen zu viele Anfragen. Bitte eine Minute warten.",
     ],
     request: "Anfrage",
     preview: "Wohin dieser Link führt",

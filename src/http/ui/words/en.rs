@@ -18,7 +18,7 @@ pub(super) const WORDS: Words = Words {
     ],
     busy: [
         "A little slower, please",
-        "Too many addresses that do not exist were asked for from your network. Please wait a minute.",
+        "Too many requests came from your network. Please wait a minute.",
     ],
     request: "Request",
     preview: "Where this link leads",

@@ -18,7 +18,7 @@ pub(super) const WORDS: Words = Words {
     ],
     busy: [
         "Un poco más despacio, por favor",
-        "Desde su red se han pedido demasiadas direcciones que no existen. Espere un minuto.",
+        "Han llegado demasiadas solicitudes desde su red. Espere un minuto.",
     ],
     request: "Solicitud",
     preview: "Adónde lleva este enlace",

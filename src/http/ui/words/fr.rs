@@ -18,7 +18,7 @@ pub(super) const WORDS: Words = Words {
     ],
     busy: [
         "Un peu moins vite, s’il vous plaît",
-        "Trop d’adresses inexistantes ont été demandées depuis votre réseau. Veuillez attendre une minute.",
+        "Trop de requêtes sont venues de votre réseau. Veuillez attendre une minute.",
     ],
     request: "Requête",
     preview: "Où mène ce lien",

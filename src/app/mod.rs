@@ -1,36 +1,34 @@
 //! Floor 5: builds every part from the settings, binds, runs and stops. The only wiring.
 
+mod start;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::Server;
 use actix_web::http::header::HeaderName;
-use actix_web::{App, HttpServer, web};
+use actix_web::web;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Config, StoreKind};
+use crate::config::{Config, StoreKind};
 use crate::domain::{Clock, SystemClock};
-use crate::http::{Build, Scrape, Services, routes};
+use crate::http::Services;
 use crate::lifecycle::Lifecycle;
 use crate::service::{
-    Clicks, Health, Housekeeping, Keys, Limits, Links, RandomSlugs, Resolver, Sessions, SlugSource, Stats,
+    Blocklist, Clicks, Health, Housekeeping, Keys, Limits, Links, RandomSlugs, Resolver, Sessions,
+    SlugSource, Stats,
 };
 use crate::store::{Store, StoreError};
-use crate::telemetry::exposition::About;
+use crate::telemetry::gcp::Metadata;
+use crate::telemetry::log::LogLevel;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::{self, Sampler, Spans};
 use crate::{cache, store, worker};
 
-/// What this build is.
-pub const BUILD: Build = Build {
-    version: env!("CARGO_PKG_VERSION"),
-    git_commit: env!("CURTAIL_GIT_COMMIT"),
-    build_time: env!("CURTAIL_BUILD_TIME"),
-};
-
-/// Time for requests in flight once the service has stopped listening.
-const FINISH_SECONDS: u64 = 5;
+/// Time for the last spans, while the background tasks end.
+const SPANS: Duration = TASKS;
 
 /// When the last clicks must be stored, counted from the stop; but they get a second in any case.
 const CLICKS_BY: Duration = Duration::from_millis(6500);
@@ -39,17 +37,8 @@ const CLICKS_AT_LEAST: Duration = Duration::from_secs(1);
 /// Time for background tasks to end, after the last request and the last click.
 const TASKS: Duration = Duration::from_millis(700);
 
-/// How long an idle connection is kept. Longer on Cloud Run than its front end keeps its own: the side that
-/// closes first may cut a request that is on its way.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-const KEEP_ALIVE_ON_CLOUD_RUN: Duration = Duration::from_secs(650);
-
-/// Time between two questions to a store that has not answered yet.
-const FIRST_CHECK: Duration = Duration::from_millis(50);
-const SLOWEST_CHECK: Duration = Duration::from_secs(1);
-
 /// What a test replaces.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Parts {
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
@@ -57,6 +46,12 @@ pub struct Parts {
     pub slugs: Arc<dyn SlugSource>,
     /// Counts.
     pub metrics: Arc<Metrics>,
+    /// Changes which lines are logged.
+    pub log: LogLevel,
+    /// Spans that wait to be sent. Without them nothing is traced.
+    pub spans: Option<Spans>,
+    /// What Google Cloud says of this process.
+    pub metadata: Arc<Metadata>,
 }
 
 impl Default for Parts {
@@ -65,6 +60,9 @@ impl Default for Parts {
             clock: Arc::new(SystemClock),
             slugs: Arc::new(RandomSlugs),
             metrics: Arc::default(),
+            log: LogLevel::default(),
+            spans: None,
+            metadata: Arc::default(),
         }
     }
 }
@@ -104,6 +102,8 @@ pub struct Application {
     lifecycle: Lifecycle,
     store: Arc<dyn Store>,
     clicks: Clicks,
+    traces: Option<traces::Finish>,
+    blocklist: Blocklist,
     server: Running,
     unusable: oneshot::Receiver<StoreError>,
 }
@@ -120,9 +120,10 @@ impl Application {
     /// Builds the service and binds its port. Nothing is asked of Postgres or Redis yet.
     pub async fn build(config: Config, parts: Parts) -> Result<Self, StartError> {
         let lifecycle = Lifecycle::new();
-        let store = store::open_measured(&config.store, &parts.metrics).await?;
-        let memory = cache::memory(&config.cache);
-        let shared = cache::shared(
+        let build = start::build(&config);
+        let mut store = store::open_measured(&config.store, &parts.metrics).await?;
+        let mut memory = cache::memory(&config.cache);
+        let mut shared = cache::shared(
             &config.cache,
             Arc::clone(&parts.metrics),
             Arc::clone(&parts.clock),
@@ -130,6 +131,16 @@ impl Application {
         .map_err(StartError::Settings)?;
         let budgets =
             cache::budgets(&config.cache, Arc::clone(&parts.metrics)).map_err(StartError::Settings)?;
+        let traces = start::export(&config, parts.spans, &parts.metadata, &build, &lifecycle);
+        let sampler = match traces {
+            Some(_) => Sampler::new(&config.traces),
+            None => Sampler::default(),
+        };
+        if traces.is_some() {
+            store = store::traced(store, &config.store);
+            memory = memory.map(|cache| cache::traced(cache, cache::Layer::Memory));
+            shared = shared.map(|cache| cache::traced(cache, cache::Layer::Redis));
+        }
         let resolver = Resolver::new(
             &config.cache,
             memory,
@@ -144,6 +155,7 @@ impl Application {
             Arc::clone(&store),
             Arc::clone(&parts.clock),
             Arc::clone(&parts.metrics),
+            sampler,
             &lifecycle,
         );
         if matches!(config.store.kind, StoreKind::Sqlite(_)) {
@@ -151,9 +163,12 @@ impl Application {
             let jobs = Housekeeping::new(&config.clicks, Arc::clone(&store), Arc::clone(&parts.clock));
             lifecycle.spawn(|stop| async move { worker::run(&jobs, &stop).await });
         }
+        let blocklist = Blocklist::new(&config.links.blocked_domains);
         let health = Arc::new(Health::new(Arc::clone(&store), shared, lifecycle.clone()));
         let services = web::Data::new(Services {
             config: config.http.clone(),
+            security: config.security.clone(),
+            clock: Arc::clone(&parts.clock),
             keys: Keys::new(&config.access, Arc::clone(&store), Arc::clone(&parts.clock)),
             sessions: Sessions::new(&config.access, Arc::clone(&parts.clock)),
             limits: Limits::new(
@@ -164,6 +179,7 @@ impl Application {
             ),
             links: Links::new(
                 &config.links,
+                blocklist.clone(),
                 Arc::clone(&store),
                 resolver.clone(),
                 parts.slugs,
@@ -180,20 +196,33 @@ impl Application {
             health: Arc::clone(&health),
             lifecycle: lifecycle.clone(),
             metrics: Arc::clone(&parts.metrics),
-            build: BUILD,
+            build,
+            sampler,
+            log: parts.log,
         });
-        let (port, server) = listen(&config, services)?;
+        let (port, server) = start::listen(&config, services)?;
         let metrics_port = (config.http.metrics_port)
-            .map(|port| show_metrics(&config, port, parts.metrics, parts.clock.as_ref(), &lifecycle))
+            .map(|port| {
+                start::show_metrics(
+                    &config,
+                    &build,
+                    port,
+                    parts.metrics,
+                    parts.clock.as_ref(),
+                    &lifecycle,
+                )
+            })
             .transpose()?;
-        announce(&config, port, metrics_port);
-        let unusable = watch_start(&lifecycle, health, config.store);
+        start::announce(&config, &build, port, metrics_port);
+        let unusable = start::watch_start(&lifecycle, health, config.store);
         Ok(Self {
             port,
             metrics_port,
             lifecycle,
             store,
             clicks,
+            traces,
+            blocklist,
             server: Running(server),
             unusable,
         })
@@ -203,6 +232,12 @@ impl Application {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The blocked domains, to be read again while the service runs.
+    #[must_use]
+    pub fn blocklist(&self) -> Blocklist {
+        self.blocklist.clone()
     }
 
     /// The port that shows figures, if there is one.
@@ -219,6 +254,7 @@ impl Application {
             lifecycle,
             store,
             clicks,
+            traces,
             server: Running(mut server),
             unusable,
             ..
@@ -253,8 +289,19 @@ impl Application {
         }
         let left = CLICKS_BY.saturating_sub(asked.elapsed());
         clicks.finish(left.max(CLICKS_AT_LEAST)).await;
-        if !lifecycle.stop(TASKS).await {
+        // The requests and the last batch of clicks have ended, and so have their spans.
+        let spans = async {
+            match &traces {
+                Some(traces) => traces.within(SPANS).await,
+                None => true,
+            }
+        };
+        let (tasks_ended, spans_sent) = futures_util::future::join(lifecycle.stop(TASKS), spans).await;
+        if !tasks_ended {
             tracing::warn!("some tasks did not end in time");
+        }
+        if !spans_sent {
+            tracing::warn!("the last spans were not sent in time");
         }
         store.close().await;
         tracing::info!("stopped");
@@ -285,133 +332,4 @@ pub async fn work(
     };
     store.close().await;
     result
-}
-
-fn listen(config: &Config, services: web::Data<Services>) -> Result<(u16, Server), StartError> {
-    let (address, port) = (config.http.address, config.http.port);
-    let bind_error = |cause| StartError::Bind {
-        setting: "PORT",
-        port,
-        address,
-        cause,
-    };
-    let server = HttpServer::new(move || App::new().app_data(services.clone()).configure(routes))
-        .keep_alive(if config.http.cloud_run {
-            KEEP_ALIVE_ON_CLOUD_RUN
-        } else {
-            KEEP_ALIVE
-        })
-        .shutdown_timeout(FINISH_SECONDS)
-        .disable_signals()
-        .bind((address, port))
-        .map_err(bind_error)?;
-    let port = server.addrs().first().map_or(port, std::net::SocketAddr::port);
-    Ok((port, server.run()))
-}
-
-/// Shows figures on a port of their own, until the tasks end: a stop can be watched too.
-fn show_metrics(
-    config: &Config,
-    port: u16,
-    metrics: Arc<Metrics>,
-    clock: &dyn Clock,
-    lifecycle: &Lifecycle,
-) -> Result<u16, StartError> {
-    let address = config.http.address;
-    let (store, cache) = kinds(config);
-    let about = About {
-        version: BUILD.version,
-        git_commit: BUILD.git_commit,
-        store,
-        cache,
-        started: clock.now(),
-    };
-    let shown = Scrape { metrics, about };
-    let (port, mut server) = shown.listen(address, port).map_err(|cause| StartError::Bind {
-        setting: "METRICS_PORT",
-        port,
-        address,
-        cause,
-    })?;
-    lifecycle.spawn(|stop| async move {
-        let handle = server.handle();
-        tokio::select! {
-            ended = &mut server => tracing::error!(error = ?ended.err(), "the port for figures was closed"),
-            () = stop.cancelled() => {
-                let _ = tokio::join!(handle.stop(false), server);
-            }
-        }
-    });
-    Ok(port)
-}
-
-/// The kinds of the store and of the shared cache.
-fn kinds(config: &Config) -> (&'static str, &'static str) {
-    let store = match config.store.kind {
-        StoreKind::Sqlite(_) => "sqlite",
-        StoreKind::Postgres(_) => "postgres",
-    };
-    let cache = if config.cache.redis.is_some() {
-        "redis"
-    } else {
-        "none"
-    };
-    (store, cache)
-}
-
-fn announce(config: &Config, port: u16, metrics_port: Option<u16>) {
-    let (store, cache) = kinds(config);
-    let (version, commit) = (BUILD.version, BUILD.git_commit);
-    tracing::info!(
-        service.version = version,
-        git.commit = commit,
-        build.time = BUILD.build_time,
-        store.kind = store,
-        cache.kind = cache,
-        metrics.port = metrics_port,
-        "curtail {version} ({commit}) listens on {}:{port}, store {store}, shared cache {cache}",
-        config.http.address,
-    );
-    if config.access.trial {
-        tracing::info!(
-            "trial mode: DATABASE_URL is unset, links are kept in ./data, only this machine is answered, no key is needed"
-        );
-    } else if config.access.admin_api_key.is_none() {
-        tracing::warn!(
-            "ADMIN_API_KEY is unset: the links API answers 401 to everybody without a key from `curtail keys create`"
-        );
-    }
-}
-
-/// Asks the store until it has answered once, and migrates it before if the settings say so. A schema that
-/// this build does not know ends the service.
-fn watch_start(
-    lifecycle: &Lifecycle,
-    health: Arc<Health>,
-    config: config::Store,
-) -> oneshot::Receiver<StoreError> {
-    let (report, unusable) = oneshot::channel();
-    lifecycle.spawn(|stop| async move {
-        let watch = async {
-            let mut pause = FIRST_CHECK;
-            loop {
-                if config.migrate_on_start
-                    && let Err(err) = store::migrate(&config).await
-                {
-                    tracing::warn!(error = ?err, "the store could not be migrated yet: {err}");
-                }
-                match health.has_started().await {
-                    Ok(true) => return std::future::pending::<StoreError>().await,
-                    Ok(false) => tokio::time::sleep(pause).await,
-                    Err(err) => return err,
-                }
-                pause = (pause * 2).min(SLOWEST_CHECK);
-            }
-        };
-        if let Some(err) = stop.run_until_cancelled_owned(watch).await {
-            // Nobody listens any more when the service is stopping anyway.
-            let _ = report.send(err);
-        }
-    });
-    unusable
 }

@@ -1,0 +1,234 @@
+//! `/app/bulk`: many addresses at once, each with its result.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_DISPOSITION;
+use actix_web::{HttpRequest, HttpResponse, web};
+use maud::{Markup, html};
+
+use super::super::problem::Problem;
+use super::super::{Services, address, origin};
+use super::form::{self, Form};
+use super::guest::Guest;
+use super::layout::{Place, page};
+use super::{member, visible};
+use crate::domain::{Fault, LinkDraft};
+use crate::service::{Batch, Error, Item, Origin, Scope};
+
+/// The most links of a form.
+const MAX_LINKS: usize = 1000;
+
+/// The most bytes of a form.
+const LIMIT: usize = 4 * 1024 * 1024;
+
+/// One line and what became of it.
+struct Row {
+    line: String,
+    /// The short address, or what was wrong.
+    result: Result<String, String>,
+}
+
+/// `GET /app/bulk`
+pub(super) async fn show(
+    request: HttpRequest,
+    services: web::Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let guest = match member(&request, &services, Scope::LinksCreate).await? {
+        Ok(guest) => guest,
+        Err(elsewhere) => return Ok(elsewhere),
+    };
+    Ok(answer(&guest, StatusCode::OK, &form(&guest, "", None)))
+}
+
+/// `POST /app/bulk`
+pub(super) async fn create(
+    request: HttpRequest,
+    payload: web::Payload,
+    services: web::Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let guest = match member(&request, &services, Scope::LinksCreate).await? {
+        Ok(guest) => guest,
+        Err(elsewhere) => return Ok(elsewhere),
+    };
+    let sent = Form::read(&request, payload, LIMIT, &guest, &services).await?;
+    let typed = sent.get("lines");
+    let refused = |status, text: &str| Ok(answer(&guest, status, &form(&guest, typed, Some(text))));
+    if !sent.is_ours {
+        return refused(StatusCode::FORBIDDEN, form::STALE);
+    }
+    let lines: Vec<&str> = typed
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    if lines.is_empty() || lines.len() > MAX_LINKS {
+        return refused(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "Paste 1 to 1,000 addresses, one on each line.",
+        );
+    }
+    let client = address::client(&request, &services.config);
+    services
+        .limits
+        .create(&guest.caller, client)
+        .await
+        .map_err(visible)?;
+    let drafts = lines.iter().map(|line| Ok(draft(line))).collect();
+    let origin = Origin {
+        host: origin::host(&request),
+    };
+    // Nothing is to be remembered, so the items come back.
+    let render = Arc::new(|_: &[Item]| None);
+    let made = services
+        .links
+        .create_all(&guest.caller, drafts, origin, None, render)
+        .await;
+    let Batch::Items(items) = made.map_err(visible)? else {
+        return Err(Problem::unavailable().for_visitor());
+    };
+    let rows: Vec<Row> = lines
+        .iter()
+        .zip(&items)
+        .map(|(line, item)| Row {
+            line: (*line).to_owned(),
+            result: match item {
+                Item::Made(link) | Item::Reused(link) => Ok(format!("{}{}", guest.base, link.slug)),
+                Item::Refused(err) => Err(reason(err)),
+            },
+        })
+        .collect();
+    Ok(answer(&guest, StatusCode::OK, &results(&guest, &rows)))
+}
+
+/// `POST /app/bulk/csv`: the results that the page shows, as a file.
+pub(super) async fn csv(
+    request: HttpRequest,
+    payload: web::Payload,
+    services: web::Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let guest = match member(&request, &services, Scope::LinksCreate).await? {
+        Ok(guest) => guest,
+        Err(elsewhere) => return Ok(elsewhere),
+    };
+    let sent = Form::read(&request, payload, LIMIT, &guest, &services).await?;
+    if !sent.is_ours {
+        return Ok(guest.see_other("/app/bulk"));
+    }
+    let mut file = "address,short_url,problem\r\n".to_owned();
+    for ((line, short), problem) in sent.all("line").zip(sent.all("short")).zip(sent.all("problem")) {
+        // Writing to a text does not fail.
+        let _ = write!(file, "{},{},{}\r\n", cell(line), cell(short), cell(problem));
+    }
+    Ok(guest
+        .answer(StatusCode::OK)
+        .content_type("text/csv; charset=utf-8")
+        .insert_header((CONTENT_DISPOSITION, "attachment; filename=\"links.csv\""))
+        .body(file))
+}
+
+/// A line: an address and, behind a space, perhaps a name.
+fn draft(line: &str) -> LinkDraft {
+    let mut parts = line.splitn(2, char::is_whitespace);
+    LinkDraft {
+        url: form::target(parts.next().unwrap_or_default()),
+        slug: parts.next().map(|name| name.trim().to_owned()),
+        ..LinkDraft::default()
+    }
+}
+
+fn reason(err: &Error) -> String {
+    match err {
+        Error::InvalidLink(faults) => {
+            let details: Vec<&str> = faults.iter().map(|fault: &Fault| fault.detail.as_str()).collect();
+            details.join("; ")
+        }
+        Error::SlugTaken => "another link has this name".to_owned(),
+        _ => "this could not be done right now".to_owned(),
+    }
+}
+
+/// A cell of a CSV file (RFC 4180) that no spreadsheet takes for a formula.
+fn cell(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let guard = if formula { "'" } else { "" };
+    format!("\"{guard}{}\"", text.replace('"', "\"\""))
+}
+
+fn answer(guest: &Guest, status: StatusCode, body: &Markup) -> HttpResponse {
+    guest.page(status, page(guest, Place::Bulk, "Paste many", false, body))
+}
+
+fn form(guest: &Guest, typed: &str, fault: Option<&str>) -> Markup {
+    html! {
+        h1 { "Paste many addresses" }
+        form.card method="post" action="/app/bulk" {
+            (form::token(guest))
+            div.field {
+                label for="lines" { "Addresses, one on each line" }
+                textarea id="lines" name="lines" rows="12" required spellcheck="false" wrap="off"
+                    aria-invalid=[fault.map(|_| "true")]
+                    aria-describedby={ @if fault.is_some() { "lines-fault " } "lines-hint" } {
+                    // A browser leaves out a first line break.
+                    "\n" (typed)
+                }
+                @if let Some(fault) = fault { span.fault #lines-fault { (fault) } }
+                small #lines-hint {
+                    "Up to 1,000. A name of your own may stand behind an address, after a space. One that is refused keeps no other from being made."
+                }
+            }
+            button.main { "Make links" }
+        }
+    }
+}
+
+fn results(guest: &Guest, rows: &[Row]) -> Markup {
+    let made = rows.iter().filter(|row| row.result.is_ok()).count();
+    let refused = rows.len() - made;
+    let all: Vec<&str> = rows.iter().filter_map(|row| row.result.as_deref().ok()).collect();
+    let left: Vec<&str> = rows
+        .iter()
+        .filter(|row| row.result.is_err())
+        .map(|row| row.line.as_str())
+        .collect();
+    html! {
+        div.head {
+            h1 { (made) @if made == 1 { " link made" } @else { " links made" } @if refused > 0 { ", " (refused) " refused" } }
+            form.row method="post" action="/app/bulk/csv" {
+                (form::token(guest))
+                @for row in rows {
+                    input type="hidden" name="line" value=(row.line);
+                    input type="hidden" name="short" value=(row.result.as_deref().unwrap_or_default());
+                    input type="hidden" name="problem" value=(row.result.as_ref().err().map_or("", String::as_str));
+                }
+                @if made > 0 { button.main type="button" hidden data-copy=(all.join("\n")) { "Copy all" } }
+                button { "Download CSV" }
+            }
+        }
+        div.card.scroll tabindex="0" role="region" aria-label="Results" {
+            table {
+                thead { tr { th { "Line" } th { "Address" } th { "Result" } } }
+                tbody {
+                    @for (number, row) in rows.iter().enumerate() {
+                        tr {
+                            td.n { (number + 1) }
+                            td.target { (row.line) }
+                            td {
+                                @match &row.result {
+                                    Ok(short) => a.mono href=(short) { (short) },
+                                    Err(reason) => span.fault { (reason) },
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        @if refused > 0 {
+            (self::form(guest, &left.join("\n"), Some("These were refused. Mend them here and send them again.")))
+        } @else {
+            a.button href="/app/bulk" { "Paste more" }
+        }
+    }
+}

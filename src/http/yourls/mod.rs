@@ -1,0 +1,120 @@
+//! `/yourls-api.php`: the API of YOURLS 1.10, for the many clients that speak it. Its words, shapes and statuses are
+//! those of YOURLS; too many requests and failures are answered as everywhere else.
+
+mod create;
+mod parameters;
+mod reply;
+mod show;
+
+use actix_web::http::Method;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use self::parameters::Parameters;
+use self::reply::{Format, Reply};
+use super::problem::Problem;
+use super::{Services, address, auth};
+use crate::service::{Caller, Error};
+
+/// Where YOURLS answers.
+pub(super) const PATH: &str = "/yourls-api.php";
+
+/// The methods that YOURLS answers.
+pub(super) const METHODS: &str = "GET, HEAD, POST";
+
+/// The version of YOURLS whose API this is, and of its database.
+const VERSION: &str = "1.10.1";
+const DATABASE_VERSION: &str = "507";
+
+/// Does what the parameter `action` says.
+pub(super) async fn api(
+    request: HttpRequest,
+    payload: web::Payload,
+    services: web::Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    if !services.config.yourls_api {
+        return Err(match *request.method() {
+            Method::GET | Method::HEAD => Problem::not_found().for_visitor(),
+            _ => Problem::method_not_allowed(super::redirect::METHODS),
+        });
+    }
+    let parameters = Parameters::read(&request, payload).await?;
+    let format = Format::of(parameters.get("format"));
+    let reply = match answer(&request, &services, &parameters, format).await {
+        Ok(Outcome::Reply(reply)) => reply,
+        Ok(Outcome::Response(response)) => return Ok(response),
+        Err(err @ (Error::RateLimited(_) | Error::Store(_) | Error::IdempotencyMismatch)) => {
+            return Err(err.into());
+        }
+        Err(err) => Reply::failed(403, &message(&err, &parameters)),
+    };
+    Ok(reply.response(format))
+}
+
+/// What is answered: a reply to be put into words, or an answer that was given before.
+enum Outcome {
+    Reply(Reply),
+    Response(HttpResponse),
+}
+
+async fn answer(
+    request: &HttpRequest,
+    services: &Services,
+    parameters: &Parameters,
+    format: Format,
+) -> Result<Outcome, Error> {
+    let caller = caller(request, services, parameters).await?;
+    Ok(Outcome::Reply(match parameters.get("action") {
+        _ if format == Format::Jsonp => Reply::failed(400, "JSONP is not offered: ask for format=json"),
+        "shorturl" => return create::shorturl(request, services, &caller, parameters, format).await,
+        "expand" => show::expand(request, services, &caller, parameters).await?,
+        "url-stats" => show::url_stats(request, services, &caller, parameters).await?,
+        "stats" => show::stats(request, services, &caller, parameters).await?,
+        "db-stats" => show::db_stats(services, &caller).await?,
+        "version" => version(&caller, parameters)?,
+        _ => Reply::failed(400, "Unknown or missing \"action\" parameter"),
+    }))
+}
+
+/// Whose key `signature` is. A header with a key does as well.
+async fn caller(
+    request: &HttpRequest,
+    services: &Services,
+    parameters: &Parameters,
+) -> Result<Caller, Error> {
+    let caller = match parameters.get("signature") {
+        "" => match auth::key(request) {
+            Ok(key) => services.keys.identify(key).await,
+            Err(err) => Err(err),
+        },
+        signature => services.keys.identify(Some(signature)).await,
+    };
+    if matches!(caller, Err(Error::Unauthenticated)) {
+        let address = address::client(request, &services.config);
+        services.limits.wrong_key(address).await?;
+    }
+    caller
+}
+
+fn message(err: &Error, parameters: &Parameters) -> String {
+    match err {
+        Error::Unauthenticated if !parameters.get("timestamp").is_empty() => {
+            "Signatures with a timestamp cannot work here: keys are kept as hashes. Send a key as signature."
+                .to_owned()
+        }
+        Error::Unauthenticated if parameters.get("signature").is_empty() => "Please log in".to_owned(),
+        Error::Unauthenticated => "Invalid signature".to_owned(),
+        err => err.to_string(),
+    }
+}
+
+fn version(caller: &Caller, parameters: &Parameters) -> Result<Reply, Error> {
+    if matches!(caller, Caller::Anonymous { may_create: false }) {
+        return Err(Error::Unauthenticated);
+    }
+    let mut reply = Reply::new(200, VERSION);
+    reply.text("version", VERSION);
+    if parameters.get("db") == "1" {
+        reply.text("db_version", DATABASE_VERSION);
+    }
+    Ok(reply)
+}

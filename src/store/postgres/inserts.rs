@@ -1,0 +1,212 @@
+//! Inserts links. Those that wait for a connection anyway go together: one statement, one commit.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::batch;
+use super::failure::Failure;
+use super::links::{cache_seconds, owner, status, to_revision};
+use super::patience::{within, within_or_longer};
+use super::pool::{Parameter, Pool};
+use crate::domain::{Link, Revision};
+use crate::store::limits::{LONG_LIMIT, WRITE_LIMIT};
+use crate::store::{Candidate, Made, StoreError};
+
+const INSERT_LINK: &str = "-- insert_link()
+INSERT INTO links (slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query,
+    valid_from, expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner)
+VALUES ($1, nextval('link_revision'), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+ON CONFLICT (slug) DO NOTHING
+RETURNING revision";
+
+/// The most links of one statement. It bounds how long the first of them waits for the last.
+const MOST: usize = 64;
+
+/// How many may wait for each connection. More would only wait to be turned away.
+const QUEUE: usize = 4 * MOST;
+
+/// Inserts links, at most one statement under way for each connection for writes.
+#[derive(Debug, Clone)]
+pub(super) struct Inserts(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    pool: Pool,
+    most_under_way: usize,
+    /// Where the statements run: a caller that goes away must not end one that others wait for.
+    runtime: Handle,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Vec<Waiting>,
+    under_way: usize,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    link: Link,
+    answer: oneshot::Sender<Result<Revision, StoreError>>,
+}
+
+impl Inserts {
+    /// Inserts over the connections of `pool`, of which there are `connections`. Call it within the runtime that
+    /// shall run them.
+    pub(super) fn new(pool: Pool, connections: usize) -> Self {
+        Self(Arc::new(Inner {
+            pool,
+            most_under_way: connections,
+            runtime: Handle::current(),
+            queue: Mutex::default(),
+        }))
+    }
+
+    /// Keeps a new link, by itself or with others.
+    pub(super) async fn insert(&self, link: &Link) -> Result<Revision, StoreError> {
+        if !is_new(link) {
+            return self.0.insert_alone(link).await;
+        }
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting {
+            link: link.clone(),
+            answer,
+        };
+        if self.0.admit(waiting)? {
+            let inner = Arc::clone(&self.0);
+            self.0.runtime.spawn(async move { inner.work().await });
+        }
+        let answered = async {
+            let gone =
+                || Failure::of_outcome(StoreError::unavailable("the database's connections are closed"));
+            answered.await.map_err(|_| gone())?.map_err(Failure::of_outcome)
+        };
+        // The statement has the same limit, and may have begun late.
+        within(WRITE_LIMIT + LONG_LIMIT, answered)
+            .await
+            .map_err(|failure| failure.error)
+    }
+}
+
+impl Inner {
+    /// Lets a link wait, and answers whether somebody must begin to work.
+    fn admit(&self, waiting: Waiting) -> Result<bool, StoreError> {
+        let mut queue = self.queue.lock().expect("insert lock poisoned");
+        if queue.waiting.len() >= QUEUE * self.most_under_way {
+            return Err(StoreError::Overloaded);
+        }
+        queue.waiting.push(waiting);
+        let begins = queue.under_way < self.most_under_way;
+        queue.under_way += usize::from(begins);
+        Ok(begins)
+    }
+
+    /// The links that go together next. None, once: then the caller's work is done.
+    fn next(&self) -> Vec<Waiting> {
+        let mut queue = self.queue.lock().expect("insert lock poisoned");
+        // Whoever does not wait any more was told that the link may not be there.
+        queue.waiting.retain(|waiting| !waiting.answer.is_closed());
+        let number = queue.waiting.len().min(MOST);
+        queue.under_way -= usize::from(number == 0);
+        queue.waiting.drain(..number).collect()
+    }
+
+    async fn work(&self) {
+        loop {
+            let mut group = self.next();
+            match group.len() {
+                0 => return,
+                1 => {
+                    for waiting in group {
+                        let result = self.insert_alone(&waiting.link).await;
+                        let _ = waiting.answer.send(result);
+                    }
+                }
+                _ => {
+                    // In one order for all, so that two statements do not wait for each other.
+                    group.sort_by(|a, b| a.link.slug.cmp(&b.link.slug));
+                    self.insert_group(group).await;
+                }
+            }
+        }
+    }
+
+    async fn insert_group(&self, group: Vec<Waiting>) {
+        let (candidates, answers): (Vec<Candidate>, Vec<_>) = group
+            .into_iter()
+            .map(|waiting| {
+                let candidate = Candidate {
+                    link: waiting.link,
+                    chosen: true,
+                    reuse: false,
+                };
+                (candidate, waiting.answer)
+            })
+            .unzip();
+        let inserting = batch::insert_all(&self.pool, &candidates);
+        match within_or_longer(&self.pool, WRITE_LIMIT, inserting).await {
+            Ok(made) => {
+                for (made, answer) in made.into_iter().zip(answers) {
+                    let _ = answer.send(match made {
+                        Made::Inserted(revision) => Ok(revision),
+                        Made::Reused(_) | Made::SlugTaken => Err(StoreError::SlugTaken),
+                    });
+                }
+            }
+            // The server refused, so nothing was done: one of them may be at fault, the others are not.
+            Err(Failure { code: Some(_), .. }) => {
+                for (candidate, answer) in candidates.iter().zip(answers) {
+                    let _ = answer.send(self.insert_alone(&candidate.link).await);
+                }
+            }
+            Err(Failure {
+                error: StoreError::Overloaded,
+                ..
+            }) => {
+                for answer in answers {
+                    let _ = answer.send(Err(StoreError::Overloaded));
+                }
+            }
+            Err(failure) => {
+                let text = failure.error.to_string();
+                for answer in answers {
+                    let _ = answer.send(Err(StoreError::unavailable(text.clone())));
+                }
+            }
+        }
+    }
+
+    async fn insert_alone(&self, link: &Link) -> Result<Revision, StoreError> {
+        let parameters: [Parameter<'_>; 15] = [
+            (/* slug */ &link.slug.as_str(), Type::TEXT),
+            (/* target */ &link.target.as_str(), Type::TEXT),
+            (/* title */ &link.title, Type::TEXT),
+            (/* tags */ &link.tags, Type::TEXT_ARRAY),
+            (/* redirect_status */ &status(link), Type::INT2),
+            (/* cache_seconds */ &cache_seconds(link), Type::INT4),
+            (/* forward_query */ &link.forward_query, Type::BOOL),
+            (/* valid_from */ &link.valid_from, Type::TIMESTAMPTZ),
+            (/* expires_at */ &link.expires_at, Type::TIMESTAMPTZ),
+            (/* max_clicks */ &link.max_clicks, Type::INT8),
+            (/* disabled */ &link.disabled, Type::BOOL),
+            (/* updated_at */ &link.updated_at, Type::TIMESTAMPTZ),
+            (/* clicks */ &link.clicks, Type::INT8),
+            (/* created_at */ &link.created_at, Type::TIMESTAMPTZ),
+            (/* owner */ &owner(link), Type::TEXT),
+        ];
+        let inserting = self.pool.query_opt(INSERT_LINK, &parameters);
+        let row: Option<Row> = within_or_longer(&self.pool, WRITE_LIMIT, inserting)
+            .await
+            .map_err(|failure| failure.error)?;
+        to_revision(&row.ok_or(StoreError::SlugTaken)?)
+    }
+}
+
+/// Whether a link is as every one is made: only such links go together.
+fn is_new(link: &Link) -> bool {
+    !link.disabled && link.clicks == 0 && link.updated_at == link.created_at
+}

@@ -1,0 +1,196 @@
+//! Walks over the links of a selection, and takes them down.
+
+use jiff::Timestamp;
+use tokio_postgres::types::Type;
+
+use super::links::{column, corrupt, to_redirect};
+use super::patience::within;
+use super::pool::{Parameter, Pool};
+use crate::domain::{Domain, KeyId, Redirect, Selection, Slug};
+use crate::store::limits::LONG_LIMIT;
+use crate::store::{Place, Selected, StoreError};
+
+/// The host backwards, with a dot at its end: the hosts of a domain are next to one another. The index
+/// `links_host_idx` is over this very expression.
+macro_rules! host {
+    () => {
+        "((reverse(regexp_replace(split_part(target, '/', 3), ':[0-9]+$', '')) || '.') COLLATE \"C\")"
+    };
+}
+
+/// Whether a link is meant.
+macro_rules! held {
+    () => {
+        concat!(
+            "disabled = $5 AND ($1 IS NULL OR (",
+            host!(),
+            " >= $1 AND ",
+            host!(),
+            " < $2)) AND ($3 IS NULL OR owner = $3) AND ($4 IS NULL OR tags @> ARRAY[$4])"
+        )
+    };
+}
+
+/// Looks at some links in an order that an index has, whether they are meant or not: a step costs the same however few
+/// of them are. `OFFSET 0` keeps the planner from looking for the meant ones first.
+macro_rules! walk {
+    ($key:expr, $walked:expr, $order:literal) => {
+        concat!(
+            "-- select_links()\nSELECT slug, id, key, coalesce(held, false) AS held FROM (SELECT slug, id, ",
+            $key,
+            " AS key, ",
+            held!(),
+            " AS held FROM links WHERE ",
+            $walked,
+            " ORDER BY ",
+            $order,
+            " LIMIT $8 OFFSET 0) AS walked ORDER BY key, id"
+        )
+    };
+}
+
+const BY_SLUG: &str = walk!("''", "slug = ANY($9) AND $6 = '' AND $7 >= 0", "id");
+const BY_DOMAIN: &str = walk!(
+    host!(),
+    concat!(
+        "(",
+        host!(),
+        ", id) > ($6, $7) AND ",
+        host!(),
+        " < $2 AND $9 IS NULL"
+    ),
+    "key, id"
+);
+const BY_OWNER: &str = walk!("''", "owner = $3 AND id > $7 AND $6 = '' AND $9 IS NULL", "id");
+const BY_TAG: &str = walk!(
+    "''",
+    "tags @> ARRAY[$4] AND id > $7 AND $6 = '' AND $9 IS NULL",
+    "id"
+);
+
+/// Locks the links in the order of their slugs, as batches of clicks do: neither waits for the other in a circle.
+const TOGGLE: &str = concat!(
+    "-- toggle_links()
+WITH held AS MATERIALIZED (
+    SELECT id FROM links WHERE slug = ANY($6) AND ",
+    held!(),
+    " ORDER BY slug FOR NO KEY UPDATE
+)
+UPDATE links SET disabled = NOT $5, revision = nextval('link_revision'), updated_at = greatest($7, created_at)
+FROM held WHERE links.id = held.id
+RETURNING links.slug, revision, target, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
+    max_clicks IS NOT NULL AS limited, disabled"
+);
+
+/// A selection as the statements take it.
+struct Filter<'a> {
+    low: Option<String>,
+    high: Option<String>,
+    owner: Option<&'a str>,
+    tag: Option<&'a str>,
+    disabled: bool,
+}
+
+impl<'a> Filter<'a> {
+    fn of(selection: &'a Selection) -> Self {
+        let domain = selection.domain.as_ref().map(backwards);
+        Self {
+            // `/` comes right after the dot.
+            high: domain.as_ref().map(|domain| format!("{domain}/")),
+            low: domain.map(|domain| format!("{domain}.")),
+            owner: selection.owner.as_ref().map(KeyId::as_str),
+            tag: selection.tag.as_deref(),
+            disabled: selection.disabled,
+        }
+    }
+
+    fn parameters(&self) -> [Parameter<'_>; 5] {
+        [
+            (/* low */ &self.low, Type::TEXT),
+            (/* high */ &self.high, Type::TEXT),
+            (/* owner */ &self.owner, Type::TEXT),
+            (/* tag */ &self.tag, Type::TEXT),
+            (/* disabled */ &self.disabled, Type::BOOL),
+        ]
+    }
+}
+
+fn backwards(domain: &Domain) -> String {
+    domain.as_str().chars().rev().collect()
+}
+
+pub(super) async fn select(
+    reads: &Pool,
+    selection: &Selection,
+    from: &Place,
+    limit: u32,
+) -> Result<Selected, StoreError> {
+    let filter = Filter::of(selection);
+    let sql = match selection {
+        Selection { slugs: Some(_), .. } => BY_SLUG,
+        Selection { domain: Some(_), .. } => BY_DOMAIN,
+        Selection { owner: Some(_), .. } => BY_OWNER,
+        Selection { tag: Some(_), .. } => BY_TAG,
+        // Everything is not what anybody means.
+        _ => return Ok(Selected::default()),
+    };
+    let key = match (&filter.low, sql == BY_DOMAIN) {
+        (Some(low), true) if from.key.is_empty() => low,
+        _ => &from.key,
+    };
+    let slugs = selection
+        .slugs
+        .as_ref()
+        .map(|slugs| slugs.iter().map(Slug::as_str).collect::<Vec<_>>());
+    let limit = if slugs.is_some() { u32::MAX } else { limit };
+    let limit = i64::from(limit);
+    let further: [Parameter<'_>; 4] = [
+        (/* from key */ key, Type::TEXT),
+        (/* from id */ &from.id, Type::INT8),
+        (/* limit */ &limit, Type::INT8),
+        (/* slugs */ &slugs, Type::TEXT_ARRAY),
+    ];
+    let parameters: Vec<Parameter<'_>> = filter.parameters().into_iter().chain(further).collect();
+    let rows = within(LONG_LIMIT, reads.query(sql, &parameters))
+        .await
+        .map_err(|failure| failure.error)?;
+    let mut selected = Selected::default();
+    for row in &rows {
+        if column(row, "held")? {
+            let slug = column::<&str>(row, "slug")?.parse().map_err(corrupt("slug"))?;
+            selected.slugs.push(slug);
+        }
+    }
+    if let Some(last) = rows.last()
+        && i64::try_from(rows.len()).is_ok_and(|rows| rows == limit)
+    {
+        selected.next = Some(Place {
+            key: column(last, "key")?,
+            id: column(last, "id")?,
+        });
+    }
+    Ok(selected)
+}
+
+pub(super) async fn toggle(
+    writes: &Pool,
+    selection: &Selection,
+    slugs: &[Slug],
+    now: Timestamp,
+) -> Result<Vec<Redirect>, StoreError> {
+    let filter = Filter::of(selection);
+    let slugs: Vec<&str> = slugs.iter().map(Slug::as_str).collect();
+    let further: [Parameter<'_>; 2] = [
+        (/* slugs */ &slugs, Type::TEXT_ARRAY),
+        (/* now */ &now, Type::TIMESTAMPTZ),
+    ];
+    let parameters: Vec<Parameter<'_>> = filter.parameters().into_iter().chain(further).collect();
+    let rows = within(LONG_LIMIT, writes.query(TOGGLE, &parameters))
+        .await
+        .map_err(|failure| failure.error)?;
+    let redirects = rows.iter().map(|row| {
+        let slug: Slug = column::<&str>(row, "slug")?.parse().map_err(corrupt("slug"))?;
+        to_redirect(&slug, row)
+    });
+    redirects.collect()
+}

@@ -1,0 +1,431 @@
+//! The web interface in a real browser, over the real binary.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::app::ADMIN_KEY;
+use crate::db::variable;
+use crate::process::Curtail;
+use crate::webdriver::Browser;
+
+const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+
+/// The program on a file of its own, and a browser that looks at it.
+struct Stage {
+    browser: Browser,
+    base: String,
+    _curtail: Curtail,
+    _directory: TempDir,
+}
+
+impl Stage {
+    fn set() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let database = format!("sqlite:{}", directory.path().join("links.db").display());
+        let curtail = Curtail::start(&[
+            ("PORT", "0"),
+            ("LISTEN_ADDRESS", "127.0.0.1"),
+            ("DATABASE_URL", &database),
+            ("ADMIN_API_KEY", ADMIN_KEY),
+            ("ALLOW_PRIVATE_TARGETS", "true"),
+            ("CLICK_FLUSH_MS", "50"),
+            ("CREATE_RATE_PER_MINUTE", "0"),
+        ]);
+        let base = format!("http://{}", curtail.address);
+        Self {
+            browser: Browser::start(&base),
+            base,
+            _curtail: curtail,
+            _directory: directory,
+        }
+    }
+
+    fn api(&self, method: &str, path: &str, body: &Value) -> Value {
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}/api/v1{path}", self.base))
+            .header("authorization", format!("Bearer {ADMIN_KEY}"))
+            .header("content-type", "application/json");
+        let mut response = ureq::run(request.body(body.to_string()).unwrap()).unwrap();
+        serde_json::from_str(&response.body_mut().read_to_string().unwrap()).unwrap_or_default()
+    }
+
+    fn create(&self, body: &Value) {
+        self.api("POST", "/links", body);
+    }
+
+    /// Follows a link as a person would, who came from somewhere.
+    fn click(&self, path: &str, referrer: &str, agent: &str) {
+        let agent_of_ours: ureq::Agent = ureq::Agent::config_builder().max_redirects(0).build().into();
+        let request = agent_of_ours.get(format!("{}{path}", self.base));
+        let request = request
+            .header("user-agent", agent)
+            .header("accept-language", "de-CH");
+        request.header("referer", referrer).call().unwrap();
+    }
+
+    fn sign_in(&self) {
+        self.browser.go("/app/sign-in");
+        self.browser.find("#key").fill(ADMIN_KEY);
+        self.browser.find("main form button").click();
+        self.browser.wait_for_path("/app");
+    }
+
+    #[track_caller]
+    fn assert_quiet(&self) {
+        let complaints = self.browser.complaints();
+        assert!(complaints.is_empty(), "{complaints:#?}");
+    }
+}
+
+/// Another site, which links lead to.
+fn elsewhere() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let body =
+                "<!doctype html><title>Elsewhere</title><link rel=icon href='data:,'><h1>Elsewhere</h1>";
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close";
+            let _ = write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+    format!("http://localhost:{port}/")
+}
+
+#[test]
+fn a_person_makes_follows_changes_watches_and_deletes_a_link() {
+    let stage = Stage::set();
+    let (browser, target) = (&stage.browser, elsewhere());
+    let permissions =
+        json!({"origin": stage.base, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]});
+    browser.command("Browser.grantPermissions", permissions);
+
+    // Sign in.
+    browser.go("/");
+    browser.button("Sign in").click();
+    browser.find("#key").fill("nonsense");
+    browser.find("main form button").click();
+    browser.wait("the fault", || browser.has("#key-fault"));
+    assert_eq!(browser.find("#key").value(), "");
+    browser.find("#key").fill(ADMIN_KEY);
+    browser.find("main form button").click();
+    browser.wait_for_path("/app");
+    browser.complaints();
+
+    // Shorten and copy.
+    browser.go("/");
+    browser.find("#url").fill(&format!("{target}landing"));
+    browser.button("Name and expiry").click();
+    browser.find("#slug").fill("story");
+    browser.find("main form button").click();
+    browser.wait_for_path("/?made=story");
+    browser.button("Copy").click();
+    browser.wait("the copy", || browser.text("button[data-copy]") == "Copied");
+    let copied = browser.run_and_wait("navigator.clipboard.readText().then(arguments[0], arguments[0])");
+    assert_eq!(copied, format!("{}/story", stage.base));
+
+    // Watch a click come in, without a reload.
+    browser.go("/app/links/story?span=day");
+    assert!(!browser.has(".chart .clicks"));
+    browser.run("window.mark = 'still the same page'");
+    stage.click("/story?qr", "https://news.example/a", FIREFOX);
+    browser.wait("the click in the chart", || browser.has(".chart .clicks"));
+    let figures = browser.text(".figures");
+    assert_eq!(
+        figures.split_whitespace().collect::<Vec<_>>().join(" "),
+        "Clicks 1 Visitors 1 QR scans 1 Bots 0"
+    );
+    assert!(browser.text("[data-refresh]").contains("news.example"));
+    assert_eq!(browser.run("return window.mark"), "still the same page");
+
+    // Follow.
+    browser.find("a.short").click();
+    browser.wait("the target", || browser.text("h1") == "Elsewhere");
+
+    // Edit.
+    browser.go("/app/links/story");
+    browser.button("Edit").click();
+    browser.find("#title").fill("A story");
+    browser.find("#max_clicks").fill("0");
+    browser.button("Save").click();
+    browser.wait("the fault", || browser.has("#max_clicks-fault"));
+    assert_eq!(browser.find("#title").value(), "A story");
+    browser.find("#max_clicks").fill("");
+    browser.button("Save").click();
+    browser.wait_for_path("/app/links/story?saved");
+    assert!(browser.text("h1").starts_with("A story"));
+
+    // Delete and undo.
+    browser.button("Delete").click();
+    browser.wait_for_path("/app/links/story/delete");
+    browser.button("Delete").click();
+    browser.wait_for_path("/app?deleted=story");
+    assert!(!browser.text("main").contains("A story"));
+    browser.button("Undo").click();
+    browser.wait_for_path("/app/links/story?restored");
+    browser.wait("the clicks", || browser.text(".figures dd") == "2");
+
+    // Many at once.
+    browser.go("/app/bulk");
+    browser
+        .find("#lines")
+        .fill(&format!("{target}1\n{target}2 second\nnonsense"));
+    browser.button("Make links").click();
+    browser.wait("the results", || browser.text("h1") == "2 links made, 1 refused");
+    assert_eq!(browser.find("#lines").value(), "nonsense");
+
+    // Sign out.
+    browser.button("Sign out").click();
+    browser.wait("the front page", || browser.path() == "/");
+    browser.go("/app");
+    browser.wait_for_path("/app/sign-in");
+    let complaints = browser.complaints();
+    let unexpected: Vec<_> = complaints.iter().filter(|line| !line.contains("422")).collect();
+    assert!(unexpected.is_empty(), "{unexpected:#?}");
+}
+
+#[test]
+fn without_script_a_link_is_made_all_the_same() {
+    let stage = Stage::set();
+    let browser = &stage.browser;
+    browser.command("Emulation.setScriptExecutionDisabled", json!({"value": true}));
+    stage.sign_in();
+
+    browser.go("/");
+    browser.find("#url").fill("example.org/without");
+    browser.find("main form button").click();
+    browser.wait_for_path("/?made=");
+
+    assert!(browser.text(".result").contains("https://example.org/without"));
+    assert!(
+        browser.has(".result button[hidden]"),
+        "a button that needs script is shown"
+    );
+    assert!(browser.has(".qr svg"));
+    let slug = browser.path().replace("/?made=", "");
+    browser.go(&format!("/app/links/{slug}"));
+    browser.find("a[href$='/delete']").click();
+    browser.find("button.danger").click();
+    browser.wait_for_path("/app?deleted=");
+    browser.find(".notice button").click();
+    browser.wait_for_path(&format!("/app/links/{slug}?restored"));
+}
+
+#[test]
+fn an_expired_link_says_so_in_the_visitors_language() {
+    let stage = Stage::set();
+    let browser = &stage.browser;
+    stage
+        .create(&json!({"url": "https://example.org/", "slug": "old", "expires_at": "2020-01-01T00:00:00Z"}));
+    let language = |tag: &str| {
+        let parameters = json!({"userAgent": FIREFOX, "acceptLanguage": tag});
+        browser.command("Emulation.setUserAgentOverride", parameters);
+        browser.go("/old");
+        (
+            browser.text("h1"),
+            browser.run("return document.documentElement.lang"),
+        )
+    };
+
+    let german = language("de-CH");
+    let spanish = language("es");
+
+    assert_eq!(german, ("Diesen Link gibt es nicht mehr".to_owned(), json!("de")));
+    assert_eq!(spanish, ("Este enlace ya no existe".to_owned(), json!("es")));
+}
+
+#[test]
+fn what_others_wrote_stays_text() {
+    let stage = Stage::set();
+    let browser = &stage.browser;
+    let hostile = "</title><script>window.owned=1</script><img src=x onerror=window.owned=1>\"'><svg onload=window.owned=1>";
+    stage.create(&json!({
+        "url": format!("https://example.org/?a=</a><script>window.owned=1</script>\"'#{hostile}"),
+        "slug": "hostile", "title": hostile, "tags": ["<img src=x onerror=window.owned=1>", "\" onmouseover=\"window.owned=1"],
+    }));
+    for referrer in [
+        "https://<script>window.owned=1</script>.example/",
+        "javascript:window.owned=1",
+        "https://a\"onload=\"x.example/",
+    ] {
+        stage.click("/hostile", referrer, hostile);
+    }
+    stage.sign_in();
+    browser.complaints();
+    let pages = [
+        "/hostile+",
+        "/app",
+        "/app?q=%3Cscript%3Ewindow.owned%3D1%3C%2Fscript%3E&tag=%22%3E%3Cimg+src%3Dx+onerror%3Dwindow.owned%3D1%3E",
+        "/app?deleted=%3Cscript%3E&cursor=%3Cscript%3E",
+        "/app/links/hostile?span=%22%3E%3Cscript%3E",
+        "/app/links/hostile/edit",
+        "/app/links/hostile/delete",
+        "/app/new?url=%22%3E%3Cscript%3Ewindow.owned%3D1%3C%2Fscript%3E",
+        "/?made=hostile",
+        "/app/sign-in?to=javascript:window.owned=1",
+    ];
+
+    for page in pages {
+        browser.go(page);
+        assert_eq!(browser.run("return window.owned || null"), Value::Null, "{page}");
+        let foreign = "return document.querySelectorAll('main script, main img, [onerror], [onload], [onmouseover]').length";
+        assert_eq!(browser.run(foreign), 0, "{page}");
+        stage.assert_quiet();
+    }
+    browser.go("/app/links/hostile");
+    assert!(browser.text("h1").starts_with(hostile), "{}", browser.text("h1"));
+    browser.go("/app/bulk");
+    browser
+        .find("#lines")
+        .fill(&format!("{hostile}\n</textarea><script>window.owned=1</script>"));
+    browser.button("Make links").click();
+    browser.wait("the results", || browser.text("h1").contains("refused"));
+    assert_eq!(browser.run("return window.owned || null"), Value::Null);
+    assert_eq!(
+        browser.run("return document.querySelectorAll('main script').length"),
+        0
+    );
+}
+
+/// Links, clicks and a key, for pages to show.
+fn furnish(stage: &Stage) {
+    let links = [
+        json!({"url": "https://shop.example/winter/sale?utm_source=newsletter&utm_campaign=w47", "slug": "winter",
+            "title": "Winter sale", "tags": ["shop", "newsletter"]}),
+        json!({"url": "https://conference.example/2027/programme.pdf", "slug": "programme", "title": "Programme, print edition",
+            "tags": ["print"], "max_clicks": 500}),
+        json!({"url": "https://xn--bcher-kva.example/katalog", "slug": "katalog", "title": "Bücherkatalog",
+            "expires_at": "2020-01-01T00:00:00Z"}),
+        json!({"url": "https://example.com/launch", "slug": "launch", "title": "Launch page", "valid_from": "2090-01-01T00:00:00Z"}),
+        json!({"url": "https://docs.example/guide/a-rather-long-path/that-goes-on/and-on/index.html"}),
+    ];
+    for link in &links {
+        stage.create(link);
+    }
+    let phone = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 \
+                 Mobile/15E148 Safari/604.1";
+    for number in 0..36 {
+        let referrer = [
+            "https://news.example/",
+            "https://mail.example/",
+            "",
+            "https://social.example/",
+        ][number % 4];
+        let agent = [FIREFOX, phone, phone][number % 3];
+        stage.click(
+            if number % 3 == 1 { "/winter?qr" } else { "/winter" },
+            referrer,
+            agent,
+        );
+    }
+    for _ in 0..7 {
+        stage.click("/winter", "", "Googlebot/2.1");
+    }
+    stage.api(
+        "POST",
+        "/keys",
+        &json!({"name": "Newsletter tool", "scopes": ["links:create", "links:read"], "own_links_only": true}),
+    );
+}
+
+/// What axe-core finds wrong with the page.
+fn violations(browser: &Browser, axe: &str) -> Vec<String> {
+    browser.run(axe);
+    let found = browser.run_and_wait(
+        "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']}).then((found) => \
+         done(found.violations.map((it) => it.id + ': ' + it.nodes.map((node) => node.html + ' ' + node.failureSummary).join('; '))), \
+         (error) => done([String(error)]))",
+    );
+    let found = found.as_array().unwrap().iter();
+    found.map(|line| line.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_page_is_for_everybody_light_dark_and_narrow() {
+    let stage = Stage::set();
+    let browser = &stage.browser;
+    furnish(&stage);
+    let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/screenshots");
+    std::fs::create_dir_all(&pictures).unwrap();
+    let axe = std::fs::read_to_string(variable("TEST_AXE").expect("TEST_AXE: use scripts/test")).unwrap();
+    let before = [
+        ("not-found", "/nothing-here"),
+        ("gone", "/katalog"),
+        ("preview", "/programme+"),
+        ("front", "/"),
+        ("sign-in", "/app/sign-in"),
+        ("docs", "/docs"),
+    ];
+    let after = [
+        ("shorten", "/"),
+        ("result", "/?made=winter"),
+        ("links", "/app"),
+        ("found-none", "/app?q=nothing+like+it"),
+        ("deleted", "/app?deleted=winter"),
+        ("link", "/app/links/winter?span=day"),
+        ("new", "/app/new"),
+        ("edit", "/app/links/winter/edit"),
+        ("delete", "/app/links/winter/delete"),
+        ("bulk", "/app/bulk"),
+        ("keys", "/app/keys"),
+        ("forbidden", "/app/links/absent"),
+    ];
+    let mut wrong = Vec::new();
+    let mut look_at = |name: &str, path: &str| {
+        for (kind, width, scheme) in [
+            ("light", 1200, "light"),
+            ("dark", 1200, "dark"),
+            ("narrow", 320, "light"),
+        ] {
+            browser.prefer(scheme);
+            browser.resize(width, 800);
+            browser.go(path);
+            if name == "link" {
+                browser.wait("the chart", || browser.has(".chart .clicks"));
+            }
+            let found = violations(browser, &axe);
+            wrong.extend(found.into_iter().map(|it| format!("{name}, {kind}: {it}")));
+            let broad = browser
+                .run("return document.documentElement.scrollWidth")
+                .as_u64()
+                .unwrap();
+            if broad > u64::from(width) {
+                wrong.push(format!("{name}, {kind}: {broad} wide"));
+            }
+            let bytes = browser
+                .run("return document.documentElement.outerHTML.length")
+                .as_u64()
+                .unwrap();
+            let html = browser.run("return document.documentElement.outerHTML");
+            let packed = miniz_oxide::deflate::compress_to_vec(html.as_str().unwrap().as_bytes(), 6).len();
+            if packed > 30_000 {
+                wrong.push(format!("{name}: {bytes} bytes, {packed} compressed"));
+            }
+            let height = browser
+                .run("return document.documentElement.scrollHeight")
+                .as_u64()
+                .unwrap();
+            browser.resize(width, u32::try_from(height.clamp(600, 2400)).unwrap());
+            std::fs::write(pictures.join(format!("{name}-{kind}.png")), browser.screenshot()).unwrap();
+        }
+    };
+
+    for (name, path) in before {
+        look_at(name, path);
+    }
+    stage.sign_in();
+    for (name, path) in after {
+        look_at(name, path);
+    }
+
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let kept = std::fs::read_dir(&pictures).unwrap().count();
+    assert!(kept >= 3 * (before.len() + after.len()), "{kept} pictures");
+}
