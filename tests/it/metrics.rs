@@ -318,10 +318,12 @@ fn an_exhausted_pool_shows() {
         let held = Arc::clone(&app.database);
         scope.spawn(move || held.hold("LOCK TABLE links IN ACCESS EXCLUSIVE MODE", &released));
         let deadline = Instant::now() + Duration::from_secs(20);
+        let mut slugs = (0..).map(|number| format!("/held-up-{number}"));
         while Figures::of(&app).get(timeouts) < 1.0 {
-            let askers = (0..8).map(|number| {
+            // New ones each time: what was asked for before the table was held up is known to be nothing.
+            let askers = slugs.by_ref().take(8).map(|slug| {
                 let app = &app;
-                scope.spawn(move || app.get(&format!("/held-up-{number}")).status)
+                scope.spawn(move || app.get(&slug).status)
             });
             for asker in askers.collect::<Vec<_>>() {
                 let _ = asker.join();
