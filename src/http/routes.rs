@@ -101,7 +101,7 @@ fn only(path: &str, allow: &'static str) -> Resource {
 }
 
 /// A route for `GET` and `HEAD`. The server leaves the body of an answer to `HEAD` out.
-fn reading() -> Route {
+pub(super) fn reading() -> Route {
     struct Reading;
     impl Guard for Reading {
         fn check(&self, request: &GuardContext<'_>) -> bool {

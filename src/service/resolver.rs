@@ -176,16 +176,12 @@ impl Resolver {
 
     /// Makes a new link known to the caches.
     pub(super) async fn publish_link(&self, redirect: Redirect) {
-        let slug = redirect.slug.clone();
-        let known = Known::Link(Arc::new(redirect));
-        self.0.publish(&slug, known, News::Link).await;
+        self.publish_redirect(redirect, News::Link).await;
     }
 
     /// Makes a change of a link known to the caches, and to the other instances.
     pub(super) async fn publish_change(&self, redirect: Redirect) {
-        let slug = redirect.slug.clone();
-        let known = Known::Link(Arc::new(redirect));
-        self.0.publish(&slug, known, News::Change).await;
+        self.publish_redirect(redirect, News::Change).await;
     }
 
     /// Makes new links known to the caches, many at a time.
@@ -204,17 +200,19 @@ impl Resolver {
             let some: Vec<_> = redirects
                 .by_ref()
                 .take(PUBLISHED_AT_ONCE)
-                .map(async |redirect| {
-                    let slug = redirect.slug.clone();
-                    let known = Known::Link(Arc::new(redirect));
-                    self.0.publish(&slug, known, news).await;
-                })
+                .map(|redirect| self.publish_redirect(redirect, news))
                 .collect();
             if some.is_empty() {
                 break;
             }
             join_all(some).await;
         }
+    }
+
+    async fn publish_redirect(&self, redirect: Redirect, news: News) {
+        let slug = redirect.slug.clone();
+        let known = Known::Link(Arc::new(redirect));
+        self.0.publish(&slug, known, news).await;
     }
 
     /// Makes a deletion known to the caches, and to the other instances.

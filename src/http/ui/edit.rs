@@ -12,7 +12,7 @@ use super::super::{Services, address, origin};
 use super::form::{self, Form, Line};
 use super::guest::Guest;
 use super::layout::{Place, page};
-use super::{member, slug_in_path, taken, visible};
+use super::{link_in_path, member, taken, visible};
 use crate::domain::{Change, Fault, FaultCode, Link, LinkDraft, LinkPatch};
 use crate::service::{Error, Origin, Scope};
 
@@ -99,11 +99,7 @@ pub(super) async fn edit(
         Ok(guest) => guest,
         Err(elsewhere) => return Ok(elsewhere),
     };
-    let link = services
-        .links
-        .link(&guest.caller, &slug_in_path(&path)?)
-        .await
-        .map_err(visible)?;
+    let link = link_in_path(&guest, &services, &path).await?;
     Ok(show(
         &guest,
         StatusCode::OK,
@@ -126,11 +122,7 @@ pub(super) async fn update(
         Err(elsewhere) => return Ok(elsewhere),
     };
     let form = Form::read(&request, payload, form::LIMIT, &guest, &services).await?;
-    let link = services
-        .links
-        .link(&guest.caller, &slug_in_path(&path)?)
-        .await
-        .map_err(visible)?;
+    let link = link_in_path(&guest, &services, &path).await?;
     if !form.is_ours {
         return Ok(show(
             &guest,

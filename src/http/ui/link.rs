@@ -11,7 +11,7 @@ use super::form::{self, Form};
 use super::guest::Guest;
 use super::layout::{Place, page};
 use super::shorten::{code, without_scheme};
-use super::{list, member, qr, slug_in_path, statistics, visible};
+use super::{link_in_path, list, member, qr, statistics};
 use crate::domain::{Link, LinkState};
 use crate::service::Scope;
 
@@ -25,11 +25,7 @@ pub(super) async fn show(
         Ok(guest) => guest,
         Err(elsewhere) => return Ok(elsewhere),
     };
-    let link = services
-        .links
-        .link(&guest.caller, &slug_in_path(&path)?)
-        .await
-        .map_err(visible)?;
+    let link = link_in_path(&guest, &services, &path).await?;
     let query = Form::of_query(request.query_string());
     let statistics = if guest.may(Scope::StatsRead) {
         statistics::part(&services, &link.slug, query.get("span")).await?

@@ -20,15 +20,15 @@ mod statistics;
 mod visitor;
 mod words;
 
-use actix_web::guard::{self, Guard};
-use actix_web::{HttpRequest, HttpResponse, Resource, Route, Scope, web};
+use actix_web::{HttpRequest, HttpResponse, Resource, Scope, web};
 use url::form_urlencoded::byte_serialize;
 
 use self::guest::Guest;
 use super::Services;
 use super::openapi::Operation;
 use super::problem::Problem;
-use crate::domain::{Fault, FaultCode, Slug};
+use super::routes::reading;
+use crate::domain::{Fault, FaultCode, Link, Slug};
 use crate::service::{self, Caller, Error};
 
 pub(super) use shorten::show as home;
@@ -101,12 +101,6 @@ fn page(path: &str) -> Resource {
     web::resource(path).default_service(web::to(nothing))
 }
 
-fn reading() -> Route {
-    web::route().guard(guard::fn_guard(|request| {
-        guard::Get().check(request) || guard::Head().check(request)
-    }))
-}
-
 /// Somebody with a key that has `scope`; whoever has none is sent to the page to sign in.
 async fn member(
     request: &HttpRequest,
@@ -129,6 +123,12 @@ async fn member(
 /// The slug in a path. A text that is no slug is the slug of no link.
 fn slug_in_path(text: &str) -> Result<Slug, Problem> {
     text.parse().map_err(|_| visible(Error::LinkNotFound))
+}
+
+/// The link that a path names, if this guest sees it.
+async fn link_in_path(guest: &Guest, services: &Services, path: &str) -> Result<Link, Problem> {
+    let slug = slug_in_path(path)?;
+    services.links.link(&guest.caller, &slug).await.map_err(visible)
 }
 
 /// The fault of a slug that is in use.

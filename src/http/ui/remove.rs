@@ -9,7 +9,7 @@ use super::super::{Services, origin};
 use super::form::{self, Form};
 use super::guest::Guest;
 use super::layout::{Place, page};
-use super::{member, slug_in_path, visible};
+use super::{link_in_path, member, slug_in_path, visible};
 use crate::domain::{Change, Link, LinkPatch};
 use crate::service::{Error, Origin, Scope};
 
@@ -23,11 +23,7 @@ pub(super) async fn ask(
         Ok(guest) => guest,
         Err(elsewhere) => return Ok(elsewhere),
     };
-    let link = services
-        .links
-        .link(&guest.caller, &slug_in_path(&path)?)
-        .await
-        .map_err(visible)?;
+    let link = link_in_path(&guest, &services, &path).await?;
     Ok(question(&guest, &link, StatusCode::OK, None))
 }
 
@@ -45,7 +41,7 @@ pub(super) async fn delete(
     let form = Form::read(&request, payload, form::LIMIT, &guest, &services).await?;
     let slug = slug_in_path(&path)?;
     if !form.is_ours {
-        let link = services.links.link(&guest.caller, &slug).await.map_err(visible)?;
+        let link = link_in_path(&guest, &services, &path).await?;
         return Ok(question(&guest, &link, StatusCode::FORBIDDEN, Some(form::STALE)));
     }
     services

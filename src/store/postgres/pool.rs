@@ -137,10 +137,7 @@ impl Pool {
             lease.client().statement_cache.clear();
             result = self.run(lease.client(), sql, parameters).await;
         }
-        match &result {
-            Err(failure) if failure.remedy == Remedy::AnotherConnection => self.doubt.raise(),
-            _ => lease.give_back(),
-        }
+        self.done(lease, &result);
         result
     }
 
@@ -190,6 +187,14 @@ impl Pool {
         Err(failure)
     }
 
+    /// Lets a connection be used again, unless its last statement shows that it is of no use.
+    fn done<T>(&self, lease: Lease, result: &Result<T, Failure>) {
+        match result {
+            Err(failure) if failure.remedy == Remedy::AnotherConnection => self.doubt.raise(),
+            _ => lease.give_back(),
+        }
+    }
+
     /// Whether the database answers, in whichever pool.
     pub(super) fn pulse(&self) -> &Pulse {
         &self.pulse
@@ -218,10 +223,7 @@ impl Pool {
         let running = self.metrics.statements.begin(sql);
         let result = self.judged(lease.client().query_typed(sql, parameters).await);
         running.end(&result);
-        match &result {
-            Err(failure) if failure.remedy == Remedy::AnotherConnection => self.doubt.raise(),
-            _ => lease.give_back(),
-        }
+        self.done(lease, &result);
         result
     }
 
