@@ -3,11 +3,12 @@
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use deadpool_redis::redis::{Client, RedisResult, Script};
+use deadpool_redis::redis::{RedisResult, Script};
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::runtime::Handle;
 
-use super::connection::Connection;
+use super::reach::Reach;
+use super::servers::{Asked, Servers};
 use crate::domain::{Rate, Taken};
 use crate::telemetry::metrics::Metrics;
 
@@ -38,20 +39,20 @@ static TAKE: LazyLock<Script> = LazyLock::new(|| {
 
 /// Budgets in Redis.
 pub(super) struct RedisBudgets {
-    connection: Connection,
+    servers: Servers,
     key_prefix: String,
 }
 
 impl RedisBudgets {
-    /// Budgets in the Redis that `client` reaches, with their tasks on `runtime`. Does not wait for Redis.
+    /// Budgets in the Redis that `reach` leads to, with their tasks on `runtime`. Does not wait for Redis.
     pub(super) fn open(
-        client: Client,
+        reach: Reach,
         key_prefix: &str,
         runtime: Handle,
         metrics: Arc<Metrics>,
     ) -> RedisResult<Self> {
         Ok(Self {
-            connection: Connection::open(client, "budgets", runtime, metrics)?,
+            servers: Servers::open(reach, "budgets", runtime, metrics)?,
             key_prefix: format!("{key_prefix}rate:"),
         })
     }
@@ -60,16 +61,16 @@ impl RedisBudgets {
 impl Budgets for RedisBudgets {
     fn take<'a>(&'a self, name: &'a str, rate: Rate) -> BoxFuture<'a, Option<Taken>> {
         async move {
-            let leave = self.connection.admit()?;
             let key = [&self.key_prefix, name].concat();
-            let call = |mut redis| async move {
+            let leave = self.servers.admit(&key)?;
+            let call = |mut redis: Asked| async move {
                 TAKE.key(key)
                     .arg(rate.one_micros())
                     .arg(rate.all_micros())
                     .invoke_async::<(i64, i64, i64)>(&mut redis)
                     .await
             };
-            let (granted, wait, until_full) = self.connection.call(leave, call).await?;
+            let (granted, wait, until_full) = self.servers.call(leave, call).await?;
             Some(Taken::of(rate, granted == 1, wait, until_full))
         }
         .boxed()
@@ -79,7 +80,7 @@ impl Budgets for RedisBudgets {
 impl fmt::Debug for RedisBudgets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisBudgets")
-            .field("connection", &self.connection)
+            .field("servers", &self.servers)
             .finish_non_exhaustive()
     }
 }

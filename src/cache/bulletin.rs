@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use deadpool_redis::redis::{Client, Msg, RedisError, RedisResult, Value};
+use deadpool_redis::redis::{Msg, RedisError, RedisResult, Value};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use tokio::time::{sleep, timeout};
 
+use super::servers::Servers;
 use super::{Entry, codec};
 use crate::domain::Slug;
 
@@ -32,10 +33,12 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// Between two attempts to subscribe. Up to twice as long, so that many instances do not come at once.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Hears what is told on `channel` for ever.
-pub(super) async fn listen(client: &Client, channel: &str, hear: Hear<'_>) {
+/// Hears what is told on `channel` for ever. In a cluster any node is told what one was; when it fails, another one
+/// is listened to.
+pub(super) async fn listen(servers: &Servers, channel: &str, hear: Hear<'_>) {
     loop {
-        if let Err(err) = subscribed(client, channel, hear).await {
+        if let Err(err) = subscribed(servers, channel, hear).await {
+            servers.was_deaf();
             tracing::debug!(error = %err, "changes of other instances are not heard: {err}");
         }
         sleep(PAUSE.mul_f64(1.0 + fastrand::f64())).await;
@@ -43,7 +46,8 @@ pub(super) async fn listen(client: &Client, channel: &str, hear: Hear<'_>) {
 }
 
 /// Hears what is told until the connection fails.
-async fn subscribed(client: &Client, channel: &str, hear: Hear<'_>) -> RedisResult<()> {
+async fn subscribed(servers: &Servers, channel: &str, hear: Hear<'_>) -> RedisResult<()> {
+    let (node, client) = servers.to_listen_to()?;
     let subscribing = async {
         let mut channels = client.get_async_pubsub().await?;
         channels.subscribe(channel).await?;
@@ -58,6 +62,7 @@ async fn subscribed(client: &Client, channel: &str, hear: Hear<'_>) -> RedisResu
                 }
             }
             Ok(None) => return Ok(()),
+            Err(_) if !servers.is_told(node.as_ref()) => return Ok(()),
             Err(_) => {
                 in_time(asking.ping::<Value>()).await?;
             }

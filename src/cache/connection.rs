@@ -1,4 +1,4 @@
-//! The one connection to Redis that all calls of this process share.
+//! The one connection to a Redis server that all calls of this process share.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use deadpool_redis::redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use deadpool_redis::redis::{Client, RedisError, RedisResult, cmd};
 use tokio::runtime::Handle;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-use super::CALL_LIMIT;
 use super::breaker::{Admission, Breaker, BreakerState};
-use crate::telemetry::metrics::{BREAKER_OPEN, Metrics};
+use crate::telemetry::metrics::Metrics;
 
 /// The longest that connecting may take, with TLS and the log-in.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_millis(100);
@@ -24,8 +24,12 @@ const PROBE_LIMIT: Duration = Duration::from_millis(240);
 const QUEUED: usize = 1024;
 const IN_FLIGHT: usize = 256;
 
-/// Runs calls on a shared connection: each within [`CALL_LIMIT`], none while the breaker is open.
+/// A connection that calls share, and a breaker that says when none is to be made.
+#[derive(Clone)]
 pub(super) struct Connection(Arc<Inner>);
+
+/// What became of a call, if it ended within its limit.
+pub(super) type Outcome<T> = Result<RedisResult<T>, Elapsed>;
 
 struct Inner {
     client: Client,
@@ -36,20 +40,10 @@ struct Inner {
     metrics: Arc<Metrics>,
 }
 
-/// Leave to make one call.
-pub(super) struct Leave {
-    began: Instant,
-}
-
 impl Connection {
     /// A connection whose tasks live on `runtime`. It is made in the background, so that the first call finds
-    /// it there. `purpose` is what its figures are called by.
-    pub(super) fn open(
-        client: Client,
-        purpose: &'static str,
-        runtime: Handle,
-        metrics: Arc<Metrics>,
-    ) -> RedisResult<Self> {
+    /// it there.
+    pub(super) fn open(client: Client, runtime: Handle, metrics: Arc<Metrics>) -> RedisResult<Self> {
         let connection = unconnected(&client)?;
         let inner = Arc::new(Inner {
             client,
@@ -58,53 +52,47 @@ impl Connection {
             breaker: Breaker::new(Instant::now(), fastrand::Rng::new()),
             metrics,
         });
-        let watched = Arc::downgrade(&inner);
-        inner.metrics.watch(&BREAKER_OPEN, purpose, move || {
-            let state = watched.upgrade()?.breaker.state();
-            Some(f64::from(u8::from(state == BreakerState::Open)))
-        });
         inner.probe(connection);
         Ok(Self(inner))
     }
 
-    /// Asks for leave to make a call. `None` is counted as refused.
-    pub(super) fn admit(&self) -> Option<Leave> {
-        let now = Instant::now();
-        match self.0.breaker.admit(now) {
-            Admission::Pass => return Some(Leave { began: now }),
-            // The probe is made beside the caller, who does not wait for it.
-            Admission::Probe => self.0.probe_afresh(),
-            Admission::Refuse => {}
-        }
-        self.0.metrics.shared_cache.refused.add_one();
-        None
+    /// Whether calls are refused for now.
+    pub(super) fn is_broken(&self) -> bool {
+        self.0.breaker.state() == BreakerState::Open
     }
 
-    /// Makes a call. `None` is a failure: counted, and told to the breaker.
-    pub(super) async fn call<T, F>(
-        &self,
-        leave: Leave,
-        call: impl FnOnce(ConnectionManager) -> F,
-    ) -> Option<T>
-    where
-        F: Future<Output = RedisResult<T>>,
-    {
-        let current = self
-            .0
+    /// Asks for leave to make a call.
+    pub(super) fn admits(&self, now: Instant) -> bool {
+        match self.0.breaker.admit(now) {
+            Admission::Pass => true,
+            Admission::Probe => {
+                // The probe is made beside the caller, who does not wait for it.
+                self.0.probe_afresh();
+                false
+            }
+            Admission::Refuse => false,
+        }
+    }
+
+    /// What a call is made on.
+    pub(super) fn current(&self) -> ConnectionManager {
+        self.0
             .current
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        // The limit's timer is on the caller's own runtime: it holds even if the other one is stuck.
-        let answer = timeout(CALL_LIMIT, within(&self.0.runtime, call(current))).await;
+            .clone()
+    }
+
+    /// Tells the breaker what became of a call that began at `began`. A failure is counted, and is `None`.
+    pub(super) fn judge<T>(&self, began: Instant, outcome: Outcome<T>) -> Option<T> {
         let now = Instant::now();
         let breaker = &self.0.breaker;
-        let (cause, opened) = match answer {
+        let (cause, opened) = match outcome {
             Ok(Ok(value)) => {
                 breaker.succeeded(now);
                 return Some(value);
             }
-            Ok(Err(err)) if is_lost(&err) => (err.to_string(), breaker.lost(leave.began, now)),
+            Ok(Err(err)) if is_lost(&err) => (err.to_string(), breaker.lost(began, now)),
             Ok(Err(err)) => (err.to_string(), breaker.failed(now)),
             Err(_) => ("no answer in time".to_owned(), breaker.failed(now)),
         };
@@ -117,11 +105,6 @@ impl Connection {
             );
         }
         None
-    }
-
-    /// Runs `future` in the context of the runtime that the connection lives on.
-    pub(super) async fn within_runtime<F: Future>(&self, future: F) -> F::Output {
-        within(&self.0.runtime, future).await
     }
 }
 
@@ -184,7 +167,7 @@ fn is_lost(err: &RedisError) -> bool {
 /// that serves it there. Every worker thread of the HTTP server has a runtime of its own that ends before the
 /// process does, and would take the shared connection with it. To enter the right runtime costs a write to
 /// a thread-local; to hand the call over to a task on it would cost two wake-ups of another thread.
-async fn within<F: Future>(runtime: &Handle, future: F) -> F::Output {
+pub(super) async fn within<F: Future>(runtime: &Handle, future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|context| {
         let _entered = runtime.enter();

@@ -3,11 +3,14 @@
 mod breaker;
 mod budget;
 mod bulletin;
+mod cluster;
 mod codec;
 mod connection;
 mod memory;
 mod open;
+mod reach;
 mod redis;
+mod servers;
 mod traced;
 
 use std::sync::Arc;

@@ -4,10 +4,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use deadpool_redis::redis::aio::ConnectionManager;
-use deadpool_redis::redis::{
-    AsyncConnectionConfig, Client, ErrorKind, RedisError, RedisResult, Script, Value, cmd,
-};
+use deadpool_redis::redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, Script, Value, cmd};
 use deadpool_redis::{Manager, Pool, Runtime, Timeouts};
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use jiff::Timestamp;
@@ -16,7 +13,9 @@ use tokio::time::timeout;
 
 use super::bulletin::{self, Bulletin, Hear};
 use super::codec::{self, rank_text};
-use super::connection::{CONNECT_LIMIT, Connection};
+use super::connection::CONNECT_LIMIT;
+use super::reach::Reach;
+use super::servers::{Asked, Servers};
 use super::{CALL_LIMIT, Cache, CacheHealth, Entry, Lookup, Put};
 use crate::domain::{Clock, Rank, Slug};
 use crate::telemetry::metrics::Metrics;
@@ -63,48 +62,35 @@ static DISCARD: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Entries in Redis. Look-ups and writes share one connection, which costs a look-up one round trip; a pool
-/// would add a PING to each. The pool here has connections of its own, for [`Cache::health`] only.
+/// Entries in Redis. Look-ups and writes share one connection to each server, which costs a look-up one round trip; a
+/// pool would add a PING to each. The pool here has connections of its own, for [`Cache::health`] only.
 pub(super) struct RedisCache {
-    connection: Connection,
-    pool: Pool,
-    /// For the channel, whose connection can do nothing else.
-    client: Client,
+    servers: Servers,
+    /// `None` for a cluster, whose nodes are asked for more than whether they answer.
+    pool: Option<Pool>,
     channel: String,
-    /// What every key begins with. No braces: in a cluster every slug may live where it falls.
+    /// What every key begins with. Without braces in it, a cluster spreads the slugs.
     key_prefix: String,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
 }
 
 impl RedisCache {
-    /// A cache in the Redis that `client` reaches, with its tasks on `runtime`. Does not wait for Redis.
+    /// A cache in the Redis that `reach` leads to, with its tasks on `runtime`. Does not wait for Redis.
     pub(super) fn open(
-        client: Client,
+        reach: Reach,
         key_prefix: &str,
         runtime: Handle,
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
     ) -> RedisResult<Self> {
-        let settings = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_LIMIT))
-            .set_response_timeout(Some(CALL_LIMIT));
-        let manager = Manager::new_with_config(client.get_connection_info().clone(), settings)?;
-        let pool = Pool::builder(manager)
-            .max_size(HEALTH_CONNECTIONS)
-            .runtime(Runtime::Tokio1)
-            .timeouts(Timeouts {
-                wait: Some(CALL_LIMIT),
-                create: Some(CONNECT_LIMIT),
-                recycle: Some(CALL_LIMIT),
-            })
-            .build()
-            .expect("the pool has timeouts and a runtime for them");
-        let connection = Connection::open(client.clone(), "links", runtime, Arc::clone(&metrics))?;
+        let pool = match reach.seeds() {
+            None => Some(health_pool(&reach)?),
+            Some(_) => None,
+        };
         Ok(Self {
-            connection,
+            servers: Servers::open(reach, "links", runtime, Arc::clone(&metrics))?,
             pool,
-            client,
             channel: format!("{key_prefix}changes"),
             key_prefix: format!("{key_prefix}link:"),
             metrics,
@@ -112,9 +98,9 @@ impl RedisCache {
         })
     }
 
-    async fn look_up(&self, slug: &Slug, mut redis: ConnectionManager) -> RedisResult<Option<Entry>> {
+    async fn look_up(&self, slug: &Slug, key: &str, mut redis: Asked) -> RedisResult<Option<Entry>> {
         let read = cmd("GETRANGE")
-            .arg(self.key(slug))
+            .arg(key)
             .arg(0)
             .arg(MAX_READ - 1)
             .query_async(&mut redis)
@@ -131,7 +117,7 @@ impl RedisCache {
         };
         self.metrics.shared_cache.rejected.add_one();
         DISCARD
-            .key(self.key(slug))
+            .key(key)
             .arg(rejected)
             .invoke_async::<()>(&mut redis)
             .await?;
@@ -143,9 +129,9 @@ impl RedisCache {
         slug: &Slug,
         entry: &Entry,
         seen: Rank,
-        redis: ConnectionManager,
+        mut redis: Asked,
     ) -> RedisResult<Put> {
-        let held = match self.keep_unless(slug, entry, seen, &[], redis.clone()).await {
+        let held = match self.keep_unless(slug, entry, seen, &[], &mut redis).await {
             Ok(None) => return Ok(Put::Kept),
             Ok(Some(held)) => held,
             // It answers, if only to say that its memory is full or that it may not be written to. That is no
@@ -161,7 +147,7 @@ impl RedisCache {
         }
         // Its header is right and its body is not.
         self.metrics.shared_cache.rejected.add_one();
-        let held = self.keep_unless(slug, entry, seen, &held, redis).await?;
+        let held = self.keep_unless(slug, entry, seen, &held, &mut redis).await?;
         Ok(held.map_or(Put::Kept, |held| {
             codec::decode(slug, &held).map_or(Put::Lost, Put::Outranked)
         }))
@@ -173,7 +159,7 @@ impl RedisCache {
         entry: &Entry,
         seen: Rank,
         corrupt: &[u8],
-        mut redis: ConnectionManager,
+        redis: &mut Asked,
     ) -> RedisResult<Option<Vec<u8>>> {
         KEEP.key(self.key(slug))
             .arg(codec::encode(slug, entry))
@@ -181,7 +167,7 @@ impl RedisCache {
             .arg(kept_millis(entry.stale_until, self.clock.now()))
             .arg(codec::header_len(slug))
             .arg(corrupt)
-            .invoke_async(&mut redis)
+            .invoke_async(redis)
             .await
     }
 
@@ -189,22 +175,46 @@ impl RedisCache {
         [&self.key_prefix, slug.as_str()].concat()
     }
 
-    async fn ping(&self) -> bool {
-        match self.pool.get().await {
-            Ok(mut connection) => cmd("PING").exec_async(&mut connection).await.is_ok(),
-            Err(_) => false,
+    async fn answers(&self) -> bool {
+        if let Some(cluster) = self.servers.cluster() {
+            return cluster.is_whole().await;
+        }
+        match &self.pool {
+            Some(pool) => match pool.get().await {
+                Ok(mut connection) => cmd("PING").exec_async(&mut connection).await.is_ok(),
+                Err(_) => false,
+            },
+            None => false,
         }
     }
 }
 
+fn health_pool(reach: &Reach) -> RedisResult<Pool> {
+    let settings = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_LIMIT))
+        .set_response_timeout(Some(CALL_LIMIT));
+    let manager = Manager::new_with_config(reach.client().get_connection_info().clone(), settings)?;
+    Ok(Pool::builder(manager)
+        .max_size(HEALTH_CONNECTIONS)
+        .runtime(Runtime::Tokio1)
+        .timeouts(Timeouts {
+            wait: Some(CALL_LIMIT),
+            create: Some(CONNECT_LIMIT),
+            recycle: Some(CALL_LIMIT),
+        })
+        .build()
+        .expect("the pool has timeouts and a runtime for them"))
+}
+
 impl Cache for RedisCache {
     fn get<'a>(&'a self, slug: &'a Slug) -> Lookup<'a> {
-        match self.connection.admit() {
+        let key = self.key(slug);
+        match self.servers.admit(&key) {
             None => Lookup::Ready(None),
             Some(leave) => Lookup::Pending(
                 async move {
-                    self.connection
-                        .call(leave, |redis| self.look_up(slug, redis))
+                    self.servers
+                        .call(leave, |redis| self.look_up(slug, &key, redis))
                         .await
                         .flatten()
                 }
@@ -214,11 +224,11 @@ impl Cache for RedisCache {
     }
 
     fn put<'a>(&'a self, slug: &'a Slug, entry: &'a Entry, seen: Rank) -> BoxFuture<'a, Put> {
-        match self.connection.admit() {
+        match self.servers.admit(&self.key(slug)) {
             None => ready(Put::Lost).boxed(),
             Some(leave) => async move {
                 let kept = self
-                    .connection
+                    .servers
                     .call(leave, |redis| self.keep(slug, entry, seen, redis))
                     .await;
                 kept.unwrap_or(Put::Lost)
@@ -229,7 +239,7 @@ impl Cache for RedisCache {
 
     fn health(&self) -> BoxFuture<'_, CacheHealth> {
         async move {
-            match timeout(HEALTH_LIMIT, self.connection.within_runtime(self.ping())).await {
+            match timeout(HEALTH_LIMIT, self.servers.within_runtime(self.answers())).await {
                 Ok(true) => CacheHealth::Ok,
                 Ok(false) | Err(_) => CacheHealth::Unavailable,
             }
@@ -244,24 +254,24 @@ impl Cache for RedisCache {
 
 impl Bulletin for RedisCache {
     fn tell<'a>(&'a self, slug: &'a Slug, entry: &'a Entry) -> BoxFuture<'a, bool> {
-        match self.connection.admit() {
+        match self.servers.admit_any() {
             None => ready(false).boxed(),
             Some(leave) => async move {
-                let call = |mut redis: ConnectionManager| async move {
+                let call = |mut redis: Asked| async move {
                     cmd("PUBLISH")
                         .arg(&self.channel)
                         .arg(codec::encode(slug, entry))
                         .exec_async(&mut redis)
                         .await
                 };
-                self.connection.call(leave, call).await.is_some()
+                self.servers.call(leave, call).await.is_some()
             }
             .boxed(),
         }
     }
 
     fn listen<'a>(&'a self, hear: Hear<'a>) -> BoxFuture<'a, ()> {
-        bulletin::listen(&self.client, &self.channel, hear).boxed()
+        bulletin::listen(&self.servers, &self.channel, hear).boxed()
     }
 }
 
@@ -269,7 +279,7 @@ impl fmt::Debug for RedisCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the pool: it knows the password.
         f.debug_struct("RedisCache")
-            .field("connection", &self.connection)
+            .field("servers", &self.servers)
             .finish_non_exhaustive()
     }
 }

@@ -27,8 +27,10 @@ pub struct Cache {
 /// How to reach Redis.
 #[derive(Debug, Clone)]
 pub struct Redis {
-    /// `redis://`, `rediss://` or `redis+unix://`. It may hold a password.
+    /// `redis://`, `rediss://` or `redis+unix://`, several of them for a cluster. It may hold a password.
     pub url: SecretString,
+    /// Whether it leads to a Redis Cluster.
+    pub cluster: bool,
     /// The password, when the URL has none.
     pub password: Option<SecretString>,
     /// A PEM file of the certificate authority that signed the server's certificate; `None` is the bundled
@@ -41,6 +43,7 @@ pub struct Redis {
 impl Cache {
     pub(super) fn read(env: &mut Env) -> Self {
         let url = env.secret("REDIS_URL");
+        let cluster = env.flag_or("REDIS_CLUSTER", false);
         let password = env.secret("REDIS_PASSWORD");
         let ca_file = env.text("REDIS_CA_FILE").map(PathBuf::from);
         let key_prefix = env.parsed_or("REDIS_KEY_PREFIX", "curtail:".to_owned());
@@ -49,6 +52,7 @@ impl Cache {
         Self {
             redis: url.map(|url| Redis {
                 url,
+                cluster,
                 password,
                 ca_file,
                 key_prefix,

@@ -69,7 +69,8 @@ families! {
     CACHE_REFUSED Counter "curtail_redis_refused_total" [] "Calls to Redis that were not made because a breaker was open.";
     CACHE_REJECTED Counter "curtail_redis_rejected_values_total" [] "Values in Redis that did not fit their key, format or schema, and were not used.";
     BREAKER_OPENED Counter "curtail_redis_breaker_opened_total" [] "Times that a breaker opened.";
-    BREAKER_OPEN Gauge "curtail_redis_breaker_open" ["connection"] "1 while calls to Redis are not made, by what the connection is for: links or budgets.";
+    BREAKER_OPEN Gauge "curtail_redis_breaker_open" ["connection"] "1 while calls to Redis are not made, or not to one of a cluster's nodes, by what the connection is for: links or budgets.";
+    REDIS_NODES Gauge "curtail_redis_nodes" ["connection"] "Redis servers that hold keys: 1, or the primaries of a cluster.";
     POOL_MAX Gauge "curtail_pool_connections_max" ["pool"] "The most connections to the database, by pool: read or write.";
     POOL_OPEN Gauge "curtail_pool_connections_open" ["pool"] "Connections to the database.";
     POOL_IN_USE Gauge "curtail_pool_connections_in_use" ["pool"] "Connections to the database that are at work.";
