@@ -62,11 +62,13 @@ pub(super) fn build(config: &Config) -> Build {
             StoreKind::Sqlite(_) => "sqlite",
             StoreKind::Postgres(_) => "postgres",
         },
-        cache: match (config.cache.memory_entries > 0, config.cache.redis.is_some()) {
-            (true, true) => "memory+redis",
-            (true, false) => "memory",
-            (false, true) => "redis",
-            (false, false) => "none",
+        cache: match (config.cache.memory_entries > 0, &config.cache.redis) {
+            (true, Some(redis)) if redis.cluster => "memory+redis-cluster",
+            (true, Some(_)) => "memory+redis",
+            (true, None) => "memory",
+            (false, Some(redis)) if redis.cluster => "redis-cluster",
+            (false, Some(_)) => "redis",
+            (false, None) => "none",
         },
     }
 }

@@ -24,6 +24,11 @@ macro_rules! suite {
                 super::$test(super::Opened::on_shared_server().cache).await;
             })*
         }
+
+        /// All of it, one after another.
+        pub async fn all(cache: &Arc<dyn Cache>) {
+            $($test(Arc::clone(cache)).await;)*
+        }
     };
 }
 

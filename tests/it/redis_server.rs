@@ -144,6 +144,7 @@ pub struct Server {
     folder: TempDir,
     port: u16,
     arguments: Vec<String>,
+    runs: bool,
 }
 
 impl Server {
@@ -157,6 +158,7 @@ impl Server {
             folder,
             port,
             arguments,
+            runs: true,
         };
         server.answers().await;
         server
@@ -165,12 +167,19 @@ impl Server {
     /// Starts it again on the same port, empty.
     pub async fn restart(&mut self) {
         self.child = spawn(&self.folder, self.port, &self.arguments);
+        self.runs = true;
         self.answers().await;
     }
 
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        self.runs = false;
+    }
+
+    /// Whether it was not killed.
+    pub fn runs(&self) -> bool {
+        self.runs
     }
 
     /// Sends a signal to this one process.
