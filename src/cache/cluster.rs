@@ -326,7 +326,10 @@ async fn ranges(connection: &mut impl ConnectionLike, node: &Node) -> Option<Vec
             return None;
         }
     };
-    let ranges: Vec<Range> = ranges.iter().filter_map(|range| read_range(range, node)).collect();
+    let ranges: Vec<Range> = ranges
+        .iter()
+        .filter_map(|range| read_range(range, node))
+        .collect();
     (!ranges.is_empty()).then_some(ranges)
 }
 

@@ -103,6 +103,12 @@ pub trait Cache: std::fmt::Debug + Send + Sync {
     /// Whether the cache answers now.
     fn health(&self) -> BoxFuture<'_, CacheHealth>;
 
+    /// Whether a write that was kept may be lost and an older one stand again, as when a replica that had not heard
+    /// of it yet takes the place of its primary.
+    fn may_lose_writes(&self) -> bool {
+        false
+    }
+
     /// Where instances tell each other of changes, if they share this cache.
     fn bulletin(&self) -> Option<&dyn Bulletin> {
         None

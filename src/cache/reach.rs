@@ -47,7 +47,10 @@ impl Reach {
         } else {
             Vec::new()
         };
-        let mut info = infos.into_iter().next().ok_or("REDIS_URL is empty")?;
+        let mut info = infos
+            .into_iter()
+            .next()
+            .ok_or("REDIS_URL is not valid: it names no node")?;
         let login = info.redis_settings();
         if let Some(password) = &config.password
             && login.password().is_none_or(str::is_empty)

@@ -124,13 +124,7 @@ impl RedisCache {
         Ok(None)
     }
 
-    async fn keep(
-        &self,
-        slug: &Slug,
-        entry: &Entry,
-        seen: Rank,
-        mut redis: Asked,
-    ) -> RedisResult<Put> {
+    async fn keep(&self, slug: &Slug, entry: &Entry, seen: Rank, mut redis: Asked) -> RedisResult<Put> {
         let held = match self.keep_unless(slug, entry, seen, &[], &mut redis).await {
             Ok(None) => return Ok(Put::Kept),
             Ok(Some(held)) => held,
@@ -245,6 +239,10 @@ impl Cache for RedisCache {
             }
         }
         .boxed()
+    }
+
+    fn may_lose_writes(&self) -> bool {
+        self.servers.cluster().is_some()
     }
 
     fn bulletin(&self) -> Option<&dyn Bulletin> {

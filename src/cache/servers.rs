@@ -102,9 +102,7 @@ impl Servers {
     fn leave(&self, of: impl FnOnce(&Cluster, Instant) -> Option<Arc<Member>>) -> Option<Leave> {
         let began = Instant::now();
         let leave = match &self.0.kind {
-            Kind::One(connection) => connection
-                .admits(began)
-                .then_some(Leave { began, member: None }),
+            Kind::One(connection) => connection.admits(began).then_some(Leave { began, member: None }),
             Kind::Cluster(cluster) => of(cluster, began).map(|member| Leave {
                 began,
                 member: Some(member),
@@ -275,9 +273,7 @@ impl Asked {
             return self.server.req_packed_command(command).await;
         }
         let mut pipeline = Pipeline::with_capacity(2);
-        pipeline
-            .add_command(cmd("ASKING"))
-            .add_command(command.clone());
+        pipeline.add_command(cmd("ASKING")).add_command(command.clone());
         let mut answers = self.server.req_packed_commands(&pipeline, 0, 2).await?;
         Ok(answers.pop().unwrap_or(Value::Nil))
     }

@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use super::{Cache, CacheHealth, Entry, Lookup, Put};
+use super::{Bulletin, Cache, CacheHealth, Entry, Lookup, Put};
 use crate::domain::{Rank, Slug};
 use crate::telemetry::traces;
 
@@ -101,5 +101,13 @@ impl Cache for Traced {
 
     fn health(&self) -> BoxFuture<'_, CacheHealth> {
         self.inner.health()
+    }
+
+    fn may_lose_writes(&self) -> bool {
+        self.inner.may_lose_writes()
+    }
+
+    fn bulletin(&self) -> Option<&dyn Bulletin> {
+        self.inner.bulletin()
     }
 }

@@ -1,4 +1,4 @@
-//! Makes what was written known to the caches, and to a shared cache that was down as soon as it is back.
+//! Makes what was written known to the caches, and to a shared cache that was down or has forgotten it, again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::cache::{Cache, Entry, Put};
 use crate::domain::{Clock, Rank, Slug};
@@ -13,6 +14,10 @@ use crate::lifecycle::Lifecycle;
 
 /// How long to wait before a lost write is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
+
+/// How long after it was kept a change is written once more, to a shared cache that may have lost it. By then a node
+/// that lived has told its replica, and a write to one that died is a lost one.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// The most lost writes that are kept for another try. What is lost beyond it stands in the shared cache as it
 /// was, until it is no longer fresh.
@@ -25,6 +30,16 @@ pub(super) enum News {
     Link,
     /// It changed or removed one.
     Change,
+    /// It changed or removed one, and that was told.
+    Told,
+}
+
+/// A write that is to be tried again.
+#[derive(Debug, Clone)]
+struct Pending {
+    entry: Entry,
+    news: News,
+    due: Instant,
 }
 
 /// Writes through the caches.
@@ -36,7 +51,7 @@ struct Inner {
     memory: Option<Arc<dyn Cache>>,
     shared: Option<Arc<dyn Cache>>,
     clock: Arc<dyn Clock>,
-    pending: Mutex<HashMap<Slug, (Entry, News)>>,
+    pending: Mutex<HashMap<Slug, Pending>>,
     lost: Notify,
 }
 
@@ -71,8 +86,12 @@ impl Publisher {
         if let Some(memory) = &self.0.memory {
             memory.put(slug, for_memory, Rank::UNSEEN).await;
         }
-        if self.0.shared.is_some() && !self.0.is_said(slug, &for_shared, news).await {
-            self.0.keep(slug.clone(), for_shared, news);
+        let Some(shared) = &self.0.shared else { return };
+        if !self.0.is_said(slug, &for_shared, news).await {
+            self.0.keep(slug.clone(), for_shared, news, Instant::now());
+        } else if news == News::Change && shared.may_lose_writes() {
+            let again = Instant::now() + AGAIN_AFTER;
+            self.0.keep(slug.clone(), for_shared, News::Told, again);
         }
     }
 }
@@ -91,12 +110,19 @@ impl Inner {
         told && !matches!(put, Put::Lost)
     }
 
-    fn keep(&self, slug: Slug, entry: Entry, news: News) {
+    fn keep(&self, slug: Slug, entry: Entry, news: News, due: Instant) {
+        // Those that have landed leave room for those that have not.
+        let most = if news == News::Told {
+            MAX_PENDING / 2
+        } else {
+            MAX_PENDING
+        };
+        let new = Pending { entry, news, due };
         let mut pending = self.pending.lock().expect("pending lock poisoned");
-        if pending.len() < MAX_PENDING || pending.contains_key(&slug) {
-            let kept = pending.entry(slug).or_insert_with(|| (entry.clone(), news));
-            if kept.0.known.rank() < entry.known.rank() {
-                *kept = (entry, news);
+        if pending.len() < most || pending.contains_key(&slug) {
+            let kept = pending.entry(slug).or_insert_with(|| new.clone());
+            if kept.entry.known.rank() < new.entry.known.rank() {
+                *kept = new;
             }
         }
         drop(pending);
@@ -106,20 +132,23 @@ impl Inner {
     /// Tries lost writes again, for as long as there are any.
     async fn retry(&self) {
         loop {
-            let round: Vec<_> = {
+            let round: Option<Vec<_>> = {
                 let pending = self.pending.lock().expect("pending lock poisoned");
-                pending
-                    .iter()
-                    .map(|(slug, (entry, news))| (slug.clone(), entry.clone(), *news))
-                    .collect()
+                if pending.is_empty() {
+                    None
+                } else {
+                    let now = Instant::now();
+                    let due = pending.iter().filter(|(_, write)| write.due <= now);
+                    Some(due.map(|(slug, write)| (slug.clone(), write.clone())).collect())
+                }
             };
-            if round.is_empty() {
+            let Some(round) = round else {
                 self.lost.notified().await;
                 continue;
-            }
-            for (slug, entry, news) in round {
-                if self.is_settled(&slug, &entry, news).await {
-                    self.forget(&slug, &entry);
+            };
+            for (slug, write) in round {
+                if self.is_settled(&slug, &write.entry, write.news).await {
+                    self.forget(&slug, &write.entry);
                 }
             }
             tokio::time::sleep(RETRY_AFTER).await;
@@ -137,7 +166,7 @@ impl Inner {
         let mut pending = self.pending.lock().expect("pending lock poisoned");
         if pending
             .get(slug)
-            .is_some_and(|(kept, _)| kept.known.rank() <= entry.known.rank())
+            .is_some_and(|kept| kept.entry.known.rank() <= entry.known.rank())
         {
             pending.remove(slug);
         }

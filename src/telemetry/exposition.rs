@@ -9,7 +9,7 @@ use super::metrics::{
     BREAKER_OPEN, BREAKER_OPENED, BUILD_INFO, CACHE_ERRORS, CACHE_REFUSED, CACHE_REJECTED,
     CLICK_BATCHES_FAILED, CLICKS_BOUND, CLICKS_DROPPED, CLICKS_STORED, CLICKS_TAKEN, CLICKS_WAITING, CPU,
     Family, LIMITED, MAX_FDS, Metrics, OPEN_FDS, POOL_IN_USE, POOL_MAX, POOL_OPEN, POOL_TIMEOUTS,
-    POOL_WAITING, REDIRECT_DURATION, REQUESTS, RESIDENT, REDIS_NODES, RESOLVE, STARTED, STATEMENT_DURATION,
+    POOL_WAITING, REDIRECT_DURATION, REDIS_NODES, REQUESTS, RESIDENT, RESOLVE, STARTED, STATEMENT_DURATION,
     STATEMENT_ERRORS, THREADS, VIRTUAL,
 };
 use super::process::Process;
@@ -61,7 +61,14 @@ pub fn page(metrics: &Metrics, about: &About) -> String {
     page.counter(&CACHE_REFUSED, &shared.refused);
     page.counter(&CACHE_REJECTED, &shared.rejected);
     page.counter(&BREAKER_OPENED, &shared.opened);
-    for family in [&BREAKER_OPEN, &REDIS_NODES, &POOL_MAX, &POOL_OPEN, &POOL_IN_USE, &POOL_WAITING] {
+    for family in [
+        &BREAKER_OPEN,
+        &REDIS_NODES,
+        &POOL_MAX,
+        &POOL_OPEN,
+        &POOL_IN_USE,
+        &POOL_WAITING,
+    ] {
         page.watched(family, metrics);
     }
     let timeouts = metrics.pool_timeouts.all();

@@ -7,7 +7,10 @@ use curtail::cache;
 use curtail::domain::SystemClock;
 use deadpool_redis::redis::cmd;
 
-use crate::redis_server::{Server, any_slug, connect, get, is_healthy, keep, key, link, open, settings};
+use crate::redis_nodes::eventually;
+use crate::redis_server::{
+    Server, any_slug, connect, free_port, get, is_healthy, keep, key, link, open, settings,
+};
 
 fn tls_file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -163,7 +166,7 @@ async fn the_database_of_the_url_is_used() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_works_with_the_authority_that_signed_the_server_only() {
     let file = |name| tls_file(name).to_str().unwrap().to_owned();
-    let port = crate::redis_server::free_port();
+    let port = free_port();
     let (authority, certificate, secret) = (file("authority.pem"), file("server.pem"), file("server.key"));
     let _server = Server::start(&[
         "--tls-port",
@@ -186,6 +189,94 @@ async fn tls_works_with_the_authority_that_signed_the_server_only() {
     assert_eq!(get(&*unknown.cache, &any_slug()).await, None);
     assert_eq!(unknown.metrics.shared_cache.failed.get(), 1);
     assert!(!is_healthy(&*unknown.cache).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_may_want_a_password_and_tls() {
+    let file = |name| tls_file(name).to_str().unwrap().to_owned();
+    let port = free_port().to_string();
+    let (authority, certificate, secret) = (file("authority.pem"), file("server.pem"), file("server.key"));
+    let server = Server::start(&[
+        "--cluster-enabled",
+        "yes",
+        "--cluster-port",
+        &free_port().to_string(),
+        "--requirepass",
+        "secret",
+        "--cluster-announce-hostname",
+        "localhost",
+        "--cluster-preferred-endpoint-type",
+        "hostname",
+        "--tls-port",
+        &port,
+        "--tls-cert-file",
+        &certificate,
+        "--tls-key-file",
+        &secret,
+        "--tls-ca-cert-file",
+        &authority,
+        "--tls-auth-clients",
+        "no",
+    ])
+    .await;
+    let mut admin = connect(&format!("redis+unix://{}?pass=secret", server.socket().display())).await;
+    let mut all = cmd("CLUSTER");
+    all.arg("ADDSLOTSRANGE")
+        .arg(0)
+        .arg(16383)
+        .exec_async(&mut admin)
+        .await
+        .unwrap();
+    let url = format!("rediss://localhost:{port},localhost:{port}");
+    let pairs = [
+        ("REDIS_URL", url.as_str()),
+        ("REDIS_CLUSTER", "true"),
+        ("REDIS_CA_FILE", &authority),
+    ];
+    let right = open(&[&pairs[..], &[("REDIS_PASSWORD", "secret")]].concat());
+    let wrong = open(&[&pairs[..], &[("REDIS_PASSWORD", "terces")]].concat());
+    let slug = any_slug();
+
+    eventually("the cluster serves", async || is_healthy(&*right.cache).await).await;
+    keep(&*right.cache, &slug, &link(&slug, 1)).await;
+
+    assert_eq!(get(&*right.cache, &slug).await, Some(link(&slug, 1)));
+    assert_eq!(get(&*wrong.cache, &slug).await, None);
+    assert!(!is_healthy(&*wrong.cache).await);
+    assert!(!format!("{:?}", right.cache).contains("secret"));
+}
+
+#[test]
+fn a_list_that_cannot_be_a_cluster_is_named_and_not_shown() {
+    let faults = |url, cluster| cache::faults(&settings(&[("REDIS_URL", url), ("REDIS_CLUSTER", cluster)]));
+
+    for url in [
+        "redis://one,two",
+        "rediss://:s3cret@one:7000,two:7000,three",
+        "redis://user:s3cret@one:7000,redis://user:s3cret@two:7000",
+        "redis://one",
+    ] {
+        assert!(faults(url, "true").is_empty(), "{url}");
+    }
+    for url in [
+        "redis://:s3cret@one,redis://:other@two",
+        "redis://:s3cret@one,rediss://:s3cret@two",
+        "redis://:s3cret@one,redis+unix:///s3cret",
+        "redis+unix:///s3cret",
+        "redis://:s3cret@one/3",
+        "redis://:s3cret@one,two:s3cret",
+        ",",
+    ] {
+        let faults = faults(url, "true");
+        assert_eq!(faults.len(), 1, "{url}");
+        assert!(
+            faults[0].starts_with("REDIS_URL is not valid"),
+            "{url}: {faults:?}"
+        );
+        assert!(!faults[0].contains("s3cret"), "{faults:?}");
+    }
+    let several = faults("redis://one,two", "false");
+    assert!(several[0].contains("REDIS_CLUSTER"), "{several:?}");
 }
 
 #[tokio::test]

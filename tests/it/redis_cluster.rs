@@ -13,9 +13,7 @@ use serde_json::json;
 use crate::app::{Backend, TestApp};
 use crate::cache_suite;
 use crate::redis_nodes::{Cluster, eventually};
-use crate::redis_server::{
-    Opened, any_slug, get, is_healthy, keep, key, link, open, settings,
-};
+use crate::redis_server::{Opened, any_slug, get, is_healthy, keep, key, link, open, settings};
 
 /// The longest call: its limit of 50 ms, and what a busy machine adds.
 const LONGEST_CALL: Duration = Duration::from_millis(60);
@@ -61,7 +59,11 @@ async fn a_cluster_is_a_cache_whose_keys_are_spread() {
     for node in 0..3 {
         assert!(cluster.ask::<usize>(node, &cmd("DBSIZE")).await > 0);
     }
-    assert_eq!(cluster.redirections().await, before, "each was asked for its own keys");
+    assert_eq!(
+        cluster.redirections().await,
+        before,
+        "each was asked for its own keys"
+    );
     assert_eq!(opened.metrics.shared_cache.failed.get(), 0);
 }
 
@@ -76,12 +78,19 @@ async fn instances_share_budgets_and_a_prefix_in_braces_keeps_all_on_one_node() 
     ];
     let rate = Rate::per_minute(10).unwrap();
     let instances: Vec<_> = (0..2)
-        .map(|_| cache::budgets(&settings(&pairs), Arc::default()).unwrap().unwrap())
+        .map(|_| {
+            cache::budgets(&settings(&pairs), Arc::default())
+                .unwrap()
+                .unwrap()
+        })
         .collect();
     let opened = open(&pairs);
 
     for instance in &instances {
-        eventually("budgets are answered for", async || instance.take("any", rate).await.is_some()).await;
+        eventually("budgets are answered for", async || {
+            instance.take("any", rate).await.is_some()
+        })
+        .await;
     }
     let mut granted = 0;
     for turn in 0..40 {
@@ -117,7 +126,10 @@ async fn a_slot_that_moves_costs_no_miss() {
     let is_there = async |revision: i64| {
         assert_eq!(get(&*opened.cache, &slug).await, Some(link(&slug, revision)));
         assert_eq!(
-            opened.cache.put(&slug, &link(&slug, revision - 1), Rank::UNSEEN).await,
+            opened
+                .cache
+                .put(&slug, &link(&slug, revision - 1), Rank::UNSEEN)
+                .await,
             Put::Outranked(link(&slug, revision))
         );
         keep(&*opened.cache, &slug, &link(&slug, revision + 1)).await;
@@ -182,7 +194,10 @@ async fn a_frozen_node_takes_only_its_own_keys_with_it() {
             assert_eq!(entry, Some(link(slug, 1)), "after {hits} hits");
             longest = longest.max(took);
         }
-        assert!(start.elapsed() < Duration::from_secs(10), "the breaker does not open");
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "the breaker does not open"
+        );
     }
     assert!(longest < LONGEST_CALL, "{longest:?}");
     assert_eq!(opened.metrics.shared_cache.opened.get(), 1);
@@ -195,7 +210,98 @@ async fn a_frozen_node_takes_only_its_own_keys_with_it() {
     eventually("it is healthy again", async || is_healthy(&*opened.cache).await).await;
 }
 
-/// Who asks for what, and what became of it.
+/// What the cluster lost at a failover is written once more: an old entry would bring back what was taken down.
+#[test]
+fn a_change_that_a_failover_undid_is_written_again() {
+    let runtime = runtime();
+    let cluster = runtime.block_on(Cluster::of_primaries());
+    let url = cluster.url(&[0]);
+    let app = TestApp::start_with(
+        Backend::Postgres,
+        &[
+            ("REDIS_URL", &url),
+            ("REDIS_CLUSTER", "true"),
+            ("MEMORY_CACHE_ENTRIES", "0"),
+        ],
+    );
+    app.create(json!({"url": "https://example.org/1", "slug": "undone"}));
+    let key = format!("{}link:undone", app.database.redis_prefix());
+    let node = runtime.block_on(cluster.primary_of(&key));
+    let stored = || -> Vec<u8> { runtime.block_on(cluster.ask(node, cmd("GET").arg(&key))) };
+    runtime.block_on(eventually("the link is in Redis", async || {
+        located(&app, "undone", 1);
+        !cluster
+            .ask::<Vec<u8>>(node, cmd("GET").arg(&key))
+            .await
+            .is_empty()
+    }));
+    let before = stored();
+
+    assert_eq!(app.api("DELETE", "/links/undone", None).status, 204);
+    let deletion = stored();
+    runtime.block_on(cluster.run(node, cmd("SET").arg(&key).arg(&before)));
+
+    assert_ne!(deletion, before);
+    runtime.block_on(eventually("the deletion stands again", async || {
+        cluster.ask::<Vec<u8>>(node, cmd("GET").arg(&key)).await == deletion
+    }));
+    assert_eq!(app.get("/undone").status, 404);
+}
+
+#[test]
+fn a_change_is_heard_whichever_node_it_was_told_and_after_the_death_of_the_one_that_was_listened_to() {
+    let runtime = runtime();
+    let mut cluster = runtime.block_on(Cluster::of_primaries());
+    let url = cluster.url(&[0, 1, 2]);
+    let settings = [("REDIS_URL", url.as_str()), ("REDIS_CLUSTER", "true")];
+    let app = TestApp::start_with(
+        Backend::Postgres,
+        &[&settings[..], &[("MEMORY_CACHE_ENTRIES", "0")]].concat(),
+    );
+    // It trusts its memory for an hour: only what it hears can change its mind.
+    let other = app.twin(
+        Backend::Postgres,
+        &[&settings[..], &[("MEMORY_CACHE_SECONDS", "3600")]].concat(),
+    );
+    app.create(json!({"url": "https://example.org/0", "slug": "told"}));
+    located(&other, "told", 0);
+    let channel = format!("{}changes", app.database.redis_prefix());
+    let mut number = 0;
+    let mut change_is_heard = || {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            number += 1;
+            let location = format!("https://example.org/{number}");
+            let changed = app.api("PATCH", "/links/told", Some(&json!({"url": location})));
+            assert_eq!(changed.status, 200);
+            let next = Instant::now() + Duration::from_millis(300);
+            while Instant::now() < next {
+                if other.get("/told").header("location") == Some(&location) {
+                    return;
+                }
+            }
+            assert!(Instant::now() < deadline, "the change is not heard of");
+        }
+    };
+
+    change_is_heard();
+    let first = runtime.block_on(cluster.listener(&channel)).unwrap();
+    cluster.nodes[first].kill();
+    change_is_heard();
+
+    let second = runtime.block_on(cluster.listener(&channel)).unwrap();
+    assert_ne!(first, second);
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// A visit that must find its link, and how long it took.
 fn located(app: &TestApp, slug: &str, number: usize) -> Duration {
     let start = Instant::now();
     let answer = app.get(&format!("/{slug}"));
@@ -212,11 +318,7 @@ fn located(app: &TestApp, slug: &str, number: usize) -> Duration {
 /// replica that takes its place.
 #[test]
 fn redirects_go_on_while_a_replica_takes_the_place_of_its_primary() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = runtime();
     let mut cluster = runtime.block_on(Cluster::with_replicas());
     let url = cluster.url(&[0, 1, 2]);
     // Without a memory, every visitor is one for Redis.
@@ -252,7 +354,8 @@ fn redirects_go_on_while_a_replica_takes_the_place_of_its_primary() {
 
     let start = Instant::now();
     let (mut longest, mut visits, mut missed) = (Duration::ZERO, 0, 0);
-    let gone = app.create(json!({"url": "https://example.org/gone", "slug": format!("gone-{}", slugs[lost])}));
+    let gone =
+        app.create(json!({"url": "https://example.org/gone", "slug": format!("gone-{}", slugs[lost])}));
     let gone = format!("/{}", gone["slug"].as_str().unwrap());
     assert_eq!(app.api("DELETE", &format!("/links{gone}"), None).status, 204);
     loop {
@@ -268,7 +371,10 @@ fn redirects_go_on_while_a_replica_takes_the_place_of_its_primary() {
         if all && missed > 0 {
             break;
         }
-        assert!(start.elapsed() < Duration::from_secs(20), "the cluster is not used again");
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "the cluster is not used again"
+        );
     }
     println!(
         "a primary killed: Redis used for all keys after {:?}, {missed} of {visits} visits without it, the longest {longest:?}",

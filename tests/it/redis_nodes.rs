@@ -20,8 +20,16 @@ const THIRDS: [(u16, u16); 3] = [(0, 5460), (5461, 10922), (10923, 16383)];
 impl Cluster {
     /// Three primaries that nobody takes the place of. What they hold is served whatever becomes of the others.
     pub async fn of_primaries() -> Self {
-        let cluster =
-            Self::start(3, &["--cluster-node-timeout", "15000", "--cluster-require-full-coverage", "no"]).await;
+        let cluster = Self::start(
+            3,
+            &[
+                "--cluster-node-timeout",
+                "15000",
+                "--cluster-require-full-coverage",
+                "no",
+            ],
+        )
+        .await;
         cluster.agrees().await;
         cluster
     }
@@ -51,7 +59,11 @@ impl Cluster {
             let id: String = cluster.ask(primary, cmd("CLUSTER").arg("MYID")).await;
             eventually("a replica knows its primary", async || {
                 let mut admin = cluster.nodes[replica].admin().await;
-                let asked = cmd("CLUSTER").arg("REPLICATE").arg(&id).exec_async(&mut admin).await;
+                let asked = cmd("CLUSTER")
+                    .arg("REPLICATE")
+                    .arg(&id)
+                    .exec_async(&mut admin)
+                    .await;
                 asked.is_ok()
             })
             .await;
@@ -84,10 +96,10 @@ impl Cluster {
         }
         // Each meets each: word of a third one would take its time.
         for node in 1..number {
-            for other in 0..node {
+            for (other, port) in cluster.nodes.iter().zip(&ports).take(node) {
                 let mut meet = cmd("CLUSTER");
-                meet.arg("MEET").arg("127.0.0.1").arg(cluster.nodes[other].port());
-                cluster.run(node, meet.arg(&ports[other])).await;
+                meet.arg("MEET").arg("127.0.0.1").arg(other.port());
+                cluster.run(node, meet.arg(port)).await;
             }
         }
         cluster
@@ -111,8 +123,7 @@ impl Cluster {
 
     /// Each range of slots with its primary, as a node sees it.
     async fn slots(&self, node: usize) -> Vec<(u16, u16, (String, u16))> {
-        let ranges: Vec<Vec<Value>> =
-            self.ask(node, cmd("CLUSTER").arg("SLOTS")).await;
+        let ranges: Vec<Vec<Value>> = self.ask(node, cmd("CLUSTER").arg("SLOTS")).await;
         let mut slots: Vec<_> = ranges
             .iter()
             .map(|range| {
@@ -154,6 +165,21 @@ impl Cluster {
     pub async fn ask<T: FromRedisValue>(&self, node: usize, command: &Cmd) -> T {
         let mut admin: MultiplexedConnection = self.nodes[node].admin().await;
         command.query_async(&mut admin).await.unwrap()
+    }
+
+    /// The node that listens to a channel for somebody, if there is one.
+    pub async fn listener(&self, channel: &str) -> Option<usize> {
+        for node in 0..self.nodes.len() {
+            if !self.nodes[node].runs() {
+                continue;
+            }
+            let (_, listeners): (String, usize) =
+                self.ask(node, cmd("PUBSUB").arg("NUMSUB").arg(channel)).await;
+            if listeners > 0 {
+                return Some(node);
+            }
+        }
+        None
     }
 
     /// How often a node sent somebody on to another one.
