@@ -87,6 +87,6 @@ pub struct Build {
     pub build_time: &'static str,
     /// The store in force: `postgres` or `sqlite`.
     pub store: &'static str,
-    /// The caches in force: `memory+redis`, `memory+redis-cluster`, `memory`, `redis`, `redis-cluster` or `none`.
+    /// The caches in force: `memory`, `redis` or `redis-cluster`, one of these behind the first (`memory+redis`), or `none`.
     pub cache: &'static str,
 }

@@ -205,6 +205,8 @@ async fn a_cluster_may_want_a_password_and_tls() {
         "secret",
         "--cluster-announce-hostname",
         "localhost",
+        "--tls-cluster",
+        "yes",
         "--cluster-preferred-endpoint-type",
         "hostname",
         "--tls-port",
