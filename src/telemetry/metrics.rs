@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-pub use super::figures::{Answers, Counter, Histogram, Named, Sharded, Statements};
+pub use super::figures::{Answers, Counter, Histogram, Named, Running, Sharded, Statements};
 
 /// How a figure behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -143,11 +143,11 @@ impl Operation {
         self.problems(&["malformed_json", "body_too_large", "unsupported_media_type"])
     }
 
-    /// A body that is not described further, of some media types.
+    /// A body that is not described further, of some media types. It may be empty.
     pub(in crate::http) fn takes_any(mut self, content_types: &[&str], about: &str, example: &str) -> Self {
         let mut body = RequestBodyBuilder::new()
             .description(Some(about))
-            .required(Some(Required::True));
+            .required(Some(Required::False));
         for content_type in content_types {
             let content = ContentBuilder::new()
                 .schema(Some(any()))

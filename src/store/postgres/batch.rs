@@ -10,7 +10,8 @@ use tokio_postgres::types::Type;
 use super::failure::Failure;
 use super::links::{column, corrupt, to_link};
 use super::patience::within_or_longer;
-use super::pool::{Parameter, Pool, Queue, Transaction};
+use super::pool::{Parameter, Pool, Queue};
+use super::work::Work;
 use crate::domain::{KeyId, Revision, Slug};
 use crate::store::batch::collided;
 use crate::store::limits::{LONG_LIMIT, WRITE_LIMIT};
@@ -134,47 +135,45 @@ async fn in_transaction(
     candidates: &[Candidate],
     once: Option<&Once>,
 ) -> Result<BatchOutcome, Failure> {
-    let transaction = writes.begin().await?;
+    let work = Work::begin(writes).await?;
     if let Some(once) = once
-        && let Some(answered) = claim(&transaction, once).await?
+        && let Some(answered) = claim(&work, once).await?
     {
-        transaction.roll_back().await?;
+        work.roll_back().await?;
         return Ok(answered);
     }
     let mut made = vec![Made::SlugTaken; candidates.len()];
-    let open = reuse(&transaction, candidates, &mut made).await?;
+    let open = reuse(&work, candidates, &mut made).await?;
     if !open.is_empty() {
         let document = document(candidates, &open);
-        let rows = transaction
-            .query(INSERT_LINKS, &[(&document, Type::TEXT)])
-            .await?;
+        let rows = work.query(INSERT_LINKS, &[(&document, Type::TEXT)]).await?;
         note_inserted(candidates, &open, &rows, &mut made)?;
     }
     let Some(once) = once else {
-        transaction.commit().await?;
+        work.commit().await?;
         return Ok(BatchOutcome::Done(made, None));
     };
     let collided = collided(candidates, &made);
     let answer = (once.render)(&made);
     match answer {
         _ if !collided.is_empty() => {
-            transaction.roll_back().await?;
+            work.roll_back().await?;
             Ok(BatchOutcome::Collided(collided))
         }
         None => {
-            transaction.roll_back().await?;
+            work.roll_back().await?;
             Ok(BatchOutcome::Done(made, None))
         }
         Some(answer) => {
-            keep(&transaction, once, &answer).await?;
-            transaction.commit().await?;
+            keep(&work, once, &answer).await?;
+            work.commit().await?;
             Ok(BatchOutcome::Done(made, Some(answer)))
         }
     }
 }
 
 /// Takes the name of the request; otherwise what was answered to it.
-async fn claim(transaction: &Transaction<'_>, once: &Once) -> Result<Option<BatchOutcome>, Failure> {
+async fn claim(work: &Work<'_>, once: &Once) -> Result<Option<BatchOutcome>, Failure> {
     let parameters: [Parameter<'_>; 5] = [
         (/* caller */ &once.caller, Type::TEXT),
         (/* key */ &once.key, Type::TEXT),
@@ -182,10 +181,10 @@ async fn claim(transaction: &Transaction<'_>, once: &Once) -> Result<Option<Batc
         (/* expires_at */ &once.expires_at, Type::TIMESTAMPTZ),
         (/* now */ &once.now, Type::TIMESTAMPTZ),
     ];
-    if !transaction.query(CLAIM_ANSWER, &parameters).await?.is_empty() {
+    if !work.query(CLAIM_ANSWER, &parameters).await?.is_empty() {
         return Ok(None);
     }
-    let rows = transaction.query(ANSWER, &parameters[..2]).await?;
+    let rows = work.query(ANSWER, &parameters[..2]).await?;
     let row = rows
         .first()
         .ok_or_else(|| Failure::of_outcome(StoreError::unavailable("an answer was forgotten just now")))?;
@@ -204,7 +203,7 @@ async fn claim(transaction: &Transaction<'_>, once: &Once) -> Result<Option<Batc
         .map_err(Failure::of_outcome)
 }
 
-async fn keep(transaction: &Transaction<'_>, once: &Once, answer: &Answer) -> Result<(), Failure> {
+async fn keep(work: &Work<'_>, once: &Once, answer: &Answer) -> Result<(), Failure> {
     let parameters: [Parameter<'_>; 5] = [
         (/* caller */ &once.caller, Type::TEXT),
         (/* key */ &once.key, Type::TEXT),
@@ -215,33 +214,25 @@ async fn keep(transaction: &Transaction<'_>, once: &Once, answer: &Answer) -> Re
         (/* location */ &answer.location, Type::TEXT),
         (/* body */ &answer.body, Type::BYTEA),
     ];
-    transaction.query(KEEP_ANSWER, &parameters).await?;
-    transaction
-        .query(FORGET_ANSWERS, &[(/* now */ &once.now, Type::TIMESTAMPTZ)])
+    work.query(KEEP_ANSWER, &parameters).await?;
+    work.query(FORGET_ANSWERS, &[(/* now */ &once.now, Type::TIMESTAMPTZ)])
         .await?;
     Ok(())
 }
 
 /// Finds links that will do, and answers the places of the candidates that need one of their own. Of several
 /// transactions with the same target only one at a time gets past the lock.
-async fn reuse(
-    transaction: &Transaction<'_>,
-    candidates: &[Candidate],
-    made: &mut [Made],
-) -> Result<Vec<usize>, Failure> {
+async fn reuse(work: &Work<'_>, candidates: &[Candidate], made: &mut [Made]) -> Result<Vec<usize>, Failure> {
     let wanting: Vec<usize> = (0..candidates.len()).filter(|at| candidates[*at].reuse).collect();
     if !wanting.is_empty() {
         // In one order for all, so that two transactions do not wait for each other.
         let mut hashes: Vec<i32> = wanting.iter().map(|at| hash(&candidates[*at])).collect();
         hashes.sort_unstable();
         hashes.dedup();
-        transaction
-            .query(LOCK_TARGETS, &[(/* hashes */ &hashes, Type::INT4_ARRAY)])
+        work.query(LOCK_TARGETS, &[(/* hashes */ &hashes, Type::INT4_ARRAY)])
             .await?;
         let document = document(candidates, &wanting);
-        let rows = transaction
-            .query(REUSABLE_LINKS, &[(&document, Type::TEXT)])
-            .await?;
+        let rows = work.query(REUSABLE_LINKS, &[(&document, Type::TEXT)]).await?;
         for row in &rows {
             let found = || {
                 let slug: Slug = column::<&str>(row, "slug")?.parse().map_err(corrupt("slug"))?;

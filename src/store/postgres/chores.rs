@@ -74,8 +74,7 @@ const MONTHS: i8 = 3;
 
 /// Does a piece of a chore and answers how many rows or tables it touched.
 pub(super) async fn keep_house(pool: &Pool, chore: Chore) -> Result<u64, Failure> {
-    let mut lease = pool.lease().await?;
-    let work = Work::begin(&mut lease, pool).await?;
+    let work = Work::begin(pool).await?;
     let rows = match chore {
         Chore::MakePartitions(now) => make_partition(&work, now).await?,
         Chore::DropClicks(before) => {
@@ -100,7 +99,6 @@ pub(super) async fn keep_house(pool: &Pool, chore: Chore) -> Result<u64, Failure
         }
     };
     work.commit().await?;
-    lease.give_back();
     Ok(rows)
 }
 
@@ -189,11 +187,11 @@ async fn drop_partition(work: &Work<'_>, before: Timestamp) -> Result<u64, Failu
 
 /// The partitions' names, oldest first; `None` if another process is changing them.
 async fn partitions(work: &Work<'_>) -> Result<Option<Vec<String>>, Failure> {
-    let turn = work.query(TAKE_TURN, &[]).await?;
+    let turn = work.query_kept(TAKE_TURN, &[]).await?;
     if !turn.iter().any(|row| row.try_get("granted").unwrap_or(false)) {
         return Ok(None);
     }
-    let rows = work.query(PARTITIONS, &[]).await?;
+    let rows = work.query_kept(PARTITIONS, &[]).await?;
     Ok(Some(
         rows.iter().filter_map(|row| row.try_get("name").ok()).collect(),
     ))

@@ -82,8 +82,7 @@ DELETE FROM visitor_secrets WHERE day < $1";
 
 /// Keeps a batch; does nothing if it was kept before.
 pub(super) async fn record(pool: &Pool, batch: &ClickBatch) -> Result<(), Failure> {
-    let mut lease = pool.lease().await?;
-    let work = Work::begin(&mut lease, pool).await?;
+    let work = Work::begin(pool).await?;
     let parameters: [Parameter<'_>; 2] = [
         (/* id */ &batch.id, Type::TEXT),
         (/* recorded_at */ &batch.made_at, Type::TIMESTAMPTZ),
@@ -97,7 +96,6 @@ pub(super) async fn record(pool: &Pool, batch: &ClickBatch) -> Result<(), Failur
         add(&work, &rollup).await?;
     }
     work.commit().await?;
-    lease.give_back();
     Ok(())
 }
 
@@ -105,7 +103,7 @@ async fn lock_links(work: &Work<'_>, batch: &ClickBatch) -> Result<HashMap<Slug,
     let slugs: BTreeSet<&str> = batch.clicks.iter().map(|click| click.slug.as_str()).collect();
     let slugs: Vec<&str> = slugs.into_iter().collect();
     let rows = work
-        .query(LOCK_LINKS, &[(/* slugs */ &slugs, Type::TEXT_ARRAY)])
+        .query_kept(LOCK_LINKS, &[(/* slugs */ &slugs, Type::TEXT_ARRAY)])
         .await?;
     let mut ids = HashMap::new();
     for row in &rows {
@@ -130,7 +128,7 @@ async fn bound(work: &Work<'_>, rollup: &mut Rollup) -> Result<(), Failure> {
         (/* value */ &texts, Type::TEXT_ARRAY),
     ];
     let mut new: BTreeSet<DayValue> = BTreeSet::new();
-    for row in work.query(NEW_VALUES, &parameters).await? {
+    for row in work.query_kept(NEW_VALUES, &parameters).await? {
         if let Some(value) = place(&row).and_then(|place| values.get(place)) {
             new.insert((*value).clone());
         }
@@ -150,7 +148,7 @@ async fn bound(work: &Work<'_>, rollup: &mut Rollup) -> Result<(), Failure> {
         (/* not */ &Dimension::OTHER, Type::TEXT),
     ];
     let mut kept = BTreeMap::new();
-    for row in work.query(COUNT_VALUES, &parameters).await? {
+    for row in work.query_kept(COUNT_VALUES, &parameters).await? {
         if let Some(key) = place(&row).and_then(|place| keys.get(place)) {
             let number: i64 = column(&row, "number")?;
             kept.insert(*key, usize::try_from(number).unwrap_or(usize::MAX));
@@ -215,7 +213,7 @@ async fn see_visitors(work: &Work<'_>, rollup: &mut Rollup) -> Result<(), Failur
         (/* visitor */ &hashes, Type::INT8_ARRAY),
     ];
     let mut new = Vec::new();
-    for row in work.query(SEE_VISITORS, &parameters).await? {
+    for row in work.query_kept(SEE_VISITORS, &parameters).await? {
         new.push((
             column(&row, "day")?,
             column(&row, "link_id")?,
@@ -285,8 +283,7 @@ async fn add_values(work: &Work<'_>, rollup: &Rollup) -> Result<(), Failure> {
 
 /// The key of a day; `candidate` if there was none.
 pub(super) async fn secret(pool: &Pool, day: Timestamp, candidate: &str) -> Result<String, Failure> {
-    let mut lease = pool.lease().await?;
-    let work = Work::begin(&mut lease, pool).await?;
+    let work = Work::begin(pool).await?;
     let before = day - SignedDuration::from_hours(24);
     let parameters: [Parameter<'_>; 2] = [
         (/* day */ &day, Type::TIMESTAMPTZ),
@@ -295,13 +292,14 @@ pub(super) async fn secret(pool: &Pool, day: Timestamp, candidate: &str) -> Resu
     work.execute(KEEP_SECRET, &parameters).await?;
     work.execute(FORGET_SECRETS, &[(/* before */ &before, Type::TIMESTAMPTZ)])
         .await?;
-    let rows = work.query(SECRET, &[(/* day */ &day, Type::TIMESTAMPTZ)]).await?;
+    let rows = work
+        .query_kept(SECRET, &[(/* day */ &day, Type::TIMESTAMPTZ)])
+        .await?;
     let row = rows
         .first()
         .ok_or_else(|| corrupt("there is no secret for a day"))?;
     let secret = column(row, "secret")?;
     work.commit().await?;
-    lease.give_back();
     Ok(secret)
 }
 

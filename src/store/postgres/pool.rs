@@ -15,7 +15,7 @@ use super::failure::{Failure, Remedy};
 use super::pulse::Pulse;
 use super::settings::{Purpose, Settings};
 use crate::store::StoreError;
-use crate::telemetry::metrics::{Counter, Metrics, POOL_IN_USE, POOL_MAX, POOL_OPEN, POOL_WAITING};
+use crate::telemetry::metrics::{Counter, Metrics, POOL_IN_USE, POOL_MAX, POOL_OPEN, POOL_WAITING, Running};
 
 /// A parameter and its type.
 pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -205,11 +205,6 @@ impl Pool {
         &self.metrics
     }
 
-    /// Whether statements must not be named.
-    pub(super) fn is_unnamed(&self) -> bool {
-        self.unnamed
-    }
-
     /// Takes note of what a failure says of all connections.
     pub(super) fn learn_from(&self, failure: &Failure) {
         if failure.remedy == Remedy::AnotherConnection {
@@ -220,19 +215,9 @@ impl Pool {
     /// Runs a statement that is planned for its very values, as no kept plan can be.
     pub(super) async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Failure> {
         let lease = self.lease().await?;
-        let running = self.metrics.statements.begin(sql);
-        let result = self.judged(lease.client().query_typed(sql, parameters).await);
-        running.end(&result);
+        let result = self.run_planned(lease.client(), sql, parameters).await;
         self.done(lease, &result);
         result
-    }
-
-    /// Begins a transaction.
-    pub(super) async fn begin(&self) -> Result<Transaction<'_>, Failure> {
-        let lease = self.lease().await?;
-        let transaction = Transaction { pool: self, lease };
-        transaction.run("BEGIN").await?;
-        Ok(transaction)
     }
 
     /// Closes the pool; statements under way come to their end.
@@ -240,33 +225,68 @@ impl Pool {
         self.inner.close();
     }
 
-    async fn run(
+    /// Runs a statement whose plan is kept.
+    pub(super) async fn run(
         &self,
         client: &ClientWrapper,
         sql: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, Failure> {
-        let result = async {
+        let rows = async {
             if self.unnamed {
                 return client.query_typed(sql, parameters).await;
             }
             let statement = client.prepare_cached(sql).await?;
-            let values: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|(value, _)| *value).collect();
-            client.query(&statement, &values).await
+            client.query(&statement, &values(parameters)).await
         };
-        let running = self.metrics.statements.begin(sql);
-        let result = self.judged(result.await);
-        running.end(&result);
-        result
+        self.measured(self.metrics.statements.begin(sql), rows).await
     }
 
-    /// A statement's result, which says something of the database too.
-    fn judged<T>(&self, result: Result<T, tokio_postgres::Error>) -> Result<T, Failure> {
+    /// The same, for a statement that gives no rows: answers how many it touched.
+    pub(super) async fn run_blind(
+        &self,
+        client: &ClientWrapper,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<u64, Failure> {
+        let rows = async {
+            if self.unnamed {
+                return client.execute_typed(sql, parameters).await;
+            }
+            let statement = client.prepare_cached(sql).await?;
+            client.execute(&statement, &values(parameters)).await
+        };
+        self.measured(self.metrics.statements.begin(sql), rows).await
+    }
+
+    /// Runs a statement that is planned for its very values.
+    pub(super) async fn run_planned(
+        &self,
+        client: &ClientWrapper,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, Failure> {
+        let rows = client.query_typed(sql, parameters);
+        self.measured(self.metrics.statements.begin(sql), rows).await
+    }
+
+    /// Counts a statement, and learns from its result, which says something of the database too.
+    pub(super) async fn measured<T>(
+        &self,
+        running: Running,
+        statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Failure> {
+        let result = statement.await.map_err(Failure::of_statement);
         if result.is_ok() {
             self.pulse.beat();
         }
-        result.map_err(Failure::of_statement)
+        running.end(&result);
+        result
     }
+}
+
+fn values<'a>(parameters: &[Parameter<'a>]) -> Vec<&'a (dyn ToSql + Sync)> {
+    parameters.iter().map(|(value, _)| *value).collect()
 }
 
 /// Shows what the pool does.
@@ -297,71 +317,14 @@ pub(super) enum Queue {
     Any,
 }
 
-/// Several statements that are all done or none. One that is neither committed nor rolled back ends with its
-/// connection.
-pub(super) struct Transaction<'a> {
-    pool: &'a Pool,
-    lease: Lease,
-}
-
-impl Transaction<'_> {
-    /// Runs a statement.
-    pub(super) async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Failure> {
-        let running = self.pool.metrics.statements.begin(sql);
-        let result = self.lease.client().query_typed(sql, parameters).await;
-        if result.is_ok() {
-            self.pool.pulse.beat();
-        }
-        running.end(&result);
-        result.map_err(|err| self.failed(err))
-    }
-
-    /// Keeps what was done.
-    pub(super) async fn commit(self) -> Result<(), Failure> {
-        let running = self.pool.metrics.statements.begin_called("commit");
-        let result = self.run("COMMIT").await;
-        running.end(&result);
-        result?;
-        self.lease.give_back();
-        Ok(())
-    }
-
-    /// Undoes what was done.
-    pub(super) async fn roll_back(self) -> Result<(), Failure> {
-        self.run("ROLLBACK").await?;
-        self.lease.give_back();
-        Ok(())
-    }
-
-    async fn run(&self, command: &str) -> Result<(), Failure> {
-        let result = self.lease.client().batch_execute(command).await;
-        result.map_err(|err| self.failed(err))
-    }
-
-    fn failed(&self, err: tokio_postgres::Error) -> Failure {
-        let failure = Failure::of_statement(err);
-        if failure.remedy == Remedy::AnotherConnection {
-            self.pool.doubt.raise();
-        }
-        failure
-    }
-}
-
 /// A borrowed connection. Unless it is given back, it is thrown away: the answer to an abandoned statement
 /// would still be under way, and the next statement would wait behind it.
 pub(super) struct Lease(Option<Object>);
 
 impl Lease {
-    fn client(&self) -> &ClientWrapper {
+    pub(super) fn client(&self) -> &ClientWrapper {
         self.0
             .as_ref()
-            .expect("a lease holds its connection until it is given back")
-    }
-
-    /// The connection, to begin a transaction on.
-    pub(super) fn client_mut(&mut self) -> &mut ClientWrapper {
-        self.0
-            .as_mut()
             .expect("a lease holds its connection until it is given back")
     }
 

@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::links::{PostgresStore, column, corrupt, to_link};
 use super::patience::within;
 use super::pool::Parameter;
+use super::work::Work;
 use crate::domain::{Cursor, KeyId, Link, RedirectStatus, Revision, Slug, TargetUrl};
 use crate::store::limits::{IMPORT_LIMIT, LONG_LIMIT};
 use crate::store::{Arrival, Porting, Rules, StoreError, Taken};
@@ -123,21 +124,21 @@ async fn take(store: &PostgresStore, arrivals: &[Arrival], rules: &Rules) -> Res
         }
         return Ok(taken);
     }
-    let transaction = store.writes.begin().await?;
+    let work = Work::begin(&store.writes).await?;
     let mut replaced = Vec::new();
-    for row in transaction.query(LOCK_KEPT, &parameters).await? {
+    for row in work.query(LOCK_KEPT, &parameters).await? {
         replaced.extend(settle(&row, &open, arrivals, rules, &mut taken).map_err(Failure::of_outcome)?);
     }
     if !replaced.is_empty() {
         let document = self::document(replaced.iter())?;
-        let rows = transaction.query(OVERWRITE, &[(&document, Type::TEXT)]).await?;
+        let rows = work.query(OVERWRITE, &[(&document, Type::TEXT)]).await?;
         for (slug, revision) in revisions(&rows).map_err(Failure::of_outcome)? {
             if let Some(at) = open.get(slug) {
                 taken[*at] = Taken::Overwritten(revision);
             }
         }
     }
-    transaction.commit().await?;
+    work.commit().await?;
     Ok(taken)
 }
 
