@@ -3,7 +3,8 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use curtail::cache::{self, Cache, CacheHealth, Entry, Known, Lookup, Put};
@@ -245,12 +246,16 @@ pub async fn connect(url: &str) -> MultiplexedConnection {
         .unwrap()
 }
 
+/// A port that nobody listens to. None is given twice, and none that the system may give to a connection meanwhile.
 pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(fastrand::u16(10_000..30_000)));
+    loop {
+        let port = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(port < 32_000, "there are no more free ports");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn spawn(folder: &TempDir, port: u16, arguments: &[String]) -> Child {
