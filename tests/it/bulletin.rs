@@ -31,8 +31,10 @@ fn changed_until_heard(change: impl Fn(u64) -> Answer, heard: impl Fn(u64) -> bo
     }
 }
 
-/// Changes a link and deletes it, and expects that an instance that trusts its memory hears of both.
-fn a_change_is_told(app: &TestApp, other: &TestApp) {
+#[test]
+fn a_change_reaches_the_memory_of_another_instance() {
+    let app = TestApp::start(Backend::Postgres);
+    let other = trusting(&app);
     app.create(json!({"url": "https://example.org/old", "slug": "told"}));
     assert_eq!(
         other.get("/told").header("location"),
@@ -55,24 +57,6 @@ fn a_change_is_told(app: &TestApp, other: &TestApp) {
     while other.get("/told").status != 404 {
         assert!(Instant::now() < deadline, "the deletion is not heard of");
     }
-}
-
-#[test]
-fn a_change_reaches_the_memory_of_another_instance() {
-    let app = TestApp::start(Backend::Postgres);
-    let other = trusting(&app);
-
-    a_change_is_told(&app, &other);
-}
-
-/// Spans around the shared cache once hid that instances can tell each other anything.
-#[test]
-fn a_change_is_told_by_and_to_instances_that_trace() {
-    let traces = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
-    let app = TestApp::start_with(Backend::Postgres, &[traces]);
-    let other = app.twin(Backend::Postgres, &[traces, ("MEMORY_CACHE_SECONDS", "3600")]);
-
-    a_change_is_told(&app, &other);
 }
 
 /// Whoever may publish may not say more than whoever may write a value.

@@ -76,6 +76,37 @@ fn children<'a>(spans: &'a [Span], parent: &Span) -> Vec<&'a Span> {
         .collect()
 }
 
+/// The spans round the shared cache hid that instances can tell each other of changes.
+#[test]
+fn instances_that_trace_tell_each_other_of_changes() {
+    let (ground, receiver) = (Ground::fresh(Backend::Postgres), Receiver::start());
+    let one = start(Backend::Postgres, &ground, &receiver.url(), &[]);
+    let trusting = [("MEMORY_CACHE_SECONDS", "3600")];
+    let other = start(Backend::Postgres, &ground, &receiver.url(), &trusting);
+    create(&one, "told", "");
+    visit(&other, "told", "");
+
+    let is_heard = |number: u32| {
+        let body = format!("{{\"url\":\"https://example.org/{number}\"}}");
+        let request = format!(
+            "PATCH /api/v1/links/told HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_KEY}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        assert!(one.send(&request).starts_with("HTTP/1.1 200"));
+        let next = Instant::now() + Duration::from_millis(300);
+        let wanted = format!("https://example.org/{number}\r\n");
+        while Instant::now() < next {
+            if other.get("/told").contains(&wanted) {
+                return true;
+            }
+        }
+        false
+    };
+
+    // The subscription may not stand at first.
+    assert!((0..50).any(is_heard));
+}
+
 on_both_stores! {
     fn a_sampled_redirect_is_one_trace_with_its_caches_and_its_store(backend) {
         let (ground, receiver) = (Ground::fresh(backend), Receiver::start());
