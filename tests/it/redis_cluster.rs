@@ -279,6 +279,8 @@ fn a_change_is_heard_whichever_node_it_was_told_and_after_the_death_of_the_one_t
                 if other.get("/told").header("location") == Some(&location) {
                     return;
                 }
+                // Each visit is a connection, and a system has only so many.
+                std::thread::sleep(Duration::from_millis(5));
             }
             assert!(Instant::now() < deadline, "the change is not heard of");
         }

@@ -99,12 +99,14 @@ fn instances_that_trace_tell_each_other_of_changes() {
             if other.get("/told").contains(&wanted) {
                 return true;
             }
+            // Each visit is a connection, and a system has only so many.
+            std::thread::sleep(Duration::from_millis(10));
         }
         false
     };
 
     // The subscription may not stand at first.
-    assert!((0..50).any(is_heard));
+    assert!((0..20).any(is_heard));
 }
 
 on_both_stores! {
