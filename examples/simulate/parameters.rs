@@ -75,7 +75,7 @@ parameters! {
     dimensions = 5.0, "", "`click_values`: referrer, browser, system, device, language";
     batch_seconds = 0.216, "s", "measured: the statements of `record_clicks` for 1,000 clicks of 820 links by psql, one connection, mean of 25; PostgreSQL 15, two cores, durable commits";
     click_rows = 3e5, "rows/s", "assumed: what one primary writes over all connections; the same batches came to 59,000 over one";
-    link_bytes = 1000.0, "bytes", "assumed: a row of `links` with its ten indexes";
+    link_bytes = 1000.0, "bytes", "assumed: a row of `links` with its eleven indexes";
     // Prices, US dollars, us-central1, before discounts and free tiers.
     price_vcpu = 24e-6, "$/vCPU-s", "Cloud Run, request-based [c]";
     price_gib = 2.5e-6, "$/GiB-s", "Cloud Run, request-based [c]";
