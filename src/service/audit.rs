@@ -98,6 +98,21 @@ pub(super) fn links(caller: &Caller, selection: &Selection, count: u64, failed: 
     );
 }
 
+/// An import made or changed so many links. `whole` is whether it came to its end.
+pub(super) fn import(caller: &Caller, count: u64, whole: bool) {
+    let actor = Actor::Caller(caller);
+    tracing::event!(
+        target: TARGET,
+        Level::INFO,
+        audit.action = "links.imported",
+        audit.actor = actor.kind(),
+        audit.key_id = actor.key(),
+        audit.count = count,
+        audit.whole = whole,
+        "links.imported {count}"
+    );
+}
+
 /// A key was issued or revoked.
 pub(super) fn key(actor: Actor<'_>, action: &'static str, id: &KeyId) {
     tracing::event!(

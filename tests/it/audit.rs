@@ -119,6 +119,11 @@ fn every_change_leaves_a_line_that_names_the_key_by_its_id() {
     note(holder("link.created", &request), "slug", json!("four"));
     let path = format!("/yourls-api.php?action=version&signature={key}");
     assert_eq!(service.ask("", "GET", &path, "text/plain", "").0, 200);
+    let import = "/api/v1/import?format=ndjson";
+    let lines = format!("{}\n{}\n", link("five"), link("six"));
+    let (_, request, _) = service.ask(key, "POST", import, "application/x-ndjson", &lines);
+    note(holder("links.imported", &request), "audit.count", json!(2));
+    service.ask(key, "POST", import, "application/x-ndjson", "");
     let (_, request, _) = service.api(key, "DELETE", "/links/two", &json!({}));
     note(holder("link.deleted", &request), "slug", json!("two"));
     service.api(key, "DELETE", "/links/two", &json!({}));

@@ -14,7 +14,7 @@ use super::rows::{self, Row};
 use super::table::Table;
 use super::{Format, Raw, Unreadable};
 use crate::domain::{KeyId, NewLink, Scope};
-use crate::service::{Caller, Error, Links};
+use crate::service::{Caller, Error, Links, audit};
 use crate::store::{Arrival, Rules, StoreError, Taken};
 
 /// Links that are taken at once.
@@ -115,6 +115,18 @@ pub struct Import<'a> {
     slugs: HashSet<String>,
     seen: u64,
     report: Report,
+    /// Whether it came to its end.
+    whole: bool,
+}
+
+/// However it ends, and if its sender just goes away.
+impl Drop for Import<'_> {
+    fn drop(&mut self) {
+        let count = self.report.created + self.report.overwritten;
+        if count > 0 {
+            audit::import(&self.caller, count, self.whole);
+        }
+    }
 }
 
 impl std::fmt::Debug for Import<'_> {
@@ -155,6 +167,7 @@ impl Links {
                 kept_history: history,
                 ..Report::default()
             },
+            whole: false,
             request,
         })
     }
@@ -185,6 +198,7 @@ impl Import<'_> {
         if let Reader::Documents(documents) = &self.reader {
             documents.finish()?;
         }
+        self.whole = true;
         Ok(())
     }
 
