@@ -12,8 +12,8 @@ WORKDIR /build
 
 # The binary carries its own glibc. The target is named explicitly, because then the flag stays
 # away from build scripts and procedural macros, which must remain dynamic.
-# There is nobody to unwind for (`panic = "abort"`) and no symbols to name in a backtrace, so the tables for both are left
-# out, and so is what SQLite has and nobody asks for: 0.4 MB of the compressed image.
+# There is nobody to unwind for (`panic = "abort"`), and no symbols to name in a backtrace, so no tables are made for
+# either; nor is what SQLite has and nobody asks for.
 ENV RUSTFLAGS="-C target-feature=+crt-static -C force-unwind-tables=no" \
     CFLAGS="-fno-asynchronous-unwind-tables -fno-unwind-tables" \
     LIBSQLITE3_FLAGS="-USQLITE_ENABLE_FTS3 -USQLITE_ENABLE_FTS3_PARENTHESIS -USQLITE_ENABLE_RTREE -USQLITE_ENABLE_DBSTAT_VTAB -USQLITE_SOUNDEX" \
@@ -41,14 +41,19 @@ COPY . .
 
 # Declared here and not above: a new commit must not rebuild the dependencies. Left empty, the build
 # script says `unknown` for the one and takes the present for the other.
+#
+# Functions with the same code are kept once where nobody compares their addresses (`--icf=safe`), and relocations are
+# packed. The tables for unwinding that the standard library and libc bring are taken out. Together: 0.28 MB of the
+# compressed image.
 ARG GIT_COMMIT=
 ARG BUILD_TIME=
 
 # Cargo compares times, and the copied files can be older than the empty program: touch them.
 RUN touch src/main.rs src/lib.rs \
  && CURTAIL_GIT_COMMIT="$GIT_COMMIT" CURTAIL_BUILD_TIME="$BUILD_TIME" \
-    cargo build --release --locked --bin curtail --target x86_64-unknown-linux-gnu \
- && cp target/x86_64-unknown-linux-gnu/release/curtail /curtail
+    cargo rustc --release --locked --bin curtail --target x86_64-unknown-linux-gnu -- -C link-arg=-Wl,--icf=safe,--pack-dyn-relocs=relr \
+ && objcopy --remove-section=.eh_frame --remove-section=.eh_frame_hdr \
+    target/x86_64-unknown-linux-gnu/release/curtail /curtail
 
 # ---- the image -------------------------------------------------------------------------------------
 FROM scratch
