@@ -25,12 +25,12 @@ struct Queue {
 }
 
 impl Buffer {
-    /// A queue of at most `bound` clicks that wakes the flusher at every `batch`.
+    /// A queue of at most `bound` clicks that wakes the flusher at every `batch`, or when it is half full.
     pub(super) fn new(bound: usize, batch: usize) -> Self {
         Self {
             queue: Mutex::default(),
             bound,
-            batch,
+            batch: batch.min(bound / 2).max(1),
             wake: Notify::new(),
         }
     }

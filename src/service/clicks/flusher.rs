@@ -26,8 +26,9 @@ const SLOWEST_PAUSE: Duration = Duration::from_secs(5);
 /// Longer than any try takes: the store has limits of its own.
 const OLDEST_TRY: Duration = Duration::from_secs(15);
 
-/// How many clicks are taken out of the buffer at once.
-const TAKEN: usize = 8000;
+/// How many clicks are taken out of the buffer at once. Those that are alike among them become one, so a busy link is
+/// stored a few times a second and not for every thousand of its clicks.
+pub(super) const TAKEN: usize = 8000;
 
 /// Stores clicks.
 #[derive(Debug)]
@@ -56,6 +57,8 @@ struct Progress {
     since: Option<Instant>,
     /// When the try under way began.
     began: Option<Instant>,
+    /// When the last batch was stored.
+    landed: Option<Instant>,
 }
 
 /// What the batch under way needs.
@@ -116,6 +119,12 @@ impl Flusher {
         since.map(|since| since.elapsed())
     }
 
+    /// Whether a batch was stored not longer than `limit` ago.
+    pub(super) fn has_landed_within(&self, limit: Duration) -> bool {
+        let landed = self.progress.lock().expect("flusher lock poisoned").landed;
+        landed.is_some_and(|landed| landed.elapsed() < limit)
+    }
+
     /// A wait for the next batch to land, unless another request has it or the store is down: the last try
     /// failed, or one has been under way for longer than `limit`. But a try that is older than any can
     /// be was frozen, and says nothing of the store.
@@ -155,9 +164,12 @@ impl Flusher {
         match result {
             Ok(number) => {
                 self.held.store(desk.raw.len(), Ordering::SeqCst);
+                let mut progress = self.progress.lock().expect("flusher lock poisoned");
+                progress.landed = Some(Instant::now());
                 if desk.raw.is_empty() {
-                    self.progress.lock().expect("flusher lock poisoned").since = None;
+                    progress.since = None;
                 }
+                drop(progress);
                 self.metrics.clicks.stored.add(number as u64);
                 if failed_before > 0 {
                     tracing::info!("clicks are stored again");

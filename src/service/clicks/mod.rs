@@ -18,7 +18,7 @@ use crate::store::Store;
 use crate::telemetry::metrics::{CLICKS_BOUND, CLICKS_WAITING, Metrics};
 use crate::telemetry::traces::Sampler;
 use buffer::Buffer;
-use flusher::Flusher;
+use flusher::{Flusher, TAKEN};
 
 pub use intake::Seen;
 
@@ -52,7 +52,7 @@ impl Clicks {
         lifecycle: &Lifecycle,
     ) -> Self {
         let inner = Arc::new(Inner {
-            buffer: Buffer::new(config.buffer, BATCH),
+            buffer: Buffer::new(config.buffer, TAKEN),
             flusher: Flusher::new(
                 store,
                 Arc::clone(&clock),
@@ -84,12 +84,13 @@ impl Clicks {
 
     /// Waits for a batch if the timer has missed its time: then the CPU was taken away between requests, and
     /// will be again when this one is answered. One request waits for one batch, and none while the store
-    /// is down.
+    /// is down, or is only slower than the clicks come.
     pub async fn keep_up(&self) {
         let inner = &self.0;
         // The timer may have woken up with this request, and have taken the clicks already.
         let oldest = inner.buffer.oldest().max(inner.flusher.oldest());
-        if oldest.is_none_or(|age| age < inner.flush * 2) {
+        let late = inner.flush * 2;
+        if oldest.is_none_or(|age| age < late) || inner.flusher.has_landed_within(late) {
             return;
         }
         let Some(landed) = inner.flusher.wait_for_one(WAIT) else {
