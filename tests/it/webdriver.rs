@@ -25,10 +25,12 @@ pub struct Browser {
     _profile: TempDir,
 }
 
-/// Something on a page.
+/// Something on a page. It is looked for whenever it is used, so that a page which takes another's place, or a script
+/// that renews a part of it, does not come between.
 pub struct Element<'a> {
     browser: &'a Browser,
-    id: String,
+    using: &'static str,
+    selector: String,
 }
 
 fn needed(name: &str) -> String {
@@ -166,33 +168,22 @@ impl Browser {
         }
     }
 
-    /// The element that a selector finds, as soon as it is there.
-    #[track_caller]
+    /// The element that a selector finds.
     pub fn find(&self, selector: &str) -> Element<'_> {
-        let start = Instant::now();
-        loop {
-            match self.send(
-                "POST",
-                "/element",
-                Some(&json!({"using": "css selector", "value": selector})),
-            ) {
-                Ok(value) => {
-                    let id = value[ELEMENT].as_str().unwrap().to_owned();
-                    return Element { browser: self, id };
-                }
-                Err(err) => assert!(start.elapsed() < PATIENCE, "{selector} at {}: {err}", self.path()),
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        Element {
+            browser: self,
+            using: "css selector",
+            selector: selector.to_owned(),
         }
     }
 
     /// The button or link with this text.
-    #[track_caller]
     pub fn button(&self, text: &str) -> Element<'_> {
-        let path = format!("//*[self::button or self::a or self::summary][normalize-space()='{text}']");
-        let value = self.post("/element", &json!({"using": "xpath", "value": path}));
-        let id = value[ELEMENT].as_str().unwrap().to_owned();
-        Element { browser: self, id }
+        Element {
+            browser: self,
+            using: "xpath",
+            selector: format!("//*[self::button or self::a or self::summary][normalize-space()='{text}']"),
+        }
     }
 
     pub fn has(&self, selector: &str) -> bool {
@@ -207,9 +198,8 @@ impl Browser {
     /// What a person reads in an element.
     #[track_caller]
     pub fn text(&self, selector: &str) -> String {
-        let id = self.find(selector).id;
-        let text = self.send("GET", &format!("/element/{id}/text"), None);
-        text.unwrap().as_str().unwrap().to_owned()
+        let text = self.find(selector).ask("GET", "text", None);
+        text.as_str().unwrap().to_owned()
     }
 
     /// Runs a script on the page; it returns a value.
@@ -253,32 +243,46 @@ impl Browser {
 }
 
 impl Element<'_> {
+    /// Asks something of the element, as soon as it is there.
     #[track_caller]
-    fn do_it(&self, what: &str, body: &Value) {
-        self.browser.post(&format!("/element/{}/{what}", self.id), body);
+    fn ask(&self, method: &str, what: &str, body: Option<&Value>) -> Value {
+        let browser = self.browser;
+        let wanted = json!({"using": self.using, "value": self.selector});
+        let start = Instant::now();
+        loop {
+            let answer = browser.send("POST", "/element", Some(&wanted)).and_then(|found| {
+                let id = found[ELEMENT].as_str().unwrap();
+                browser.send(method, &format!("/element/{id}/{what}"), body)
+            });
+            match answer {
+                Ok(value) => return value,
+                Err(err) => {
+                    let passes = ["no such element", "stale element reference"];
+                    let waits = passes.iter().any(|error| err.contains(error)) && start.elapsed() < PATIENCE;
+                    assert!(waits, "{what} of {} at {}: {err}", self.selector, browser.path());
+                }
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     #[track_caller]
     pub fn click(&self) {
-        self.do_it("click", &json!({}));
+        self.ask("POST", "click", Some(&json!({})));
     }
 
     /// Types, in place of what stands there.
     #[track_caller]
     pub fn fill(&self, text: &str) {
-        self.do_it("clear", &json!({}));
-        self.do_it("value", &json!({"text": text}));
+        self.ask("POST", "clear", Some(&json!({})));
+        self.ask("POST", "value", Some(&json!({"text": text})));
     }
 
     /// What stands in a field.
+    #[track_caller]
     pub fn value(&self) -> String {
-        let path = format!("/element/{}/property/value", self.id);
-        self.browser
-            .send("GET", &path, None)
-            .unwrap()
-            .as_str()
-            .unwrap()
-            .to_owned()
+        let value = self.ask("GET", "property/value", None);
+        value.as_str().unwrap().to_owned()
     }
 }
 
