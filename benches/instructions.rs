@@ -11,7 +11,7 @@ use std::time::Duration;
 use curtail::cache::{Cache, Entry, Known, Lookup, MemoryCache, decode, encode};
 use curtail::config;
 use curtail::domain::{
-    Clock, ManualClock, Rank, Redirect, RedirectStatus, Revision, Slug, SystemClock, TargetUrl,
+    Clock, ManualClock, Period, Rank, Redirect, RedirectStatus, Revision, Slug, SystemClock, TargetUrl,
 };
 use curtail::lifecycle::Lifecycle;
 use curtail::service::{Resolver, Visit};
@@ -40,8 +40,7 @@ fn entry(slug: &Slug) -> Entry {
             status: RedirectStatus::Found,
             cache_seconds: None,
             forward_query: false,
-            valid_from: None,
-            expires_at: None,
+            period: Period::default(),
             limited: false,
             disabled: false,
         })),

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Entry, Known};
-use crate::domain::{Link, Rank, Redirect, RedirectStatus, Revision, Slug, TargetUrl};
+use crate::domain::{Link, Period, Rank, Redirect, RedirectStatus, Revision, Slug, TargetUrl};
 
 /// Opens every value. A change of the layout changes it.
 const FORMAT: &[u8] = b"C1";
@@ -93,8 +93,8 @@ fn put_redirect(bytes: &mut Vec<u8>, redirect: &Redirect) {
         (redirect.limited, LIMITED),
         (redirect.disabled, DISABLED),
         (redirect.cache_seconds.is_some(), CACHE_SECONDS),
-        (redirect.valid_from.is_some(), VALID_FROM),
-        (redirect.expires_at.is_some(), EXPIRES_AT),
+        (redirect.period.valid_from().is_some(), VALID_FROM),
+        (redirect.period.expires_at().is_some(), EXPIRES_AT),
     ];
     bytes.extend_from_slice(&redirect.revision.get().to_be_bytes());
     bytes.extend_from_slice(&redirect.status.code().to_be_bytes());
@@ -102,7 +102,10 @@ fn put_redirect(bytes: &mut Vec<u8>, redirect: &Redirect) {
     if let Some(seconds) = redirect.cache_seconds {
         bytes.extend_from_slice(&seconds.to_be_bytes());
     }
-    for time in [redirect.valid_from, redirect.expires_at].into_iter().flatten() {
+    for time in [redirect.period.valid_from(), redirect.period.expires_at()]
+        .into_iter()
+        .flatten()
+    {
         put_time(bytes, time);
     }
     let target = redirect.target.as_str().as_bytes();
@@ -195,8 +198,7 @@ fn take_redirect(slug: &Slug, rest: &mut &[u8]) -> Result<Redirect, CodecError> 
         status,
         cache_seconds,
         forward_query: is_set(FORWARD_QUERY),
-        valid_from,
-        expires_at,
+        period: Period::new(valid_from, expires_at),
         limited: is_set(LIMITED),
         disabled: is_set(DISABLED),
     })

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
+use jiff::Timestamp;
 
 use super::{Cache, CacheHealth, Entry, Known, Lookup, Put};
 use crate::domain::{Rank, Slug};
@@ -18,11 +19,38 @@ const STRIPES: usize = 64;
 ///
 /// Links and absent slugs are bounded apart, so that a scan of unknown slugs cannot push out links.
 pub struct MemoryCache {
-    links: quick_cache::sync::Cache<Slug, Entry>,
-    absents: quick_cache::sync::Cache<Slug, Entry>,
+    links: quick_cache::sync::Cache<Slug, Held>,
+    absents: quick_cache::sync::Cache<Slug, Held>,
     /// Held by a writer from reading what stands to replacing it. Readers take none.
     writers: [Mutex<()>; STRIPES],
     hasher: RandomState,
+}
+
+/// An entry in two thirds of its size: times are milliseconds of the Unix epoch, cut off.
+#[derive(Debug, Clone)]
+struct Held {
+    known: Known,
+    fresh_until: i64,
+    stale_until: i64,
+}
+
+impl Held {
+    fn of(known: Known, entry: &Entry) -> Self {
+        Self {
+            known,
+            fresh_until: entry.fresh_until.as_millisecond(),
+            stale_until: entry.stale_until.as_millisecond(),
+        }
+    }
+
+    fn entry(self) -> Entry {
+        let time = |millis| Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH);
+        Entry {
+            known: self.known,
+            fresh_until: time(self.fresh_until),
+            stale_until: time(self.stale_until),
+        }
+    }
 }
 
 impl MemoryCache {
@@ -44,18 +72,20 @@ impl MemoryCache {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let held = self.links.peek(slug).or_else(|| self.absents.peek(slug));
-        if let Some(held) = held
-            && held.known.rank() > entry.known.rank()
-            && held.known.rank() > seen
-        {
-            return Put::Outranked(held);
-        }
+        let known = match held {
+            Some(held) if held.known.rank() > entry.known.rank() && held.known.rank() > seen => {
+                return Put::Outranked(held.entry());
+            }
+            // Most look-ups confirm what is held. It stays where it is in memory, and leaves no hole there.
+            Some(held) if held.known == entry.known => held.known,
+            _ => entry.known.clone(),
+        };
         let (to, from) = match entry.known {
             Known::Link(_) => (&self.links, &self.absents),
             Known::Absent(_) => (&self.absents, &self.links),
         };
         // In this order, a reader never sees the slug gone from the links before it is among the absents.
-        to.insert(slug.clone(), entry.clone());
+        to.insert(slug.clone(), Held::of(known, entry));
         from.remove(slug);
         Put::Kept
     }
@@ -63,7 +93,8 @@ impl MemoryCache {
 
 impl Cache for MemoryCache {
     fn get<'a>(&'a self, slug: &'a Slug) -> Lookup<'a> {
-        Lookup::Ready(self.links.get(slug).or_else(|| self.absents.get(slug)))
+        let held = self.links.get(slug).or_else(|| self.absents.get(slug));
+        Lookup::Ready(held.map(Held::entry))
     }
 
     fn put<'a>(&'a self, slug: &'a Slug, entry: &'a Entry, seen: Rank) -> BoxFuture<'a, Put> {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::checks::time_order;
-use super::{Fault, KeyId, LinkUpdate, Redirect, RedirectStatus, Slug, TargetUrl};
+use super::{Fault, KeyId, LinkUpdate, Period, Redirect, RedirectStatus, Slug, TargetUrl};
 
 /// Which write of a link this is: drawn from one counter of the store, so that a later write of any link has
 /// a higher one.
@@ -83,8 +83,7 @@ impl Link {
             status: self.redirect_status,
             cache_seconds: self.cache_seconds,
             forward_query: self.forward_query,
-            valid_from: self.valid_from,
-            expires_at: self.expires_at,
+            period: Period::new(self.valid_from, self.expires_at),
             limited: self.max_clicks.is_some(),
             disabled: self.disabled,
         }

@@ -36,7 +36,7 @@ pub use link::{Link, Revision};
 pub use page::{BrokenCursor, Cursor, LinkPage, LinkQuery, LinkState, Ranking, Totals, UnknownState};
 pub use patch::{Change, LinkPatch, LinkUpdate};
 pub use rate::{Rate, Taken};
-pub use redirect::{GoneReason, Rank, Redirect, RedirectStatus, UnknownStatus, Verdict};
+pub use redirect::{GoneReason, Period, Rank, Redirect, RedirectStatus, UnknownStatus, Verdict};
 pub use scan::{SCAN_MARK, is_scan, without_scan_mark};
 pub use selection::Selection;
 pub use slug::{Slug, SlugError, SlugPolicy};

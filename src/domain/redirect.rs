@@ -23,14 +23,47 @@ pub struct Redirect {
     pub cache_seconds: Option<u32>,
     /// Whether the visitor's query string is appended to the target's.
     pub forward_query: bool,
-    /// Not a link before this time.
-    pub valid_from: Option<Timestamp>,
-    /// Gone from this time on.
-    pub expires_at: Option<Timestamp>,
+    /// When it leads there.
+    pub period: Period,
     /// Whether the link has a click limit, so that each click must be asked of the store.
     pub limited: bool,
     /// Taken down.
     pub disabled: bool,
+}
+
+/// From when and until when a link leads to its target. Most links always do, and many are held in memory: that takes
+/// one word.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Period(Option<Box<Ends>>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Ends {
+    valid_from: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+}
+
+impl Period {
+    /// A period with two ends, either of which may be open.
+    #[must_use]
+    pub fn new(valid_from: Option<Timestamp>, expires_at: Option<Timestamp>) -> Self {
+        let ends = Ends {
+            valid_from,
+            expires_at,
+        };
+        Self((valid_from.is_some() || expires_at.is_some()).then(|| Box::new(ends)))
+    }
+
+    /// Not a link before this time.
+    #[must_use]
+    pub fn valid_from(&self) -> Option<Timestamp> {
+        self.0.as_ref()?.valid_from
+    }
+
+    /// Gone from this time on.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.0.as_ref()?.expires_at
+    }
 }
 
 /// What a visitor gets.
@@ -63,9 +96,9 @@ impl Redirect {
     pub fn verdict(&self, now: Timestamp) -> Verdict {
         if self.disabled {
             Verdict::Gone(GoneReason::Disabled)
-        } else if self.expires_at.is_some_and(|end| now >= end) {
+        } else if self.period.expires_at().is_some_and(|end| now >= end) {
             Verdict::Gone(GoneReason::Expired)
-        } else if self.valid_from.is_some_and(|start| now < start) {
+        } else if self.period.valid_from().is_some_and(|start| now < start) {
             Verdict::Unknown
         } else if self.limited {
             Verdict::FollowIfGranted

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use curtail::cache::{CodecError, Entry, Known, decode, encode};
-use curtail::domain::{Clock, ManualClock, Rank, Redirect, RedirectStatus, Revision, Slug, TargetUrl};
+use curtail::domain::{
+    Clock, ManualClock, Period, Rank, Redirect, RedirectStatus, Revision, Slug, TargetUrl,
+};
 
 fn sample_slug() -> Slug {
     "launch-2026".parse().unwrap()
@@ -25,8 +27,7 @@ pub fn samples_of(slug: &Slug) -> Vec<Entry> {
         status: RedirectStatus::Found,
         cache_seconds: None,
         forward_query: false,
-        valid_from: None,
-        expires_at: None,
+        period: Period::default(),
         limited: false,
         disabled: false,
     };
@@ -62,18 +63,17 @@ pub fn samples_of(slug: &Slug) -> Vec<Entry> {
         }),
         link(Redirect {
             disabled: true,
-            valid_from: Some(now),
+            period: Period::new(Some(now), None),
             ..plain.clone()
         }),
         link(Redirect {
-            expires_at: Some(now),
+            period: Period::new(None, Some(now)),
             ..plain.clone()
         }),
         link(Redirect {
             cache_seconds: Some(0),
             forward_query: true,
-            valid_from: Some(now),
-            expires_at: Some(now + Duration::from_micros(1)),
+            period: Period::new(Some(now), Some(now + Duration::from_micros(1))),
             limited: true,
             disabled: true,
             ..plain
@@ -116,8 +116,7 @@ fn the_layout_is_pinned() {
         status: RedirectStatus::Found,
         cache_seconds: Some(60),
         forward_query: true,
-        valid_from: None,
-        expires_at: None,
+        period: Period::default(),
         limited: false,
         disabled: false,
     };

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use curtail::cache::{self, Cache, CacheHealth, Entry, Known, Lookup, Put};
 use curtail::config::{self, Env};
-use curtail::domain::{Clock, ManualClock, Rank, Redirect, RedirectStatus, Revision, Slug, TargetUrl};
+use curtail::domain::{
+    Clock, ManualClock, Period, Rank, Redirect, RedirectStatus, Revision, Slug, TargetUrl,
+};
 use curtail::telemetry::metrics::Metrics;
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{Client, cmd};
@@ -118,8 +120,7 @@ pub fn link(slug: &Slug, revision: i64) -> Entry {
         status: RedirectStatus::Found,
         cache_seconds: None,
         forward_query: false,
-        valid_from: None,
-        expires_at: None,
+        period: Period::default(),
         limited: false,
         disabled: false,
     };

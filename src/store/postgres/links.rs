@@ -20,8 +20,8 @@ use super::settings::{Purpose, Settings};
 use super::{aside, batch, chores, clicks, keys, list, ranking, selection, tally};
 use crate::config;
 use crate::domain::{
-    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Ranking, Redirect, Revision, Selection, Slug,
-    Tally, TargetUrl, Totals,
+    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Period, Range, Ranking, Redirect, Revision, Selection,
+    Slug, Tally, TargetUrl, Totals,
 };
 use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, LONG_LIMIT, READ_LIMIT, WRITE_LIMIT};
 use crate::store::migration::Found;
@@ -365,8 +365,7 @@ pub(super) fn to_redirect(slug: &Slug, row: &Row) -> Result<Redirect, StoreError
             .map_err(corrupt("redirect_status"))?,
         cache_seconds: to_cache_seconds(row)?,
         forward_query: column(row, "forward_query")?,
-        valid_from: column(row, "valid_from")?,
-        expires_at: column(row, "expires_at")?,
+        period: Period::new(column(row, "valid_from")?, column(row, "expires_at")?),
         limited: column(row, "limited")?,
         disabled: column(row, "disabled")?,
     })

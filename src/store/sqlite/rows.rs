@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::Row;
 use rusqlite::types::FromSql;
 
-use crate::domain::{Link, Redirect, Revision, Slug, TargetUrl};
+use crate::domain::{Link, Period, Redirect, Revision, Slug, TargetUrl};
 use crate::store::StoreError;
 
 pub(super) fn to_redirect(slug: Slug, row: &Row<'_>) -> Result<Redirect, StoreError> {
@@ -17,8 +17,7 @@ pub(super) fn to_redirect(slug: Slug, row: &Row<'_>) -> Result<Redirect, StoreEr
             .map_err(corrupt("redirect_status"))?,
         cache_seconds: column(row, "cache_seconds")?,
         forward_query: column(row, "forward_query")?,
-        valid_from: to_time(row, "valid_from")?,
-        expires_at: to_time(row, "expires_at")?,
+        period: Period::new(to_time(row, "valid_from")?, to_time(row, "expires_at")?),
         limited: column(row, "limited")?,
         disabled: column(row, "disabled")?,
     })
