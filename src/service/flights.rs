@@ -24,6 +24,11 @@ type Flight = Shared<BoxFuture<'static, Outcome>>;
 pub(super) struct Flights(Arc<Mutex<HashMap<Slug, Flight>>>);
 
 impl Flights {
+    /// How many look-ups are under way.
+    pub(super) fn number(&self) -> usize {
+        self.0.lock().expect("flights lock poisoned").len()
+    }
+
     /// The look-up of `slug` that is under way, or else the one that `start` begins. It runs in a task of
     /// its own: a visitor who leaves does not end it for the others. In a trace it belongs to `span`: that of
     /// whoever began it.

@@ -9,6 +9,7 @@ mod flights;
 mod health;
 mod housekeeping;
 mod keys;
+mod lifetimes;
 mod limits;
 mod links;
 mod porting;

@@ -1,15 +1,15 @@
 //! Finds where a slug leads: memory, then the shared cache, then the store.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tracing::Span;
 
 use super::Error;
 use super::flights::{Flights, Outcome};
+use super::lifetimes::Lifetimes;
 use super::publisher::{News, Publisher};
 use crate::cache::{Cache, Entry, Known, Lookup, Put};
 use crate::config;
@@ -29,15 +29,9 @@ pub enum Visit {
     Gone(GoneReason),
 }
 
-/// A deletion must outlive, in every cache, a look-up that read the store before it.
-const MIN_DELETION_MARK: Duration = Duration::from_secs(5);
-
-/// How long an entry that is served because the store is down counts as fresh, so that a dead store is
-/// asked about once in half this time for each slug and not at every visit.
-const STALE_RETRY: Duration = Duration::from_secs(2);
-
-/// The longest before its time that an entry of a busy link is looked up again.
-const EARLY: Duration = Duration::from_secs(1);
+/// The most look-ups under way with which another begins before its time: where the floor below is slower than the
+/// visits come, they would pile up.
+const MOST_EARLY: usize = 256;
 
 /// How many links are made known to the caches at once.
 const PUBLISHED_AT_ONCE: usize = 64;
@@ -56,7 +50,7 @@ struct Inner {
     lifecycle: Lifecycle,
     flights: Flights,
     publisher: Publisher,
-    times: config::Cache,
+    lifetimes: Lifetimes,
 }
 
 impl Resolver {
@@ -71,7 +65,6 @@ impl Resolver {
         lifecycle: Lifecycle,
     ) -> Self {
         let publisher = Publisher::new(memory.clone(), shared.clone(), Arc::clone(&clock), &lifecycle);
-        let times = times.clone();
         let inner = Arc::new(Inner {
             memory,
             shared,
@@ -81,7 +74,7 @@ impl Resolver {
             lifecycle,
             flights: Flights::default(),
             publisher,
-            times,
+            lifetimes: Lifetimes::new(times),
         });
         if inner.memory.is_some() && inner.shared.is_some() {
             let listening = Arc::clone(&inner);
@@ -137,7 +130,7 @@ impl Resolver {
         inner.metrics.resolve.memory.add_one();
         let known = held.known.clone();
         // Asked for again shortly before its time, so that visitors of a busy link never wait.
-        if now >= minus(held.fresh_until, (inner.times.memory_fresh / 5).min(EARLY)) {
+        if now >= inner.lifetimes.renewed_from(&held) && inner.flights.number() < MOST_EARLY {
             drop(self.look_up(slug, Some(held), Span::none()));
         }
         Ok(known)
@@ -255,10 +248,7 @@ impl Inner {
         let now = self.clock.now();
         let entry = shared.filter(|entry| now < entry.fresh_until)?;
         self.metrics.resolve.shared.add_one();
-        let entry = Entry {
-            fresh_until: self.memory_fresh_until(&entry.known, now).min(entry.fresh_until),
-            ..entry.clone()
-        };
+        let entry = self.lifetimes.received(entry.clone(), now);
         Some(self.remember(slug, entry, held).await)
     }
 
@@ -289,7 +279,7 @@ impl Inner {
                     Known::Absent(_) => self.metrics.resolve.absent.add_one(),
                 }
                 self.fill_shared(slug, known.clone(), held.as_ref());
-                let entry = self.memory_entry(known, self.clock.now());
+                let entry = self.lifetimes.in_memory(known, self.clock.now());
                 Ok(self.remember(slug, entry, held.as_ref()).await)
             }
             Err(err) => self.serve_stale(slug, held, err.into()).await,
@@ -314,13 +304,9 @@ impl Inner {
         let seen = held.map_or(Rank::UNSEEN, |held| held.known.rank());
         let (inner, slug) = (Arc::clone(self), slug.clone());
         self.lifecycle.spawn(|_stop| async move {
-            let entry = inner.shared_entry(known, inner.clock.now());
+            let entry = inner.lifetimes.in_shared(known, inner.clock.now());
             if let Put::Outranked(newer) = shared.put(&slug, &entry, seen).await {
-                let now = inner.clock.now();
-                let entry = Entry {
-                    fresh_until: inner.memory_fresh_until(&newer.known, now).min(newer.fresh_until),
-                    ..newer
-                };
+                let entry = inner.lifetimes.received(newer, inner.clock.now());
                 inner.remember(&slug, entry, None).await;
             }
         });
@@ -332,10 +318,7 @@ impl Inner {
         match held {
             Some(entry) if now < entry.stale_until => {
                 self.metrics.resolve.stale.add_one();
-                let entry = Entry {
-                    fresh_until: plus(now, STALE_RETRY).min(entry.stale_until),
-                    ..entry
-                };
+                let entry = Lifetimes::stale(entry, now);
                 Ok(self.remember(slug, entry, None).await)
             }
             _ => {
@@ -347,8 +330,8 @@ impl Inner {
 
     async fn publish(&self, slug: &Slug, known: Known, news: News) {
         let now = self.clock.now();
-        let for_memory = self.memory_entry(known.clone(), now);
-        let for_shared = self.shared_entry(known, now);
+        let for_memory = self.lifetimes.in_memory(known.clone(), now);
+        let for_shared = self.lifetimes.in_shared(known, now);
         self.publisher.publish(slug, &for_memory, for_shared, news).await;
     }
 
@@ -360,11 +343,7 @@ impl Inner {
             return;
         };
         let mut hear = |slug: Slug, entry: Entry| {
-            let now = self.clock.now();
-            let entry = Entry {
-                fresh_until: self.memory_fresh_until(&entry.known, now).min(entry.fresh_until),
-                ..entry
-            };
+            let entry = self.lifetimes.received(entry, self.clock.now());
             // Memory answers at once.
             let _ = memory.put(&slug, &entry, Rank::UNSEEN).now_or_never();
         };
@@ -379,68 +358,4 @@ impl Inner {
         let link = self.store.link(slug).await?;
         Ok(link.is_some_and(|link| link.max_clicks.is_none_or(|limit| link.clicks < limit)))
     }
-
-    fn memory_entry(&self, known: Known, now: Timestamp) -> Entry {
-        let fresh_until = self.memory_fresh_until(&known, now);
-        self.entry(known, fresh_until)
-    }
-
-    fn shared_entry(&self, known: Known, now: Timestamp) -> Entry {
-        let fresh_until = match known {
-            Known::Link(_) => plus(now, jittered(self.times.redis_fresh)),
-            Known::Absent(rank) => plus(now, self.absent_fresh(rank)),
-        };
-        self.entry(known, fresh_until)
-    }
-
-    fn memory_fresh_until(&self, known: &Known, now: Timestamp) -> Timestamp {
-        // No entry is trusted in memory for longer than this: it bounds how late another instance's take-down
-        // is seen here, and how late a new link that was asked for before it was made.
-        let bound = jittered(self.times.memory_fresh);
-        match known {
-            Known::Link(_) => plus(now, bound),
-            Known::Absent(rank) => plus(now, bound.min(self.absent_fresh(*rank))),
-        }
-    }
-
-    fn absent_fresh(&self, rank: Rank) -> Duration {
-        let fresh = jittered(self.times.negative_fresh);
-        if rank == Rank::UNSEEN {
-            fresh
-        } else {
-            fresh.max(MIN_DELETION_MARK)
-        }
-    }
-
-    /// Only links are served stale: while the store is down, nobody can tell that a slug is still free.
-    fn entry(&self, known: Known, fresh_until: Timestamp) -> Entry {
-        let stale_until = match known {
-            Known::Link(_) => plus(fresh_until, self.times.stale),
-            Known::Absent(_) => fresh_until,
-        };
-        Entry {
-            known,
-            fresh_until,
-            stale_until,
-        }
-    }
-}
-
-/// Up to a tenth less, so that entries that were made together do not end together.
-fn jittered(time: Duration) -> Duration {
-    time.mul_f64(1.0 - 0.1 * fastrand::f64())
-}
-
-fn plus(time: Timestamp, by: Duration) -> Timestamp {
-    SignedDuration::try_from(by)
-        .ok()
-        .and_then(|by| time.checked_add(by).ok())
-        .unwrap_or(Timestamp::MAX)
-}
-
-fn minus(time: Timestamp, by: Duration) -> Timestamp {
-    SignedDuration::try_from(by)
-        .ok()
-        .and_then(|by| time.checked_sub(by).ok())
-        .unwrap_or(Timestamp::MIN)
 }
