@@ -14,9 +14,6 @@ use crate::store::{self, Answer, BatchOutcome, Candidate, Made, StoreError};
 /// How long a request that is sent again gets its first answer.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
 
-/// How many links are made known to the caches at once.
-pub(super) const PUBLISHED_AT_ONCE: usize = 64;
-
 /// What became of one of the links that were asked for.
 #[derive(Debug)]
 pub enum Item {

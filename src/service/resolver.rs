@@ -34,7 +34,7 @@ pub enum Visit {
 const MOST_EARLY: usize = 256;
 
 /// How many links are made known to the caches at once.
-const PUBLISHED_AT_ONCE: usize = 64;
+const PUBLISHED_AT_ONCE: usize = 256;
 
 /// Finds where slugs lead. Clones share everything.
 #[derive(Debug, Clone)]

@@ -93,6 +93,32 @@ fn a_line_has_the_special_fields_of_cloud_logging() {
 }
 
 #[test]
+fn no_name_stands_twice() {
+    let text = written(Form::Json, || {
+        let span = tracing::info_span!("outer", slug = "outer", request_id = "abc");
+        let inner = tracing::info_span!(parent: &span, "inner", slug = "inner", severity = "made up");
+        inner.in_scope(|| {
+            tracing::info!(
+                slug = "own",
+                httpRequest = "made up",
+                httpRequest.status = 200,
+                "done"
+            )
+        });
+    });
+
+    for (name, value) in [
+        ("slug", json!("own")),
+        ("severity", json!("INFO")),
+        ("httpRequest", json!({ "status": 200 })),
+    ] {
+        assert_eq!(text.matches(&format!("\"{name}\":")).count(), 1, "{text}");
+        let line: Value = serde_json::from_str(&text).expect("a line is JSON");
+        assert_eq!(line[name], value, "{text}");
+    }
+}
+
+#[test]
 fn an_error_has_the_form_that_is_reported() {
     let line = line(|| tracing::error!("broken"));
 

@@ -4,8 +4,6 @@ use std::collections::HashSet;
 use std::str::FromStr;
 use std::time::Duration;
 
-use futures_util::future::join_all;
-
 use super::documents::Documents;
 use super::format::Carrier;
 use super::lines::Lines;
@@ -376,14 +374,7 @@ impl Import<'_> {
                 }
             }
             // New links need no publishing: that there was none is remembered for seconds only.
-            let resolver = &self.links.resolver;
-            for some in replaced.chunks(super::super::batch::PUBLISHED_AT_ONCE) {
-                join_all(
-                    some.iter()
-                        .map(|redirect| resolver.publish_change(redirect.clone())),
-                )
-                .await;
-            }
+            self.links.resolver.publish_changes(replaced).await;
         }
         self.report.read = self.seen;
         Ok(())

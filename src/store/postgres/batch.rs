@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -12,7 +13,7 @@ use super::links::{column, corrupt, to_link};
 use super::patience::within_or_longer;
 use super::pool::{Parameter, Pool, Queue};
 use super::work::Work;
-use crate::domain::{KeyId, Revision, Slug};
+use crate::domain::{KeyId, Revision, Slug, TargetUrl};
 use crate::store::batch::collided;
 use crate::store::limits::{LONG_LIMIT, WRITE_LIMIT};
 use crate::store::{Answer, BatchOutcome, Candidate, Made, Once, StoreError};
@@ -257,28 +258,48 @@ fn hash(candidate: &Candidate) -> i32 {
     i32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
 }
 
+/// A candidate as the statements read it.
+#[derive(Serialize)]
+struct Item<'a> {
+    place: usize,
+    slug: &'a Slug,
+    wanted: Option<&'a Slug>,
+    target: &'a TargetUrl,
+    title: Option<&'a str>,
+    tags: &'a [String],
+    redirect_status: u16,
+    cache_seconds: Option<u32>,
+    forward_query: bool,
+    valid_from: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    max_clicks: Option<i64>,
+    created_at: Timestamp,
+    owner: Option<&'a KeyId>,
+}
+
 /// The candidates at `places` as one JSON document.
 fn document(candidates: &[Candidate], places: &[usize]) -> String {
     let item = |place: &usize| {
         let Candidate { link, chosen, .. } = &candidates[*place];
-        json!({
-            "place": place,
-            "slug": link.slug,
-            "wanted": chosen.then_some(&link.slug),
-            "target": link.target,
-            "title": link.title,
-            "tags": link.tags,
-            "redirect_status": link.redirect_status.code(),
-            "cache_seconds": link.cache_seconds,
-            "forward_query": link.forward_query,
-            "valid_from": link.valid_from,
-            "expires_at": link.expires_at,
-            "max_clicks": link.max_clicks,
-            "created_at": link.created_at,
-            "owner": link.owner,
-        })
+        Item {
+            place: *place,
+            slug: &link.slug,
+            wanted: chosen.then_some(&link.slug),
+            target: &link.target,
+            title: link.title.as_deref(),
+            tags: &link.tags,
+            redirect_status: link.redirect_status.code(),
+            cache_seconds: link.cache_seconds,
+            forward_query: link.forward_query,
+            valid_from: link.valid_from,
+            expires_at: link.expires_at,
+            max_clicks: link.max_clicks,
+            created_at: link.created_at,
+            owner: link.owner.as_ref(),
+        }
     };
-    Value::Array(places.iter().map(item).collect()).to_string()
+    let items: Vec<Item<'_>> = places.iter().map(item).collect();
+    serde_json::to_string(&items).expect("strings, numbers and times are JSON")
 }
 
 /// Of two candidates with one slug the first has it.

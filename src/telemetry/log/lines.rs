@@ -1,14 +1,12 @@
-//! How a line looks: JSON with the field names of Cloud Logging, or text for a terminal.
-//!
-//! <https://cloud.google.com/logging/docs/structured-logging> names the special fields, and
-//! <https://cloud.google.com/error-reporting/docs/formatting-error-messages> what makes an error a reported one.
+//! Makes a line of each event: JSON, or text for a terminal.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::io::Write;
 use std::sync::{Arc, OnceLock};
 
 use opentelemetry::trace::TraceContextExt;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use tracing::dispatcher::WeakDispatch;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -17,12 +15,10 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
+use super::json::Json;
 use crate::domain::Clock;
 use crate::telemetry::gcp::Metadata;
 use crate::telemetry::traces;
-
-/// The form of an error that Error Reporting picks up without a stack trace.
-const REPORTED: &str = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent";
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,28 +55,66 @@ impl<O, C> Lines<O, C> {
     }
 }
 
-type Fields = Map<String, Value>;
+/// Fields in the order in which they came, each name once.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fields(Vec<(&'static str, Value)>);
+
+impl Fields {
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, (&'static str, Value)> {
+        self.0.iter()
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        self.iter().find(|field| field.0 == name).map(|field| &field.1)
+    }
+
+    /// The last one stays.
+    fn set(&mut self, name: &'static str, value: Value) {
+        match self.0.iter_mut().find(|field| field.0 == name) {
+            Some(field) => field.1 = value,
+            None => self.0.push((name, value)),
+        }
+    }
+
+    fn take(&mut self, name: &str) -> Option<Value> {
+        let at = self.iter().position(|field| field.0 == name)?;
+        Some(self.0.remove(at).1)
+    }
+
+    fn take_text(&mut self, name: &str) -> Option<String> {
+        match self.take(name)? {
+            Value::String(text) => Some(text),
+            other => Some(other.to_string()),
+        }
+    }
+
+    /// The place that a line names itself: that of a panic.
+    fn take_place(&mut self) -> Option<(String, u64)> {
+        let file = self.take_text("code.file.path")?;
+        Some((file, self.take("code.line.number")?.as_u64()?))
+    }
+}
 
 /// The fields of one span.
 struct SpanFields(Fields);
 
 /// Where a line belongs.
-struct Trace {
-    trace_id: String,
-    span_id: Option<String>,
-    sampled: bool,
+pub(super) struct Trace {
+    pub(super) trace_id: String,
+    pub(super) span_id: Option<String>,
+    pub(super) sampled: bool,
 }
 
 /// What a line says.
-struct Line {
-    level: Level,
-    time: String,
-    message: String,
-    fields: Fields,
-    place: Option<(String, u64)>,
-    target: &'static str,
-    module: &'static str,
-    trace: Option<Trace>,
+pub(super) struct Line {
+    pub(super) level: Level,
+    pub(super) time: String,
+    pub(super) message: String,
+    pub(super) fields: Fields,
+    pub(super) place: Option<(Cow<'static, str>, u64)>,
+    pub(super) target: &'static str,
+    pub(super) module: &'static str,
+    pub(super) trace: Option<Trace>,
 }
 
 impl<S, O, W, C> Layer<S> for Lines<O, C>
@@ -95,7 +129,7 @@ where
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let mut fields = Fields::new();
+        let mut fields = Fields::default();
         attributes.record(&mut Collect(&mut fields));
         if let Some(span) = context.span(id) {
             span.extensions_mut().insert(SpanFields(fields));
@@ -112,7 +146,7 @@ where
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let about = event.metadata();
-        let mut fields = Fields::new();
+        let mut fields = Fields::default();
         let mut traced = None;
         for span in context
             .event_scope(event)
@@ -120,7 +154,9 @@ where
             .flat_map(|scope| scope.from_root())
         {
             if let Some(SpanFields(own)) = span.extensions().get() {
-                fields.extend(own.clone());
+                for (name, value) in own.iter() {
+                    fields.set(name, value.clone());
+                }
             }
             if span.metadata().target() == traces::TARGET {
                 traced = Some(span.id());
@@ -131,20 +167,23 @@ where
             .and_then(|span| self.own_trace(&span))
             .or_else(|| foreign_trace(&fields));
         for field in ["trace_id", "span_id", "trace_sampled"] {
-            fields.remove(field);
+            fields.take(field);
         }
         let line = Line {
             level: *about.level(),
             time: format!("{:.6}", self.clock.now()),
-            message: taken_text(&mut fields, "message").unwrap_or_default(),
-            place: place(&mut fields).or_else(|| Some((about.file()?.to_owned(), u64::from(about.line()?)))),
+            message: fields.take_text("message").unwrap_or_default(),
+            place: match fields.take_place() {
+                Some((file, line)) => Some((file.into(), line)),
+                None => about.file().map(Cow::Borrowed).zip(about.line().map(u64::from)),
+            },
             target: about.target(),
             module: about.module_path().unwrap_or_else(|| about.target()),
             fields,
             trace,
         };
         let mut text = match self.form {
-            Form::Json => escaped(&self.json(line).to_string()),
+            Form::Json => escaped(&self.json(&line)).into_owned(),
             Form::Text { colours } => text(&line, colours),
         };
         text.push('\n');
@@ -166,59 +205,9 @@ impl<O, C> Lines<O, C> {
         })
     }
 
-    fn json(&self, line: Line) -> Value {
-        let mut all = Fields::new();
-        all.insert("severity".to_owned(), severity(line.level).into());
-        all.insert("time".to_owned(), line.time.into());
-        all.insert("message".to_owned(), line.message.into());
-        // What a line is about, where it says so: `curtail::audit`.
-        if line.target != line.module {
-            all.insert("target".to_owned(), line.target.into());
-        }
-        let mut labels = Fields::new();
-        labels.insert("module".to_owned(), line.module.into());
-        if let Some(id) = line.fields.get("request_id") {
-            labels.insert("request_id".to_owned(), id.clone());
-        }
-        all.insert("logging.googleapis.com/labels".to_owned(), labels.into());
-        if let Some(trace) = line.trace {
-            if let Some(project) = self.metadata.known_project() {
-                let name = format!("projects/{project}/traces/{}", trace.trace_id);
-                all.insert("logging.googleapis.com/trace".to_owned(), name.into());
-            } else {
-                all.insert("trace_id".to_owned(), trace.trace_id.into());
-            }
-            if let Some(span) = trace.span_id {
-                all.insert("logging.googleapis.com/spanId".to_owned(), span.into());
-            }
-            let sampled = "logging.googleapis.com/trace_sampled".to_owned();
-            all.insert(sampled, trace.sampled.into());
-        }
-        if let Some((file, number)) = line.place {
-            if line.level == Level::ERROR {
-                let (service, version) = self.metadata.service();
-                all.insert("@type".to_owned(), REPORTED.into());
-                all.insert(
-                    "serviceContext".to_owned(),
-                    json!({ "service": service, "version": version.unwrap_or(env!("CARGO_PKG_VERSION")) }),
-                );
-                let report = json!({ "filePath": file, "lineNumber": number, "functionName": line.module });
-                all.insert("context".to_owned(), json!({ "reportLocation": report }));
-            }
-            let place = json!({ "file": file, "line": number.to_string(), "function": line.module });
-            all.insert("logging.googleapis.com/sourceLocation".to_owned(), place);
-        }
-        let mut request = Fields::new();
-        for (name, value) in line.fields {
-            match name.strip_prefix("httpRequest.") {
-                Some(name) => drop(request.insert(name.to_owned(), value)),
-                None => drop(all.entry(name).or_insert(value)),
-            }
-        }
-        if !request.is_empty() {
-            all.insert("httpRequest".to_owned(), request.into());
-        }
-        Value::Object(all)
+    fn json(&self, line: &Line) -> String {
+        let metadata = &self.metadata;
+        serde_json::to_string(&Json { line, metadata }).expect("text, numbers and truth values are JSON")
     }
 }
 
@@ -233,29 +222,6 @@ fn foreign_trace(fields: &Fields) -> Option<Trace> {
             .and_then(Value::as_bool)
             .unwrap_or_default(),
     })
-}
-
-/// The place that a line names itself: that of a panic.
-fn place(fields: &mut Fields) -> Option<(String, u64)> {
-    let file = taken_text(fields, "code.file.path")?;
-    Some((file, fields.remove("code.line.number")?.as_u64()?))
-}
-
-fn taken_text(fields: &mut Fields, name: &str) -> Option<String> {
-    match fields.remove(name)? {
-        Value::String(text) => Some(text),
-        other => Some(other.to_string()),
-    }
-}
-
-/// The severities of Cloud Logging.
-fn severity(level: Level) -> &'static str {
-    match level {
-        Level::ERROR => "ERROR",
-        Level::WARN => "WARNING",
-        Level::INFO => "INFO",
-        _ => "DEBUG",
-    }
 }
 
 fn text(line: &Line, colours: bool) -> String {
@@ -273,7 +239,7 @@ fn text(line: &Line, colours: bool) -> String {
         write!(text, " {:>5} ", line.level)
     };
     text.push_str(&escaped(&line.message));
-    for (name, value) in &line.fields {
+    for (name, value) in line.fields.iter() {
         let _ = match value {
             Value::String(value) if !value.contains([' ', '"']) => write!(text, " {name}={}", escaped(value)),
             value => write!(text, " {name}={}", escaped(&value.to_string())),
@@ -284,7 +250,10 @@ fn text(line: &Line, colours: bool) -> String {
 
 /// No control character of any kind, and no end of a line: whoever reads the log with other tools than a JSON parser
 /// sees one line for each. In JSON these can stand in strings only, where this form means the same.
-fn escaped(text: &str) -> String {
+fn escaped(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.into();
+    }
     let ends = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     let mut safe = String::with_capacity(text.len() + 1);
     for c in text.chars() {
@@ -294,7 +263,7 @@ fn escaped(text: &str) -> String {
             safe.push(c);
         }
     }
-    safe
+    safe.into()
 }
 
 /// Takes fields as JSON values, but for those that speak to OpenTelemetry.
@@ -303,7 +272,7 @@ struct Collect<'a>(&'a mut Fields);
 impl Collect<'_> {
     fn take(&mut self, field: &Field, value: Value) {
         if !field.name().starts_with("otel.") {
-            self.0.insert(field.name().to_owned(), value);
+            self.0.set(field.name(), value);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The log: which lines are written, and where they go.
 
+mod json;
 mod level;
 mod lines;
 mod panics;
