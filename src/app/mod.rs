@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, StoreKind};
 use crate::domain::{Clock, SystemClock};
-use crate::http::Services;
+use crate::http::{Admission, Services};
 use crate::lifecycle::Lifecycle;
 use crate::service::{
     Blocklist, Clicks, Health, Housekeeping, Keys, Limits, Links, RandomSlugs, Resolver, Sessions,
@@ -177,6 +177,7 @@ impl Application {
                 Arc::clone(&parts.clock),
                 Arc::clone(&parts.metrics),
             ),
+            admission: Admission::new(config.http.api_concurrency),
             links: Links::new(
                 &config.links,
                 blocklist.clone(),

@@ -21,6 +21,8 @@ pub struct Http {
     pub base_url: Option<BaseUrl>,
     /// How many entries of `X-Forwarded-For`, from the right, were written by proxies of ours.
     pub trusted_proxy_hops: u64,
+    /// How many requests of the API may be at work at once.
+    pub api_concurrency: usize,
     /// Value of `Referrer-Policy` on redirects; `None` sends none.
     pub referrer_policy: Option<String>,
     /// Whether `/yourls-api.php` answers.
@@ -137,6 +139,8 @@ impl Http {
             metrics_port,
             base_url,
             trusted_proxy_hops: env.number_or("TRUSTED_PROXY_HOPS", u64::from(place.cloud_run), 0..=16),
+            api_concurrency: usize::try_from(env.number_or("API_CONCURRENCY", 128, 1..=65_536))
+                .unwrap_or(usize::MAX),
             referrer_policy,
             yourls_api: env.flag_or("YOURLS_API", false),
             trial: place.trial,

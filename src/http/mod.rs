@@ -1,6 +1,7 @@
 //! Floor 4: HTTP. Extract, call one service, answer.
 
 mod address;
+mod admission;
 mod api;
 mod auth;
 mod body;
@@ -32,6 +33,7 @@ use crate::telemetry::log::LogLevel;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Sampler;
 
+pub use admission::Admission;
 pub use openapi::{made_anew as openapi_made_anew, text_of_document as openapi};
 pub use routes::routes;
 pub use scrape::Scrape;
@@ -61,6 +63,8 @@ pub struct Services {
     pub sessions: Sessions,
     /// How often somebody may ask.
     pub limits: Limits,
+    /// How many requests of the API may be at work at once.
+    pub admission: Admission,
     /// Probes.
     pub health: Arc<Health>,
     /// Tells whether the service is stopping.

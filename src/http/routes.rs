@@ -9,7 +9,7 @@ use tracing_actix_web::TracingLogger;
 use super::frame::Routed;
 use super::problem::Problem;
 use super::trace::ApiSpan;
-use super::{api, frame, openapi, pages, probes, redirect, security, ui, yourls};
+use super::{admission, api, frame, openapi, pages, probes, redirect, security, ui, yourls};
 
 /// Adds every route, and the frame round them all.
 ///
@@ -17,6 +17,7 @@ use super::{api, frame, openapi, pages, probes, redirect, security, ui, yourls};
 pub fn routes(app: &mut web::ServiceConfig) {
     let api = web::scope("/api/v1")
         .wrap(TracingLogger::<ApiSpan>::new())
+        .wrap(from_fn(admission::admit))
         .app_data(Routed)
         .service(
             only("/links", "GET, HEAD, POST")
@@ -73,6 +74,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .service(
             only(yourls::PATH, yourls::METHODS)
                 .wrap(TracingLogger::<ApiSpan>::new())
+                .wrap(from_fn(admission::admit))
                 .route(reading().to(yourls::api))
                 .route(web::post().to(yourls::api)),
         )

@@ -85,6 +85,7 @@ families! {
     CLICKS_WAITING Gauge "curtail_click_buffer_clicks" [] "Clicks in the buffer.";
     CLICKS_BOUND Gauge "curtail_click_buffer_max_clicks" [] "Clicks that the buffer holds at most (CLICK_BUFFER).";
     LIMITED Counter "curtail_rate_limited_total" ["budget"] "Requests refused with 429, by budget: create, miss (unknown slugs) or key (wrong keys).";
+    SHED Counter "curtail_requests_shed_total" [] "Requests of the API turned away with 503 because API_CONCURRENCY others were at work.";
     CPU Counter "process_cpu_seconds_total" [] "CPU time of the process, user and system.";
     RESIDENT Gauge "process_resident_memory_bytes" [] "Memory that is in use.";
     VIRTUAL Gauge "process_virtual_memory_bytes" [] "Addresses that are in use.";
@@ -107,6 +108,8 @@ pub struct Metrics {
     pub clicks: Clicks,
     /// Requests that were refused because there were too many.
     pub limited: Limited,
+    /// Requests of the API that were turned away because so many were at work.
+    pub shed: Counter,
     /// Operations that got no connection in time, by pool.
     pub pool_timeouts: Named<Counter>,
     /// Statements of the store.

@@ -6,6 +6,7 @@
 )]
 
 mod abuse;
+mod admission;
 mod app;
 mod aside_suite;
 mod audit;

@@ -70,6 +70,7 @@ fn every_fault_is_named_at_once_and_no_value_is_repeated() {
         ("SECURITY_POLICY", "http://SENTINEL.example/"),
         ("SECURITY_LANGUAGES", "SENTINEL!"),
         ("LOG_FORMAT", "xml"),
+        ("API_CONCURRENCY", "0"),
         ("YOURLS_API", "SENTINEL"),
         ("REFERRER_POLICY", "SENTINEL"),
         ("MEMORY_CACHE_SECONDS", "1.5"),

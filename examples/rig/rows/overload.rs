@@ -8,15 +8,21 @@ use super::super::client::{Answer, Fault, api};
 use super::super::instance::{Instance, command};
 use super::super::ledger::{Entry, Kind, outcome};
 use super::super::load::{HOT, Load, created_target, visit};
+use super::super::proxy::Faults;
 use super::super::report::{Check, text};
 use super::{millis, pause};
+
+/// How many requests of the API the service has at work, and how far away its database is. So it is these two that
+/// say what can be done, and not how much of the machine the load leaves.
+const AT_WORK: u16 = 16;
+const FAR: Duration = Duration::from_millis(3);
 
 /// Creates as fast as they are answered, from so many clients: what the service can do.
 async fn capacity(bed: &Bed, length: Duration) -> f64 {
     let client = Arc::clone(&bed.instances[0].client);
     let began = Instant::now();
     let mut clients = tokio::task::JoinSet::new();
-    for _ in 0..16 {
+    for _ in 0..AT_WORK {
         let client = Arc::clone(&client);
         clients.spawn(async move {
             let mut made = 0_u32;
@@ -36,8 +42,14 @@ async fn capacity(bed: &Bed, length: Duration) -> f64 {
 /// Three times as many creates as there can be, beside visitors of links in use.
 pub async fn threefold(ground: Arc<Ground>) -> Vec<Check> {
     let scale = ground.scale;
-    let bed = ground.bed(1).await;
+    let bed = ground
+        .bed_with(1, &[("API_CONCURRENCY", &AT_WORK.to_string())])
+        .await;
     bed.warm_up().await;
+    bed.postgres.set(Faults {
+        latency: FAR,
+        ..Faults::default()
+    });
     let client = Arc::clone(&bed.instances[0].client);
     let capacity = capacity(&bed, scale.seconds(5, 2)).await;
     let visitors = Arc::clone(&client);
