@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, StoreKind};
-use crate::domain::{Clock, SystemClock};
+use crate::domain::{Clock, CorrectedClock};
 use crate::http::{Admission, Services};
 use crate::lifecycle::Lifecycle;
 use crate::service::{
@@ -57,7 +57,7 @@ pub struct Parts {
 impl Default for Parts {
     fn default() -> Self {
         Self {
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(CorrectedClock::default()),
             slugs: Arc::new(RandomSlugs),
             metrics: Arc::default(),
             log: LogLevel::default(),
@@ -164,7 +164,12 @@ impl Application {
             lifecycle.spawn(|stop| async move { worker::run(&jobs, &stop).await });
         }
         let blocklist = Blocklist::new(&config.links.blocked_domains);
-        let health = Arc::new(Health::new(Arc::clone(&store), shared, lifecycle.clone()));
+        let health = Arc::new(Health::new(
+            Arc::clone(&store),
+            shared,
+            lifecycle.clone(),
+            Arc::clone(&parts.clock),
+        ));
         let services = web::Data::new(Services {
             config: config.http.clone(),
             security: config.security.clone(),

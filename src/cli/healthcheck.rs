@@ -25,7 +25,7 @@ pub(super) fn healthcheck(arguments: &Arguments) -> Result<(), String> {
     let (config, _) = super::settings::load().map_err(|faults| faults.to_string())?;
     if arguments.store {
         let answer = super::block_on(async { store::open(&config.store).await?.check().await })?;
-        return answer.map_err(|err| err.to_string());
+        return answer.map(drop).map_err(|err| err.to_string());
     }
     let address = match config.http.address {
         IpAddr::V4(address) if address.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::signals::Signals;
 use crate::app;
-use crate::domain::SystemClock;
+use crate::domain::CorrectedClock;
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::log::Stream;
 
@@ -23,7 +23,7 @@ pub(super) fn worker(once: bool) -> Result<(), String> {
             asked.cancel();
         });
         tracing::info!("the worker has started");
-        app::work(&config, Arc::new(SystemClock), once, stop)
+        app::work(&config, Arc::<CorrectedClock>::default(), once, stop)
             .await
             .map_err(|err| err.to_string())?;
         tracing::info!("the worker has ended");

@@ -25,7 +25,7 @@ mod target;
 
 pub use agent::{Agent, is_bot};
 pub use click::{Click, ClickBatch, Dimension, country, language, referrer};
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, CorrectedClock, ManualClock, SystemClock};
 pub use domains::{BadList, Domain, DomainList, NoDomain};
 pub use draft::{LinkDraft, NewLink};
 pub use fault::{Fault, FaultCode};

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use crate::cache::{Cache, CacheHealth};
+use crate::domain::Clock;
 use crate::lifecycle::Lifecycle;
 use crate::store::{Store, StoreError};
 
@@ -35,16 +37,37 @@ pub struct Health {
     store: Arc<dyn Store>,
     shared: Option<Arc<dyn Cache>>,
     lifecycle: Lifecycle,
+    clock: Arc<dyn Clock>,
     started: AtomicBool,
 }
 
+/// Asks the store how it is, and puts the clock right by the store's.
+pub(super) async fn ask(store: &dyn Store, clock: &dyn Clock) -> Result<(), StoreError> {
+    let asked = Instant::now();
+    if let Some(time) = store.check().await?
+        && let Some(by) = clock.put_right(time, asked.elapsed())
+    {
+        tracing::warn!(
+            put_forward_ms = i64::try_from(by.as_millis()).unwrap_or_default(),
+            "this machine's clock and the database's are apart: the database's is followed"
+        );
+    }
+    Ok(())
+}
+
 impl Health {
-    /// The health of a service on this store and this shared cache.
-    pub fn new(store: Arc<dyn Store>, shared: Option<Arc<dyn Cache>>, lifecycle: Lifecycle) -> Self {
+    /// The health of a service on this store and this shared cache. `clock` is put right by the store's.
+    pub fn new(
+        store: Arc<dyn Store>,
+        shared: Option<Arc<dyn Cache>>,
+        lifecycle: Lifecycle,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             store,
             shared,
             lifecycle,
+            clock,
             started: AtomicBool::new(false),
         }
     }
@@ -54,7 +77,7 @@ impl Health {
         if self.started.load(Ordering::Relaxed) {
             return Ok(true);
         }
-        match self.store.check().await {
+        match ask(self.store.as_ref(), self.clock.as_ref()).await {
             Ok(()) => {
                 self.started.store(true, Ordering::Relaxed);
                 Ok(true)
@@ -79,7 +102,7 @@ impl Health {
             }
         };
         let database = async {
-            match self.store.check().await {
+            match ask(self.store.as_ref(), self.clock.as_ref()).await {
                 Ok(()) => Check::Ok,
                 Err(_) => Check::Unavailable,
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Links;
+use super::{Links, health};
 use crate::config;
 use crate::domain::{Clock, day_of};
 use crate::store::{Chore, Store, StoreError};
@@ -33,7 +33,7 @@ impl Housekeeping {
 
     /// Succeeds if the store answers and has a schema that this build knows.
     pub async fn check(&self) -> Result<(), StoreError> {
-        self.store.check().await
+        health::ask(self.store.as_ref(), self.clock.as_ref()).await
     }
 
     /// The chores as they stand now, each with its name for the log.

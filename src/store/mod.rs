@@ -181,8 +181,9 @@ pub trait Store: Porting + std::fmt::Debug + Send + Sync {
 
     /// Succeeds if the database answers and its schema is the one that this build knows, or a newer one: a
     /// migration runs before the deploy, and new instances of the old build must start meanwhile.
-    /// [`StoreError::Schema`] if it is an older one.
-    async fn check(&self) -> Result<(), StoreError>;
+    /// [`StoreError::Schema`] if it is an older one. Answers the time that the database has, if it has a clock of
+    /// its own.
+    async fn check(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Closes every connection. Later operations answer [`StoreError::Unavailable`].
     async fn close(&self);

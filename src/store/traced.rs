@@ -223,7 +223,7 @@ impl Store for Traced {
         self.inner.keep_house(chore).await
     }
 
-    async fn check(&self) -> Result<(), StoreError> {
+    async fn check(&self) -> Result<Option<Timestamp>, StoreError> {
         self.inner.check().await
     }
 

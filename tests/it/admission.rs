@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::app::{ADMIN_KEY, Backend, TestApp};
+use crate::app::{ADMIN_KEY, TestApp};
 use crate::on_both_stores;
 
 /// A create at work, whose body has not come yet.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
+use tokio_postgres::error::SqlState;
 
 use super::super::bed::Ground;
 use super::super::client::{Client, api};
@@ -108,7 +109,7 @@ pub async fn sent_again(ground: Arc<Ground>) -> Vec<Check> {
 async fn alter(ground: &Ground, database: &str, statement: &str) -> usize {
     let owner = ground.postgres.connect(database).await;
     for attempt in 1..60 {
-        let step = format!("BEGIN; SET LOCAL lock_timeout = '150ms'; {statement}; COMMIT");
+        let step = format!("BEGIN; SET LOCAL lock_timeout = '100ms'; {statement}; COMMIT");
         if owner.batch_execute(&step).await.is_ok() {
             return attempt;
         }
@@ -153,13 +154,20 @@ pub async fn migrated(ground: Arc<Ground>) -> Vec<Check> {
         }
     );
     pause(scale.seconds(3, 1)).await;
-    // Not allowed by our own rules, but done by somebody: every prepared statement is refused from now on.
+    // Not allowed by our own rules, but done by somebody: every prepared statement is refused from now on. No row is
+    // written anew, so the table is locked for a moment only.
+    let prepared = blocker
+        .prepare("SELECT valid_from FROM links LIMIT 1")
+        .await
+        .unwrap();
     let retyped = alter(
         &ground,
         &bed.database,
-        "ALTER TABLE links ALTER COLUMN target TYPE varchar",
+        "ALTER TABLE links ALTER COLUMN valid_from TYPE timestamptz(6)",
     )
     .await;
+    let refused = blocker.query(&prepared, &[]).await;
+    let refusal = refused.err().and_then(|err| err.code().cloned());
     pause(scale.seconds(3, 1)).await;
     let dropped = alter(&ground, &bed.database, "ALTER TABLE links DROP COLUMN remark").await;
     pause(scale.seconds(3, 1)).await;
@@ -180,6 +188,12 @@ pub async fn migrated(ground: Arc<Ground>) -> Vec<Check> {
             "3",
             &format!("after {tries}, {retyped} and {dropped} tries"),
             tries > 1 && retyped > 0 && dropped > 0,
+        ),
+        Check::that(
+            "a statement prepared before a type changed is refused by PostgreSQL",
+            "0A000",
+            refusal.as_ref().map_or("no", SqlState::code),
+            refusal == Some(SqlState::FEATURE_NOT_SUPPORTED),
         ),
         Check::that(
             "answers of 5xx, or none",

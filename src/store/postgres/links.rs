@@ -55,11 +55,12 @@ const TAKE_CLICK: &str = "-- take_click()
 UPDATE links SET clicks = clicks + 1 WHERE slug = $1 AND clicks < max_clicks AND NOT disabled RETURNING clicks";
 
 const SCHEMA: &str = "-- check()
-SELECT coalesce(max(version), 0) AS version, coalesce(max(coalesce(oldest_build, version)), 0) AS oldest_build
+SELECT coalesce(max(version), 0) AS version, coalesce(max(coalesce(oldest_build, version)), 0) AS oldest_build,
+    clock_timestamp() AS now
 FROM curtail_migrations";
 
 const ANSWERS: &str = "-- check()
-SELECT 1";
+SELECT clock_timestamp() AS now";
 
 /// Links in PostgreSQL.
 #[derive(Debug)]
@@ -304,32 +305,35 @@ impl Store for PostgresStore {
             .await
     }
 
-    async fn check(&self) -> Result<(), StoreError> {
+    async fn check(&self) -> Result<Option<Timestamp>, StoreError> {
         if self.schema_seen.load(Ordering::Relaxed) {
             return match within(READ_LIMIT, self.reads().read(Queue::Any, ANSWERS, &[])).await {
-                Ok(_) => Ok(()),
+                Ok(row) => row.map(|row| column(&row, "now")).transpose(),
                 // A database that is busy is there. An instance that was said to be down for that would leave its
                 // visitors to the others, who have too much to do already.
                 Err(Failure {
                     error: StoreError::Overloaded,
                     ..
-                }) => Ok(()),
+                }) => Ok(None),
                 Err(failure) => Err(failure.error),
             };
         }
         // Longer than other reads: where connecting is slow, the first question is the one that connects.
-        let found = match within(LONG_LIMIT, self.reads().read(Queue::Any, SCHEMA, &[])).await {
-            Ok(Some(row)) => Found {
-                version: column(&row, "version")?,
-                oldest_build: column(&row, "oldest_build")?,
-            },
-            Ok(None) => Found::NOTHING,
-            Err(failure) if failure.code == Some(SqlState::UNDEFINED_TABLE) => Found::NOTHING,
+        let row = match within(LONG_LIMIT, self.reads().read(Queue::Any, SCHEMA, &[])).await {
+            Ok(row) => row,
+            Err(failure) if failure.code == Some(SqlState::UNDEFINED_TABLE) => None,
             Err(failure) => return Err(failure.error),
+        };
+        let Some(row) = row else {
+            return Found::NOTHING.check().map(|()| None);
+        };
+        let found = Found {
+            version: column(&row, "version")?,
+            oldest_build: column(&row, "oldest_build")?,
         };
         found.check()?;
         self.schema_seen.store(true, Ordering::Relaxed);
-        Ok(())
+        column(&row, "now").map(Some)
     }
 
     async fn close(&self) {

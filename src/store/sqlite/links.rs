@@ -312,13 +312,13 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn check(&self) -> Result<(), StoreError> {
+    async fn check(&self) -> Result<Option<Timestamp>, StoreError> {
         if self.schema_seen.load(Ordering::Relaxed) {
             let answers = |connection: &mut Connection| {
                 let mut statement = connection.prepare_cached(ANSWERS).map_err(unavailable)?;
                 statement
                     .query_one([], |row| row.get::<_, i64>(0))
-                    .map(drop)
+                    .map(|_| None)
                     .map_err(unavailable)
             };
             return self.reads.run(READ_LIMIT, answers).await;
@@ -326,7 +326,7 @@ impl Store for SqliteStore {
         let found = |connection: &mut Connection| migrate::found(connection).map_err(unavailable);
         self.reads.run(READ_LIMIT, found).await?.check()?;
         self.schema_seen.store(true, Ordering::Relaxed);
-        Ok(())
+        Ok(None)
     }
 
     async fn close(&self) {
