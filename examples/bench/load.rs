@@ -114,6 +114,11 @@ end
         format!("{DONE}{rest}")
     }
 
+    /// Whether it leaves so many different clicks that storing them takes longer than the load.
+    pub fn leaves_clicks(self) -> bool {
+        matches!(self, Self::Uniform(links) | Self::Zipf(links) if links > 1_000)
+    }
+
     fn path(self) -> &'static str {
         match self {
             Self::Absent => "/never-made",
@@ -215,4 +220,25 @@ pub fn sql(postgres: &Path, database: &str, text: &str) -> Result<()> {
     } else {
         Err(format!("psql said: {}", String::from_utf8_lossy(&output.stderr)).into())
     }
+}
+
+/// Waits until what a load left to be stored is stored: the next one shall not pay for it. Clicks wait for a second at
+/// the most before they are sent.
+pub fn settle(postgres: &Path, database: &str) -> Result<()> {
+    let wait = "DO $$
+        DECLARE
+            quiet integer := 0;
+        BEGIN
+            PERFORM pg_sleep(1.1);
+            FOR turn IN 1..300 LOOP
+                PERFORM pg_stat_clear_snapshot();
+                quiet := CASE WHEN EXISTS (
+                    SELECT FROM pg_stat_activity
+                    WHERE backend_type = 'client backend' AND state <> 'idle' AND pid <> pg_backend_pid()
+                ) THEN 0 ELSE quiet + 1 END;
+                EXIT WHEN quiet = 3;
+                PERFORM pg_sleep(0.03);
+            END LOOP;
+        END $$";
+    sql(postgres, database, wait)
 }
