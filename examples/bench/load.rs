@@ -17,6 +17,8 @@ pub enum Traffic {
     Absent,
     /// So many links, each as often as the next.
     Uniform(u32),
+    /// The same by `HEAD`.
+    UniformHead(u32),
     /// So many links, the n-th one n times less often than the first.
     Zipf(u32),
     /// New links.
@@ -58,15 +60,20 @@ impl Traffic {
         let rest = match self {
             Self::Hot | Self::Absent => String::new(),
             Self::HotHead => "wrk.method = \"HEAD\"\n".to_owned(),
-            Self::Uniform(links) => format!(
+            Self::Uniform(links) | Self::UniformHead(links) => format!(
                 r#"
 local requests = {{}}
 function init(args)
   math.randomseed(os.time() * 8 + seed)
-  for i = 0, {links} - 1 do requests[i] = wrk.format("GET", string.format("/b%07d", i)) end
+  for i = 0, {links} - 1 do requests[i] = wrk.format("{}", string.format("/b%07d", i)) end
 end
 function request() return requests[math.random(0, {links} - 1)] end
-"#
+"#,
+                if matches!(self, Self::UniformHead(_)) {
+                    "HEAD"
+                } else {
+                    "GET"
+                }
             ),
             Self::Zipf(links) => format!(
                 r#"

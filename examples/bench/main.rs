@@ -231,6 +231,7 @@ impl Bench {
             ("Zipf mix of 1,000,000 links", &service, Traffic::Zipf(MIX)),
             ("bare handler + Redis GET", &bare_redis, few),
             ("Redis hit", &from_redis, few),
+            ("Redis hit, HEAD", &from_redis, Traffic::UniformHead(FEW)),
             ("bare handler + Postgres SELECT", &bare_postgres, few),
             ("Postgres hit", &from_postgres, few),
         ];
@@ -244,9 +245,10 @@ impl Bench {
             None,
             Some(0.90),
             None,
+            None,
             Some(0.90),
         ];
-        let base_of = [0, 0, 0, 0, 0, 5, 5, 7, 7];
+        let base_of = [0, 0, 0, 0, 0, 5, 5, 5, 8, 8];
         for (at, (name, _, _)) in rows.iter().enumerate() {
             let target = targets[at].filter(|_| connections == 64);
             report.rate(name, connections, &cells[at], &cells[base_of[at]], target);

@@ -13,7 +13,6 @@ use super::intake::Pending;
 pub(super) struct Buffer {
     queue: Mutex<Queue>,
     bound: usize,
-    batch: usize,
     wake: Notify,
 }
 
@@ -25,12 +24,11 @@ struct Queue {
 }
 
 impl Buffer {
-    /// A queue of at most `bound` clicks that wakes the flusher at every `batch`, or when it is half full.
-    pub(super) fn new(bound: usize, batch: usize) -> Self {
+    /// A queue of at most `bound` clicks that wakes the flusher when it is half full.
+    pub(super) fn new(bound: usize) -> Self {
         Self {
             queue: Mutex::default(),
             bound,
-            batch: batch.min(bound / 2).max(1),
             wake: Notify::new(),
         }
     }
@@ -44,7 +42,7 @@ impl Buffer {
         }
         queue.since.get_or_insert_with(Instant::now);
         queue.clicks.push_back(click);
-        let full = queue.clicks.len().is_multiple_of(self.batch);
+        let full = queue.clicks.len().is_multiple_of((self.bound / 2).max(1));
         drop(queue);
         if full {
             self.wake.notify_one();

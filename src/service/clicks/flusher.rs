@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::{Mutex, Notify, Semaphore};
+use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use super::buffer::Buffer;
 use super::intake::Pending;
-use super::parser::Parser;
+use super::parser::{Draft, Parser};
 use crate::domain::{ClickBatch, Clock, day_of};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
@@ -26,9 +27,11 @@ const SLOWEST_PAUSE: Duration = Duration::from_secs(5);
 /// Longer than any try takes: the store has limits of its own.
 const OLDEST_TRY: Duration = Duration::from_secs(15);
 
-/// How many clicks are taken out of the buffer at once. Those that are alike among them become one, so a busy link is
-/// stored a few times a second and not for every thousand of its clicks.
-pub(super) const TAKEN: usize = 8000;
+/// How many clicks are taken out of the buffer at once.
+const TAKEN: usize = 8000;
+
+/// The most clicks of one batch, those that are alike counted each. It bounds how long the first waits for the last.
+const MOST: u64 = 65_536;
 
 /// Stores clicks.
 #[derive(Debug)]
@@ -66,9 +69,17 @@ struct Progress {
 struct Desk {
     /// Out of the buffer, not yet in a batch.
     raw: VecDeque<Pending>,
+    /// The batch that is being made.
+    draft: Option<Draft>,
     /// The batch whose outcome is not known yet. It goes to the store unchanged until that says that it has it.
     batch: Option<Arc<ClickBatch>>,
     parser: Parser,
+}
+
+impl Desk {
+    fn is_empty(&self) -> bool {
+        self.raw.is_empty() && self.draft.is_none() && self.batch.is_none()
+    }
 }
 
 impl Flusher {
@@ -100,8 +111,7 @@ impl Flusher {
     }
 
     pub(super) async fn is_empty(&self) -> bool {
-        let desk = self.desk.lock().await;
-        desk.raw.is_empty() && desk.batch.is_none()
+        self.desk.lock().await.is_empty()
     }
 
     /// How long to wait after the failures so far.
@@ -146,15 +156,16 @@ impl Flusher {
     /// `most` differ. Answers how many clicks it stored.
     pub(super) async fn flush(&self, buffer: &Buffer, most: usize) -> Result<usize, ()> {
         let mut desk = self.desk.lock().await;
-        if desk.batch.is_none() && desk.raw.is_empty() {
-            let (raw, since) = buffer.take(TAKEN);
-            desk.raw = raw;
-            self.progress.lock().expect("flusher lock poisoned").since = since;
-            self.held.store(desk.raw.len(), Ordering::SeqCst);
-        }
         self.begin(Some(Instant::now()));
-        let span = self.span(&desk);
-        let result = self.store_one(&mut desk, most).instrument(span).await;
+        let span = self.span(&desk, buffer);
+        let work = async {
+            self.fill(&mut desk, buffer, most).await?;
+            let clicks = desk.batch.as_ref().map_or(0, |batch| batch.clicks.len());
+            // Signed: what is not would become a text in OpenTelemetry.
+            span.record("clicks", i64::try_from(clicks).unwrap_or(i64::MAX));
+            self.store_one(&mut desk).await
+        };
+        let result = work.instrument(span.clone()).await;
         self.begin(None);
         let failed_before = match &result {
             Ok(_) => self.failures.swap(0, Ordering::Relaxed),
@@ -163,7 +174,6 @@ impl Flusher {
         self.landed.notify_waiters();
         match result {
             Ok(number) => {
-                self.held.store(desk.raw.len(), Ordering::SeqCst);
                 let mut progress = self.progress.lock().expect("flusher lock poisoned");
                 progress.landed = Some(Instant::now());
                 if desk.raw.is_empty() {
@@ -188,42 +198,60 @@ impl Flusher {
     }
 
     /// The span of a flush. It is the trace's first: a batch is of many requests.
-    fn span(&self, desk: &Desk) -> Span {
-        let clicks = desk
-            .batch
-            .as_ref()
-            .map_or(desk.raw.len(), |batch| batch.clicks.len());
-        // Signed: what is not would become a text in OpenTelemetry.
-        let clicks = i64::try_from(clicks).unwrap_or(i64::MAX);
-        if clicks == 0 || !self.sampler.takes(None) {
+    fn span(&self, desk: &Desk, buffer: &Buffer) -> Span {
+        if (desk.is_empty() && buffer.len() == 0) || !self.sampler.takes(None) {
             return Span::none();
         }
-        tracing::error_span!(target: traces::TARGET, parent: None, "clicks flush", clicks)
+        tracing::error_span!(target: traces::TARGET, parent: None, "clicks flush", clicks = Empty)
     }
 
     fn begin(&self, began: Option<Instant>) {
         self.progress.lock().expect("flusher lock poisoned").began = began;
     }
 
-    async fn store_one(&self, desk: &mut Desk, most: usize) -> Result<usize, StoreError> {
-        if desk.batch.is_none() {
+    /// Makes a batch of the oldest clicks, unless there is one. A piece of the buffer after the other is folded into
+    /// it, so that a busy link is stored a few times a second and not for every thousand of its clicks.
+    async fn fill(&self, desk: &mut Desk, buffer: &Buffer, most: usize) -> Result<(), StoreError> {
+        while desk.batch.is_none() {
             if desk.raw.is_empty() {
-                return Ok(0);
+                let (raw, since) = buffer.take(TAKEN);
+                desk.raw = raw;
+                if desk.draft.is_none() {
+                    self.progress.lock().expect("flusher lock poisoned").since = since;
+                }
+                self.held.fetch_add(desk.raw.len(), Ordering::SeqCst);
             }
-            self.learn_secrets(desk).await?;
-            let clicks = desk.parser.take(&mut desk.raw, most);
+            let is_last = desk.raw.is_empty();
+            if !is_last {
+                self.learn_secrets(desk).await?;
+                let draft = desk.draft.get_or_insert_default();
+                desk.parser.fold(&mut desk.raw, draft, most);
+                let number: u64 = draft.clicks.iter().map(|click| u64::from(click.number)).sum();
+                if desk.raw.is_empty() && number < MOST {
+                    continue;
+                }
+            }
+            let Some(draft) = desk.draft.take() else {
+                return Ok(());
+            };
             desk.batch = Some(Arc::new(ClickBatch {
                 id: nanoid::nanoid!(),
                 made_at: self.clock.now(),
-                clicks,
+                clicks: draft.clicks,
             }));
         }
+        Ok(())
+    }
+
+    async fn store_one(&self, desk: &mut Desk) -> Result<usize, StoreError> {
         let Some(batch) = desk.batch.clone() else {
             return Ok(0);
         };
         self.store.record_clicks(&batch).await?;
         desk.batch = None;
-        Ok(usize::try_from(batch.number()).unwrap_or(usize::MAX))
+        let number = usize::try_from(batch.number()).unwrap_or(usize::MAX);
+        self.held.fetch_sub(number, Ordering::SeqCst);
+        Ok(number)
     }
 
     /// Asks for the keys of the days that the waiting clicks are of, and forgets those of others.

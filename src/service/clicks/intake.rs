@@ -1,5 +1,6 @@
 //! What a redirect hands over: bounded copies, parsed later.
 
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -31,8 +32,9 @@ pub struct Seen<'a> {
     pub scan: bool,
 }
 
-/// A click before it is parsed: one piece of memory for all its texts.
-#[derive(Debug)]
+/// A click before it is parsed: one piece of memory for all its texts. Two are equal if all that is kept of them is:
+/// then they are one row. Of the time, that is the second.
+#[derive(Debug, Clone)]
 pub(super) struct Pending {
     pub(super) at: Timestamp,
     pub(super) slug: Slug,
@@ -78,9 +80,9 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// All that is kept of a click: two that are equal in it are one row. Of the time, the second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Alike<'a> {
+/// All that is kept of a click.
+#[derive(PartialEq, Eq, Hash)]
+struct Alike<'a> {
     second: i64,
     slug: &'a Slug,
     counted: bool,
@@ -91,8 +93,22 @@ pub(super) struct Alike<'a> {
     ends: [u16; 3],
 }
 
+impl PartialEq for Pending {
+    fn eq(&self, other: &Self) -> bool {
+        self.alike() == other.alike()
+    }
+}
+
+impl Eq for Pending {}
+
+impl Hash for Pending {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.alike().hash(state);
+    }
+}
+
 impl Pending {
-    pub(super) fn alike(&self) -> Alike<'_> {
+    fn alike(&self) -> Alike<'_> {
         Alike {
             second: self.at.as_second(),
             slug: &self.slug,

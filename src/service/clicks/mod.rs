@@ -18,7 +18,7 @@ use crate::store::Store;
 use crate::telemetry::metrics::{CLICKS_BOUND, CLICKS_WAITING, Metrics};
 use crate::telemetry::traces::Sampler;
 use buffer::Buffer;
-use flusher::{Flusher, TAKEN};
+use flusher::Flusher;
 
 pub use intake::Seen;
 
@@ -52,7 +52,7 @@ impl Clicks {
         lifecycle: &Lifecycle,
     ) -> Self {
         let inner = Arc::new(Inner {
-            buffer: Buffer::new(config.buffer, TAKEN),
+            buffer: Buffer::new(config.buffer),
             flusher: Flusher::new(
                 store,
                 Arc::clone(&clock),

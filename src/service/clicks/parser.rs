@@ -1,6 +1,5 @@
 //! Makes of waiting clicks what is kept of them.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
@@ -21,42 +20,39 @@ pub(super) struct Parser {
     agents: HashMap<Box<str>, Agent>,
 }
 
+/// A batch that is being made.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) clicks: Vec<Click>,
+    places: HashMap<Pending, usize>,
+}
+
 impl Parser {
-    /// Takes the oldest clicks out of `raw`, until `most` different ones are there. Those that are alike, of one
+    /// Moves the oldest clicks of `raw` to `draft`, until `most` different ones are there. Those that are alike, of one
     /// second, become one: a burst on one link costs the store little more than a click.
-    pub(super) fn take(&mut self, raw: &mut VecDeque<Pending>, most: usize) -> Vec<Click> {
-        let mut places = HashMap::new();
-        let mut clicks: Vec<Click> = Vec::new();
+    pub(super) fn fold(&mut self, raw: &mut VecDeque<Pending>, draft: &mut Draft, most: usize) {
         let mut taken = 0;
         // A burst comes in a row, mostly, and then nothing needs to be hashed.
-        let mut last: Option<(_, usize)> = None;
+        let mut last: Option<(&Pending, usize)> = None;
         for pending in &*raw {
-            let alike = pending.alike();
             if let Some((same, place)) = last
-                && same == alike
+                && same == pending
             {
-                clicks[place].number += 1;
-                taken += 1;
-                continue;
-            }
-            match places.entry(alike) {
-                Entry::Occupied(place) => {
-                    let place: usize = *place.get();
-                    clicks[place].number += 1;
-                    last = Some((alike, place));
-                }
-                Entry::Vacant(_) if clicks.len() == most => break,
-                Entry::Vacant(place) => {
-                    last = Some((alike, clicks.len()));
-                    place.insert(clicks.len());
-                    clicks.push(self.click(pending));
-                }
+                draft.clicks[place].number += 1;
+            } else if let Some(place) = draft.places.get(pending) {
+                draft.clicks[*place].number += 1;
+                last = Some((pending, *place));
+            } else if draft.clicks.len() == most {
+                break;
+            } else {
+                let place = draft.clicks.len();
+                draft.clicks.push(self.click(pending));
+                draft.places.insert(pending.clone(), place);
+                last = Some((pending, place));
             }
             taken += 1;
         }
-        drop(places);
         raw.drain(..taken);
-        clicks
     }
 
     fn click(&mut self, pending: &Pending) -> Click {
@@ -120,7 +116,7 @@ mod tests {
 
     use jiff::{SignedDuration, Timestamp};
 
-    use super::Parser;
+    use super::{Draft, Parser};
     use crate::service::Seen;
 
     #[test]
@@ -144,11 +140,15 @@ mod tests {
         ]);
         let mut parser = Parser::default();
 
-        let first = parser.take(&mut raw, 3);
-        let rest = parser.take(&mut raw, 3);
+        let (mut first, mut rest) = (Draft::default(), Draft::default());
+        parser.fold(&mut raw, &mut first, 3);
+        parser.fold(&mut raw, &mut rest, 3);
+        let more = &mut VecDeque::from([click("one", "a", later(1002)), click("two", "a", later(1002))]);
+        parser.fold(more, &mut rest, 3);
 
-        let numbers = |clicks: &[crate::domain::Click]| -> Vec<(String, u32)> {
-            clicks
+        let numbers = |draft: &Draft| -> Vec<(String, u32)> {
+            draft
+                .clicks
                 .iter()
                 .map(|click| (click.slug.to_string(), click.number))
                 .collect()
@@ -157,7 +157,7 @@ mod tests {
             numbers(&first),
             [("a".to_owned(), 2), ("a".to_owned(), 1), ("b".to_owned(), 1)]
         );
-        assert_eq!(numbers(&rest), [("a".to_owned(), 2)]);
-        assert!(raw.is_empty());
+        assert_eq!(numbers(&rest), [("a".to_owned(), 3), ("a".to_owned(), 1)]);
+        assert!(raw.is_empty() && more.is_empty());
     }
 }
