@@ -221,13 +221,14 @@ impl Flusher {
                 }
                 self.held.fetch_add(desk.raw.len(), Ordering::SeqCst);
             }
-            let is_last = desk.raw.is_empty();
-            if !is_last {
+            if !desk.raw.is_empty() {
                 self.learn_secrets(desk).await?;
                 let draft = desk.draft.get_or_insert_default();
                 desk.parser.fold(&mut desk.raw, draft, most);
                 let number: u64 = draft.clicks.iter().map(|click| u64::from(click.number)).sum();
                 if desk.raw.is_empty() && number < MOST {
+                    // The connections to Redis and the database are driven by the same thread.
+                    tokio::task::yield_now().await;
                     continue;
                 }
             }
