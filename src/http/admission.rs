@@ -12,8 +12,8 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::web;
 
-use super::Services;
 use super::problem::Problem;
+use super::services;
 use crate::service;
 
 /// How many requests of the API are at work.
@@ -75,10 +75,7 @@ pub(super) async fn admit<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    let services = request
-        .app_data::<web::Data<Services>>()
-        .expect("the app is built with its services");
-    let services = web::Data::clone(services);
+    let services = web::Data::clone(services(request.request()));
     if let Some(_entered) = services.admission.enter() {
         return Ok(next.call(request).await?.map_into_left_body());
     }

@@ -2,12 +2,12 @@
 
 use actix_web::dev::Payload;
 use actix_web::http::header;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpRequest};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
 use super::problem::Problem;
-use super::{Services, address};
+use super::{address, services};
 use crate::service::{Caller, Error};
 
 /// The sender of a request.
@@ -20,9 +20,7 @@ impl FromRequest for Sender {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         async move {
-            let services = request
-                .app_data::<web::Data<Services>>()
-                .expect("the app is built with its services");
+            let services = services(&request);
             let caller = match key(&request) {
                 Ok(key) => services.keys.identify(key).await,
                 Err(err) => Err(err),

@@ -6,11 +6,11 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, Accept, Header, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, web};
+use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 
 use super::origin::{is_https, is_loopback_host};
 use super::problem::Problem;
-use super::{Services, redirect, trace, ui, yourls};
+use super::{redirect, services, trace, ui, yourls};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -75,12 +75,6 @@ async fn answered(
     let response = finish(response, &id);
     count(&response, began);
     Ok(response)
-}
-
-fn services(request: &HttpRequest) -> &Services {
-    request
-        .app_data::<web::Data<Services>>()
-        .expect("the app is built with its services")
 }
 
 /// Marks every route but the redirect, whose requests are many: they are told apart without matching patterns.

@@ -24,6 +24,7 @@ mod yourls;
 use std::sync::Arc;
 
 use actix_web::http::header::HeaderName;
+use actix_web::{HttpRequest, web};
 
 use crate::config;
 use crate::domain::Clock;
@@ -93,4 +94,11 @@ pub struct Build {
     pub store: &'static str,
     /// The caches in force: `memory`, `redis` or `redis-cluster`, one of these behind the first (`memory+redis`), or `none`.
     pub cache: &'static str,
+}
+
+/// What the app that answers `request` is built with.
+fn services(request: &HttpRequest) -> &web::Data<Services> {
+    request
+        .app_data::<web::Data<Services>>()
+        .expect("the app is built with its services")
 }

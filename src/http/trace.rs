@@ -8,13 +8,13 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName};
-use actix_web::{Error, HttpMessage, HttpRequest, web};
+use actix_web::{Error, HttpMessage, HttpRequest};
 use tracing::field::Empty;
 use tracing::{Instrument, Level, Span};
 use tracing_actix_web::RootSpanBuilder;
 
 use super::frame::RequestId;
-use super::{Services, redirect};
+use super::{redirect, services};
 use crate::telemetry::traces::{self, Remote};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -232,10 +232,4 @@ fn told(path: &str) -> &str {
         end -= 1;
     }
     &path[..end]
-}
-
-fn services(request: &HttpRequest) -> &Services {
-    request
-        .app_data::<web::Data<Services>>()
-        .expect("the app is built with its services")
 }

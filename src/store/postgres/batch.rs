@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 
-use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use super::document::{Item, document};
 use super::failure::Failure;
 use super::links::{column, corrupt, to_link};
 use super::patience::within_or_longer;
 use super::pool::{Parameter, Pool, Queue};
 use super::work::Work;
-use crate::domain::{KeyId, Revision, Slug, TargetUrl};
+use crate::domain::{KeyId, Revision, Slug};
 use crate::store::batch::collided;
 use crate::store::limits::{LONG_LIMIT, WRITE_LIMIT};
 use crate::store::{Answer, BatchOutcome, Candidate, Made, Once, StoreError};
@@ -122,7 +122,7 @@ pub(super) async fn insert_links(
 /// one round trip.
 pub(super) async fn insert_all(writes: &Pool, candidates: &[Candidate]) -> Result<Vec<Made>, Failure> {
     let places: Vec<usize> = (0..candidates.len()).collect();
-    let document = document(candidates, &places);
+    let document = document(candidates.iter().map(|candidate| Item::from(&candidate.link)))?;
     let rows = writes
         .query_kept(Queue::Long, INSERT_LINKS, &[(&document, Type::TEXT)])
         .await?;
@@ -146,7 +146,7 @@ async fn in_transaction(
     let mut made = vec![Made::SlugTaken; candidates.len()];
     let open = reuse(&work, candidates, &mut made).await?;
     if !open.is_empty() {
-        let document = document(candidates, &open);
+        let document = document(open.iter().map(|at| Item::from(&candidates[*at].link)))?;
         let rows = work.query(INSERT_LINKS, &[(&document, Type::TEXT)]).await?;
         note_inserted(candidates, &open, &rows, &mut made)?;
     }
@@ -232,7 +232,7 @@ async fn reuse(work: &Work<'_>, candidates: &[Candidate], made: &mut [Made]) -> 
         hashes.dedup();
         work.query(LOCK_TARGETS, &[(/* hashes */ &hashes, Type::INT4_ARRAY)])
             .await?;
-        let document = document(candidates, &wanting);
+        let document = document(wanting.iter().map(|at| Wanting::of(*at, &candidates[*at])))?;
         let rows = work.query(REUSABLE_LINKS, &[(&document, Type::TEXT)]).await?;
         for row in &rows {
             let found = || {
@@ -258,48 +258,23 @@ fn hash(candidate: &Candidate) -> i32 {
     i32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
 }
 
-/// A candidate as the statements read it.
+/// A candidate that an older link may stand in for.
 #[derive(Serialize)]
-struct Item<'a> {
+struct Wanting<'a> {
     place: usize,
-    slug: &'a Slug,
     wanted: Option<&'a Slug>,
-    target: &'a TargetUrl,
-    title: Option<&'a str>,
-    tags: &'a [String],
-    redirect_status: u16,
-    cache_seconds: Option<u32>,
-    forward_query: bool,
-    valid_from: Option<Timestamp>,
-    expires_at: Option<Timestamp>,
-    max_clicks: Option<i64>,
-    created_at: Timestamp,
-    owner: Option<&'a KeyId>,
+    #[serde(flatten)]
+    link: Item<'a>,
 }
 
-/// The candidates at `places` as one JSON document.
-fn document(candidates: &[Candidate], places: &[usize]) -> String {
-    let item = |place: &usize| {
-        let Candidate { link, chosen, .. } = &candidates[*place];
-        Item {
-            place: *place,
-            slug: &link.slug,
+impl<'a> Wanting<'a> {
+    fn of(place: usize, Candidate { link, chosen, .. }: &'a Candidate) -> Self {
+        Self {
+            place,
             wanted: chosen.then_some(&link.slug),
-            target: &link.target,
-            title: link.title.as_deref(),
-            tags: &link.tags,
-            redirect_status: link.redirect_status.code(),
-            cache_seconds: link.cache_seconds,
-            forward_query: link.forward_query,
-            valid_from: link.valid_from,
-            expires_at: link.expires_at,
-            max_clicks: link.max_clicks,
-            created_at: link.created_at,
-            owner: link.owner.as_ref(),
+            link: Item::from(link),
         }
-    };
-    let items: Vec<Item<'_>> = places.iter().map(item).collect();
-    serde_json::to_string(&items).expect("strings, numbers and times are JSON")
+    }
 }
 
 /// Of two candidates with one slug the first has it.

@@ -6,6 +6,7 @@ mod chores;
 mod clicks;
 mod connect;
 mod conninfo;
+mod document;
 mod failure;
 mod inserts;
 mod keys;

@@ -8,12 +8,13 @@ use serde::Serialize;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use super::document::{Item, document};
 use super::failure::Failure;
 use super::links::{PostgresStore, column, corrupt, to_link};
 use super::patience::within;
 use super::pool::Parameter;
 use super::work::Work;
-use crate::domain::{Cursor, KeyId, Link, RedirectStatus, Revision, Slug, TargetUrl};
+use crate::domain::{Cursor, KeyId, Link, Revision, Slug};
 use crate::store::limits::{IMPORT_LIMIT, LONG_LIMIT};
 use crate::store::{Arrival, Porting, Rules, StoreError, Taken};
 
@@ -101,8 +102,8 @@ impl Porting for PostgresStore {
 
 async fn take(store: &PostgresStore, arrivals: &[Arrival], rules: &Rules) -> Result<Vec<Taken>, Failure> {
     let mut taken = vec![Taken::Differs; arrivals.len()];
-    let document = document(arrivals.iter().map(|arrival| &arrival.link))?;
-    let rows = store.writes.query(TAKE_NEW, &[(&document, Type::TEXT)]).await?;
+    let arrived = document(arrivals.iter().map(|arrival| Arrived::from(&arrival.link)))?;
+    let rows = store.writes.query(TAKE_NEW, &[(&arrived, Type::TEXT)]).await?;
     let new = revisions(&rows).map_err(Failure::of_outcome)?;
     let mut open: HashMap<&str, usize> = HashMap::new();
     for (at, arrival) in arrivals.iter().enumerate() {
@@ -130,8 +131,8 @@ async fn take(store: &PostgresStore, arrivals: &[Arrival], rules: &Rules) -> Res
         replaced.extend(settle(&row, &open, arrivals, rules, &mut taken).map_err(Failure::of_outcome)?);
     }
     if !replaced.is_empty() {
-        let document = self::document(replaced.iter())?;
-        let rows = work.query(OVERWRITE, &[(&document, Type::TEXT)]).await?;
+        let replacing = document(replaced.iter().map(Arrived::from))?;
+        let rows = work.query(OVERWRITE, &[(&replacing, Type::TEXT)]).await?;
         for (slug, revision) in revisions(&rows).map_err(Failure::of_outcome)? {
             if let Some(at) = open.get(slug) {
                 taken[*at] = Taken::Overwritten(revision);
@@ -175,47 +176,23 @@ fn revisions(rows: &[Row]) -> Result<HashMap<&str, Revision>, StoreError> {
         .collect()
 }
 
+/// A link that brings more with it than a new one has.
 #[derive(Serialize)]
-struct Item<'a> {
-    slug: &'a Slug,
-    target: &'a TargetUrl,
-    title: Option<&'a str>,
-    tags: &'a [String],
-    redirect_status: RedirectStatus,
-    cache_seconds: Option<u32>,
-    forward_query: bool,
-    valid_from: Option<Timestamp>,
-    expires_at: Option<Timestamp>,
-    max_clicks: Option<i64>,
+struct Arrived<'a> {
+    #[serde(flatten)]
+    link: Item<'a>,
     disabled: bool,
     updated_at: Timestamp,
     clicks: i64,
-    created_at: Timestamp,
-    owner: Option<&'a KeyId>,
 }
 
-/// The links as one JSON document.
-fn document<'a>(links: impl Iterator<Item = &'a Link>) -> Result<String, Failure> {
-    let items: Vec<Item<'a>> = links
-        .map(|link| Item {
-            slug: &link.slug,
-            target: &link.target,
-            title: link.title.as_deref(),
-            tags: &link.tags,
-            redirect_status: link.redirect_status,
-            cache_seconds: link.cache_seconds,
-            forward_query: link.forward_query,
-            valid_from: link.valid_from,
-            expires_at: link.expires_at,
-            max_clicks: link.max_clicks,
+impl<'a> From<&'a Link> for Arrived<'a> {
+    fn from(link: &'a Link) -> Self {
+        Self {
+            link: Item::from(link),
             disabled: link.disabled,
             updated_at: link.updated_at,
             clicks: link.clicks,
-            created_at: link.created_at,
-            owner: link.owner.as_ref(),
-        })
-        .collect();
-    serde_json::to_string(&items)
-        .map_err(corrupt("document"))
-        .map_err(Failure::of_outcome)
+        }
+    }
 }
