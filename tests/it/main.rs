@@ -66,6 +66,7 @@ mod targets;
 mod traces;
 mod visitor_pages;
 mod web_interface;
+mod web_interface_pages;
 mod webdriver;
 mod worker;
 mod yourls;

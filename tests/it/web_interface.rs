@@ -2,31 +2,34 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::path::Path;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::app::ADMIN_KEY;
-use crate::db::variable;
 use crate::process::Curtail;
 use crate::webdriver::Browser;
 
-const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+pub const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 
 /// The program on a file of its own, and a browser that looks at it.
-struct Stage {
-    browser: Browser,
+pub struct Stage {
+    pub browser: Browser,
     base: String,
     _curtail: Curtail,
     _directory: TempDir,
 }
 
 impl Stage {
-    fn set() -> Self {
+    pub fn set() -> Self {
+        Self::set_with(&[])
+    }
+
+    /// The same, with more settings.
+    pub fn set_with(more: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let database = format!("sqlite:{}", directory.path().join("links.db").display());
-        let curtail = Curtail::start(&[
+        let settings = [
             ("PORT", "0"),
             ("LISTEN_ADDRESS", "127.0.0.1"),
             ("DATABASE_URL", &database),
@@ -34,7 +37,8 @@ impl Stage {
             ("ALLOW_PRIVATE_TARGETS", "true"),
             ("CLICK_FLUSH_MS", "50"),
             ("CREATE_RATE_PER_MINUTE", "0"),
-        ]);
+        ];
+        let curtail = Curtail::start(&[&settings, more].concat());
         let base = format!("http://{}", curtail.address);
         Self {
             browser: Browser::start(&base),
@@ -44,7 +48,7 @@ impl Stage {
         }
     }
 
-    fn api(&self, method: &str, path: &str, body: &Value) -> Value {
+    pub fn api(&self, method: &str, path: &str, body: &Value) -> Value {
         let request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("{}/api/v1{path}", self.base))
@@ -54,12 +58,12 @@ impl Stage {
         serde_json::from_str(&response.body_mut().read_to_string().unwrap()).unwrap_or_default()
     }
 
-    fn create(&self, body: &Value) {
+    pub fn create(&self, body: &Value) {
         self.api("POST", "/links", body);
     }
 
     /// Follows a link as a person would, who came from somewhere.
-    fn click(&self, path: &str, referrer: &str, agent: &str) {
+    pub fn click(&self, path: &str, referrer: &str, agent: &str) {
         let agent_of_ours: ureq::Agent = ureq::Agent::config_builder().max_redirects(0).build().into();
         let request = agent_of_ours.get(format!("{}{path}", self.base));
         let request = request
@@ -68,7 +72,7 @@ impl Stage {
         request.header("referer", referrer).call().unwrap();
     }
 
-    fn sign_in(&self) {
+    pub fn sign_in(&self) {
         self.browser.go("/app/sign-in");
         self.browser.find("#key").fill(ADMIN_KEY);
         self.browser.find("main form button").click();
@@ -292,140 +296,4 @@ fn what_others_wrote_stays_text() {
         browser.run("return document.querySelectorAll('main script').length"),
         0
     );
-}
-
-/// Links, clicks and a key, for pages to show.
-fn furnish(stage: &Stage) {
-    let links = [
-        json!({"url": "https://shop.example/winter/sale?utm_source=newsletter&utm_campaign=w47", "slug": "winter",
-            "title": "Winter sale", "tags": ["shop", "newsletter"]}),
-        json!({"url": "https://conference.example/2027/programme.pdf", "slug": "programme", "title": "Programme, print edition",
-            "tags": ["print"], "max_clicks": 500}),
-        json!({"url": "https://xn--bcher-kva.example/katalog", "slug": "katalog", "title": "Bücherkatalog",
-            "expires_at": "2020-01-01T00:00:00Z"}),
-        json!({"url": "https://example.com/launch", "slug": "launch", "title": "Launch page", "valid_from": "2090-01-01T00:00:00Z"}),
-        json!({"url": "https://docs.example/guide/a-rather-long-path/that-goes-on/and-on/index.html"}),
-    ];
-    for link in &links {
-        stage.create(link);
-    }
-    let phone = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 \
-                 Mobile/15E148 Safari/604.1";
-    for number in 0..36 {
-        let referrer = [
-            "https://news.example/",
-            "https://mail.example/",
-            "",
-            "https://social.example/",
-        ][number % 4];
-        let agent = [FIREFOX, phone, phone][number % 3];
-        stage.click(
-            if number % 3 == 1 { "/winter?qr" } else { "/winter" },
-            referrer,
-            agent,
-        );
-    }
-    for _ in 0..7 {
-        stage.click("/winter", "", "Googlebot/2.1");
-    }
-    stage.api(
-        "POST",
-        "/keys",
-        &json!({"name": "Newsletter tool", "scopes": ["links:create", "links:read"], "own_links_only": true}),
-    );
-}
-
-/// What axe-core finds wrong with the page.
-fn violations(browser: &Browser, axe: &str) -> Vec<String> {
-    browser.run(axe);
-    let found = browser.run_and_wait(
-        "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']}).then((found) => \
-         done(found.violations.map((it) => it.id + ': ' + it.nodes.map((node) => node.html + ' ' + node.failureSummary).join('; '))), \
-         (error) => done([String(error)]))",
-    );
-    let found = found.as_array().unwrap().iter();
-    found.map(|line| line.as_str().unwrap().to_owned()).collect()
-}
-
-#[test]
-fn every_page_is_for_everybody_light_dark_and_narrow() {
-    let stage = Stage::set();
-    let browser = &stage.browser;
-    furnish(&stage);
-    let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/screenshots");
-    std::fs::create_dir_all(&pictures).unwrap();
-    let axe = std::fs::read_to_string(variable("TEST_AXE").expect("TEST_AXE: use scripts/test")).unwrap();
-    let before = [
-        ("not-found", "/nothing-here"),
-        ("gone", "/katalog"),
-        ("preview", "/programme+"),
-        ("front", "/"),
-        ("sign-in", "/app/sign-in"),
-        ("docs", "/docs"),
-    ];
-    let after = [
-        ("shorten", "/"),
-        ("result", "/?made=winter"),
-        ("links", "/app"),
-        ("found-none", "/app?q=nothing+like+it"),
-        ("deleted", "/app?deleted=winter"),
-        ("link", "/app/links/winter?span=day"),
-        ("new", "/app/new"),
-        ("edit", "/app/links/winter/edit"),
-        ("delete", "/app/links/winter/delete"),
-        ("bulk", "/app/bulk"),
-        ("keys", "/app/keys"),
-        ("forbidden", "/app/links/absent"),
-    ];
-    let mut wrong = Vec::new();
-    let mut look_at = |name: &str, path: &str| {
-        for (kind, width, scheme) in [
-            ("light", 1200, "light"),
-            ("dark", 1200, "dark"),
-            ("narrow", 320, "light"),
-        ] {
-            browser.prefer(scheme);
-            browser.resize(width, 800);
-            browser.go(path);
-            if name == "link" {
-                browser.wait("the chart", || browser.has(".chart .clicks"));
-            }
-            let found = violations(browser, &axe);
-            wrong.extend(found.into_iter().map(|it| format!("{name}, {kind}: {it}")));
-            let broad = browser
-                .run("return document.documentElement.scrollWidth")
-                .as_u64()
-                .unwrap();
-            if broad > u64::from(width) {
-                wrong.push(format!("{name}, {kind}: {broad} wide"));
-            }
-            let bytes = browser
-                .run("return document.documentElement.outerHTML.length")
-                .as_u64()
-                .unwrap();
-            let html = browser.run("return document.documentElement.outerHTML");
-            let packed = miniz_oxide::deflate::compress_to_vec(html.as_str().unwrap().as_bytes(), 6).len();
-            if packed > 30_000 {
-                wrong.push(format!("{name}: {bytes} bytes, {packed} compressed"));
-            }
-            let height = browser
-                .run("return document.documentElement.scrollHeight")
-                .as_u64()
-                .unwrap();
-            browser.resize(width, u32::try_from(height.clamp(600, 2400)).unwrap());
-            std::fs::write(pictures.join(format!("{name}-{kind}.png")), browser.screenshot()).unwrap();
-        }
-    };
-
-    for (name, path) in before {
-        look_at(name, path);
-    }
-    stage.sign_in();
-    for (name, path) in after {
-        look_at(name, path);
-    }
-
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let kept = std::fs::read_dir(&pictures).unwrap().count();
-    assert!(kept >= 3 * (before.len() + after.len()), "{kept} pictures");
 }

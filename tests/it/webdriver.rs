@@ -236,9 +236,13 @@ impl Browser {
         self.command("Emulation.setDeviceMetricsOverride", size);
     }
 
+    /// Sets the colours that somebody prefers. Nothing moves, so that new ones are there at once.
     pub fn prefer(&self, scheme: &str) {
-        let feature = json!({"name": "prefers-color-scheme", "value": scheme});
-        self.command("Emulation.setEmulatedMedia", json!({"features": [feature]}));
+        let features = json!([
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]);
+        self.command("Emulation.setEmulatedMedia", json!({"features": features}));
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) async fn show(
         Ok(guest) => guest,
         Err(elsewhere) => return Ok(elsewhere),
     };
-    Ok(answer(&guest, StatusCode::OK, &form(&guest, "", None)))
+    Ok(answer(&guest, StatusCode::OK, &first(&guest, "", None)))
 }
 
 /// `POST /app/bulk`
@@ -54,7 +54,7 @@ pub(super) async fn create(
     };
     let sent = Form::read(&request, payload, LIMIT, &guest, &services).await?;
     let typed = sent.get("lines");
-    let refused = |status, text: &str| Ok(answer(&guest, status, &form(&guest, typed, Some(text))));
+    let refused = |status, text: &str| Ok(answer(&guest, status, &first(&guest, typed, Some(text))));
     if !sent.is_ours {
         return refused(StatusCode::FORBIDDEN, form::STALE);
     }
@@ -160,9 +160,16 @@ fn answer(guest: &Guest, status: StatusCode, body: &Markup) -> HttpResponse {
     guest.page(status, page(guest, Place::Bulk, "Paste many", false, body))
 }
 
-fn form(guest: &Guest, typed: &str, fault: Option<&str>) -> Markup {
+/// The page before any line was looked at.
+fn first(guest: &Guest, typed: &str, fault: Option<&str>) -> Markup {
     html! {
         h1 { "Paste many addresses" }
+        (form(guest, typed, fault))
+    }
+}
+
+fn form(guest: &Guest, typed: &str, fault: Option<&str>) -> Markup {
+    html! {
         form.card method="post" action="/app/bulk" {
             (form::token(guest))
             div.field {
@@ -207,8 +214,8 @@ fn results(guest: &Guest, rows: &[Row]) -> Markup {
             }
         }
         div.card.scroll tabindex="0" role="region" aria-label="Results" {
-            table {
-                thead { tr { th { "Line" } th { "Address" } th { "Result" } } }
+            table.results {
+                thead { tr { th.n { "Line" } th { "Address" } th { "Result" } } }
                 tbody {
                     @for (number, row) in rows.iter().enumerate() {
                         tr {
@@ -226,7 +233,8 @@ fn results(guest: &Guest, rows: &[Row]) -> Markup {
             }
         }
         @if refused > 0 {
-            (self::form(guest, &left.join("\n"), Some("These were refused. Mend them here and send them again.")))
+            h2 { "What was refused" }
+            (self::form(guest, &left.join("\n"), Some("Mend these lines and send them again.")))
         } @else {
             a.button href="/app/bulk" { "Paste more" }
         }

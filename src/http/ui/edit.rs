@@ -243,7 +243,7 @@ fn fault(name: &str, wanted: &str) -> Fault {
     Fault::new(
         format!("/{name}"),
         FaultCode::WrongType,
-        format!("this is {wanted}"),
+        format!("this has to be {wanted}"),
     )
 }
 
@@ -296,7 +296,7 @@ fn show(
         h1 { (title) }
         @if let Some(notice) = notice { div.notice.bad role="alert" { p { (notice) } } }
         @if !faults.is_empty() {
-            div.notice.bad role="alert" { p { "Nothing was changed: see what is marked below." } }
+            div.notice.bad role="alert" { p { @if link.is_some() { "Nothing was changed" } @else { "Nothing was made" } ": see what is marked below." } }
         }
         form.card method="post" action=(action) {
             (form::token(guest))
