@@ -1,8 +1,13 @@
-"""How schemathesis sends what is neither JSON nor a form: a list a line, or a row, for each of its parts."""
+"""What schemathesis is told besides its settings.
+
+It sends what is neither JSON nor a form as a list: a line, or a row, for each of its parts. Every answer of 5xx is noted
+in the file that FUZZ_FAULTS names, since its settings let 503 pass.
+"""
 
 import csv
 import io
 import json
+import os
 
 import schemathesis
 
@@ -28,3 +33,10 @@ def rows(_context, value):
     table.writerow(names)
     table.writerows([as_text(record.get(name, "")) for name in names] for record in records)
     return {"data": text.getvalue().encode(errors="surrogatepass")}
+
+
+@schemathesis.hook
+def after_call(_context, case, response):
+    if response.status_code >= 500:
+        with open(os.environ["FUZZ_FAULTS"], "a", encoding="utf-8") as file:
+            print(response.status_code, case.method, ascii(response.request.url), file=file)

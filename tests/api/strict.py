@@ -1,15 +1,7 @@
 """Closes the API's description: an answer with a field that is not in it shall be a fault.
 
-    strict.py < openapi.json > strict.json
-
 The document itself leaves answers open, so that clients made from it outlive new fields.
 """
-
-import json
-import sys
-
-document = json.load(sys.stdin)
-schemas = document["components"]["schemas"]
 
 
 def parts_of_others(node, found):
@@ -40,10 +32,10 @@ def close(node):
                 close(value)
 
 
-open_schemas = parts_of_others(document, set())
-for name, schema in schemas.items():
-    if name not in open_schemas:
-        close(schema)
-close(document["components"]["responses"])
-close(document["paths"])
-json.dump(document, sys.stdout)
+def close_answers(document):
+    open_schemas = parts_of_others(document, set())
+    for name, schema in document["components"]["schemas"].items():
+        if name not in open_schemas:
+            close(schema)
+    close(document["components"]["responses"])
+    close(document["paths"])

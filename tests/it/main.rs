@@ -7,6 +7,7 @@
 
 mod abuse;
 mod admission;
+mod api_fuzz;
 mod app;
 mod aside_suite;
 mod audit;
