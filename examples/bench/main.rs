@@ -410,7 +410,8 @@ impl Bench {
                 &environment,
                 "/b0000000",
             )?);
-            service.push(cold_start(&self.curtail, &["serve"], &environment, "/b0000000")?);
+            // As the image is started.
+            service.push(cold_start(&self.curtail, &[], &environment, "/b0000000")?);
         }
         report.start(median(&bare), median(&service));
         Ok(())

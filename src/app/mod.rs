@@ -220,7 +220,7 @@ impl Application {
             })
             .transpose()?;
         start::announce(&config, &build, port, metrics_port);
-        let unusable = start::watch_start(&lifecycle, health, config.store);
+        let unusable = start::watch_start(&lifecycle, health, config.store, config.cache.redis.is_some());
         Ok(Self {
             port,
             metrics_port,

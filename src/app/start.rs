@@ -31,6 +31,11 @@ const KEEP_ALIVE_ON_CLOUD_RUN: Duration = Duration::from_secs(650);
 const FIRST_CHECK: Duration = Duration::from_millis(50);
 const SLOWEST_CHECK: Duration = Duration::from_secs(1);
 
+/// How long the shared cache has the thread of the connections to itself. To log in to PostgreSQL takes that thread more
+/// than a millisecond, which the first visitor would wait for. A probe, or a visitor whom the cache cannot help, asks
+/// the store earlier.
+const CACHE_FIRST: Duration = Duration::from_millis(20);
+
 pub(super) fn listen(config: &Config, services: web::Data<Services>) -> Result<(u16, Server), StartError> {
     let (address, port) = (config.http.address, config.http.port);
     let bind_error = |cause| StartError::Bind {
@@ -163,10 +168,14 @@ pub(super) fn watch_start(
     lifecycle: &Lifecycle,
     health: Arc<Health>,
     config: config::Store,
+    has_shared_cache: bool,
 ) -> oneshot::Receiver<StoreError> {
     let (report, unusable) = oneshot::channel();
     lifecycle.spawn(|stop| async move {
         let watch = async {
+            if has_shared_cache {
+                tokio::time::sleep(CACHE_FIRST).await;
+            }
             let mut pause = FIRST_CHECK;
             loop {
                 if config.migrate_on_start

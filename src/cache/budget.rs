@@ -8,7 +8,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use tokio::runtime::Handle;
 
 use super::reach::Reach;
-use super::servers::{Asked, Servers};
+use super::servers::{Asked, Purpose, Servers};
 use crate::domain::{Rate, Taken};
 use crate::telemetry::metrics::Metrics;
 
@@ -52,7 +52,7 @@ impl RedisBudgets {
         metrics: Arc<Metrics>,
     ) -> RedisResult<Self> {
         Ok(Self {
-            servers: Servers::open(reach, "budgets", runtime, metrics)?,
+            servers: Servers::open(reach, Purpose::Budgets, runtime, metrics)?,
             key_prefix: format!("{key_prefix}rate:"),
         })
     }

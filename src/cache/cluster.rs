@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::time::{sleep_until, timeout};
 
 use super::CALL_LIMIT;
-use super::connection::{CONNECT_LIMIT, Connection, within};
+use super::connection::{CONNECT_LIMIT, Connection, Sharing, within};
 use super::reach::{Node, Reach};
 use crate::telemetry::metrics::Metrics;
 
@@ -221,7 +221,10 @@ impl Inner {
 
     fn member(&self, node: &Node) -> RedisResult<Arc<Member>> {
         let client = self.reach.client_of(node)?;
-        let connection = Connection::open(client, self.runtime.clone(), Arc::clone(&self.metrics))?;
+        // A connection of each thread to each node would be many.
+        let (runtime, metrics) = (self.runtime.clone(), Arc::clone(&self.metrics));
+        let connection = Connection::open(client, Sharing::Always, runtime, metrics)?;
+        connection.prepare();
         Ok(Arc::new(Member {
             node: node.clone(),
             connection,

@@ -1,4 +1,4 @@
-//! The one connection to a Redis server that all calls of this process share.
+//! The connection to a Redis server that all calls of this process share, and when to use it.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -6,13 +6,18 @@ use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use deadpool_redis::redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use deadpool_redis::redis::{Client, RedisError, RedisResult, cmd};
+use deadpool_redis::redis::aio::{
+    ConnectionLike, ConnectionManager, ConnectionManagerConfig, MultiplexedConnection,
+};
+use deadpool_redis::redis::{
+    AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value, cmd,
+};
 use tokio::runtime::Handle;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::breaker::{Admission, Breaker, BreakerState};
+use super::per_thread::PerThread;
 use crate::telemetry::metrics::Metrics;
 
 /// The longest that connecting may take, with TLS and the log-in.
@@ -28,6 +33,21 @@ const IN_FLIGHT: usize = 256;
 #[derive(Clone)]
 pub(super) struct Connection(Arc<Inner>);
 
+/// Whether threads that ask much get connections of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sharing {
+    /// All threads use the shared connection.
+    Always,
+    /// Each thread with a runtime of its own gets one, which is shared by its calls.
+    WithinThread,
+}
+
+/// What the commands of a call are sent on.
+pub(super) enum Line {
+    Shared(ConnectionManager),
+    OfThread(MultiplexedConnection),
+}
+
 /// What became of a call, if it ended within its limit.
 pub(super) type Outcome<T> = Result<RedisResult<T>, Elapsed>;
 
@@ -36,24 +56,38 @@ struct Inner {
     runtime: Handle,
     /// Replaced by a probe that succeeded.
     current: RwLock<ConnectionManager>,
+    per_thread: Option<PerThread>,
     breaker: Breaker,
     metrics: Arc<Metrics>,
 }
 
 impl Connection {
-    /// A connection whose tasks live on `runtime`. It is made in the background, so that the first call finds
-    /// it there.
-    pub(super) fn open(client: Client, runtime: Handle, metrics: Arc<Metrics>) -> RedisResult<Self> {
+    /// A connection whose tasks live on `runtime`. It is made by the first call, unless [`Connection::prepare`] is
+    /// called before.
+    pub(super) fn open(
+        client: Client,
+        sharing: Sharing,
+        runtime: Handle,
+        metrics: Arc<Metrics>,
+    ) -> RedisResult<Self> {
         let connection = unconnected(&client)?;
-        let inner = Arc::new(Inner {
+        let per_thread = match sharing {
+            Sharing::Always => None,
+            Sharing::WithinThread => Some(PerThread::new(client.clone(), settings_of_threads(), &runtime)),
+        };
+        Ok(Self(Arc::new(Inner {
             client,
             runtime,
-            current: RwLock::new(connection.clone()),
+            current: RwLock::new(connection),
+            per_thread,
             breaker: Breaker::new(Instant::now(), fastrand::Rng::new()),
             metrics,
-        });
-        inner.probe(connection);
-        Ok(Self(inner))
+        })))
+    }
+
+    /// Connects in the background, so that the first call finds the connection there.
+    pub(super) fn prepare(&self) {
+        self.0.probe(self.0.shared());
     }
 
     /// Whether calls are refused for now.
@@ -75,12 +109,9 @@ impl Connection {
     }
 
     /// What a call is made on.
-    pub(super) fn current(&self) -> ConnectionManager {
-        self.0
-            .current
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    pub(super) fn current(&self) -> Line {
+        let of_thread = self.0.per_thread.as_ref().and_then(PerThread::current);
+        of_thread.map_or_else(|| Line::Shared(self.0.shared()), Line::OfThread)
     }
 
     /// Tells the breaker what became of a call that began at `began`. A failure is counted, and is `None`.
@@ -92,7 +123,12 @@ impl Connection {
                 breaker.succeeded(now);
                 return Some(value);
             }
-            Ok(Err(err)) if is_lost(&err) => (err.to_string(), breaker.lost(began, now)),
+            Ok(Err(err)) if is_lost(&err) => {
+                if let Some(per_thread) = &self.0.per_thread {
+                    per_thread.lost();
+                }
+                (err.to_string(), breaker.lost(began, now))
+            }
             Ok(Err(err)) => (err.to_string(), breaker.failed(now)),
             Err(_) => ("no answer in time".to_owned(), breaker.failed(now)),
         };
@@ -109,6 +145,11 @@ impl Connection {
 }
 
 impl Inner {
+    fn shared(&self) -> ConnectionManager {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.clone()
+    }
+
     /// Probes with a connection of its own: a server that vanished without a word leaves the old one to wait
     /// for its answers for many minutes, and one that refused a log-in once is never asked again.
     fn probe_afresh(self: &Arc<Self>) {
@@ -126,11 +167,42 @@ impl Inner {
             let alive = matches!(answer, Ok(Ok(())));
             if alive {
                 *inner.current.write().unwrap_or_else(PoisonError::into_inner) = connection;
+                if let Some(per_thread) = &inner.per_thread {
+                    per_thread.leave_all();
+                }
             }
             if inner.breaker.probed(alive, Instant::now()) {
                 tracing::info!("the shared cache answers again");
             }
         });
+    }
+}
+
+impl ConnectionLike for Line {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::Shared(connection) => connection.req_packed_command(cmd),
+            Self::OfThread(connection) => connection.req_packed_command(cmd),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::Shared(connection) => connection.req_packed_commands(pipeline, offset, count),
+            Self::OfThread(connection) => connection.req_packed_commands(pipeline, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::Shared(connection) => connection.get_db(),
+            Self::OfThread(connection) => connection.get_db(),
+        }
     }
 }
 
@@ -154,6 +226,15 @@ fn unconnected(client: &Client) -> RedisResult<ConnectionManager> {
         .set_pipeline_buffer_size(QUEUED)
         .set_concurrency_limit(IN_FLIGHT);
     ConnectionManager::new_lazy_with_config(client.clone(), settings)
+}
+
+/// Every call has its limit already, as it has on the shared connection.
+fn settings_of_threads() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_LIMIT))
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(QUEUED)
+        .set_concurrency_limit(IN_FLIGHT)
 }
 
 /// Whether the connection broke, rather than could not be made.

@@ -8,6 +8,7 @@ mod codec;
 mod connection;
 mod memory;
 mod open;
+mod per_thread;
 mod reach;
 mod redis;
 mod servers;

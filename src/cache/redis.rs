@@ -15,7 +15,7 @@ use super::bulletin::{self, Bulletin, Hear};
 use super::codec::{self, rank_text};
 use super::connection::CONNECT_LIMIT;
 use super::reach::Reach;
-use super::servers::{Asked, Servers};
+use super::servers::{Asked, Purpose, Servers};
 use super::{CALL_LIMIT, Cache, CacheHealth, Entry, Lookup, Put};
 use crate::domain::{Clock, Rank, Slug};
 use crate::telemetry::metrics::Metrics;
@@ -89,7 +89,7 @@ impl RedisCache {
             Some(_) => None,
         };
         Ok(Self {
-            servers: Servers::open(reach, "links", runtime, Arc::clone(&metrics))?,
+            servers: Servers::open(reach, Purpose::Links, runtime, Arc::clone(&metrics))?,
             pool,
             channel: format!("{key_prefix}changes"),
             key_prefix: format!("{key_prefix}link:"),

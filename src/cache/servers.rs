@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use deadpool_redis::redis::aio::{ConnectionLike, ConnectionManager};
+use deadpool_redis::redis::aio::ConnectionLike;
 use deadpool_redis::redis::{Client, Cmd, Pipeline, RedisFuture, RedisResult, Value, cmd};
 use futures_util::future::FutureExt;
 use tokio::runtime::Handle;
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::CALL_LIMIT;
 use super::cluster::{Cluster, Member};
-use super::connection::{Connection, within};
+use super::connection::{Connection, Line, Sharing, within};
 use super::reach::{Node, Reach};
 use crate::telemetry::metrics::{BREAKER_OPEN, Metrics, REDIS_NODES};
 
@@ -34,6 +34,31 @@ enum Kind {
     Cluster(Cluster),
 }
 
+/// What the servers are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Links,
+    Budgets,
+}
+
+impl Purpose {
+    /// What their figures are called by.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Links => "links",
+            Self::Budgets => "budgets",
+        }
+    }
+
+    /// Redirects ask for links, thousands of times a second; budgets are asked for by what is rare.
+    fn sharing(self) -> Sharing {
+        match self {
+            Self::Links => Sharing::WithinThread,
+            Self::Budgets => Sharing::Always,
+        }
+    }
+}
+
 /// Leave to make one call.
 pub(super) struct Leave {
     began: Instant,
@@ -42,21 +67,24 @@ pub(super) struct Leave {
 }
 
 impl Servers {
-    /// Servers whose tasks live on `runtime`. They are connected to in the background. `purpose` is what their
-    /// figures are called by.
+    /// Servers whose tasks live on `runtime`. Does not wait for them.
     pub(super) fn open(
         reach: Reach,
-        purpose: &'static str,
+        purpose: Purpose,
         runtime: Handle,
         metrics: Arc<Metrics>,
     ) -> RedisResult<Self> {
         let reach = Arc::new(reach);
         let kind = match reach.seeds() {
-            None => Kind::One(Connection::open(
-                reach.client().clone(),
-                runtime.clone(),
-                Arc::clone(&metrics),
-            )?),
+            None => {
+                let client = reach.client().clone();
+                let (runtime, metrics) = (runtime.clone(), Arc::clone(&metrics));
+                let connection = Connection::open(client, purpose.sharing(), runtime, metrics)?;
+                if purpose == Purpose::Links {
+                    connection.prepare();
+                }
+                Kind::One(connection)
+            }
             Some(seeds) => Kind::Cluster(Cluster::open(
                 Arc::clone(&reach),
                 seeds,
@@ -71,7 +99,7 @@ impl Servers {
             metrics,
         });
         let watched = Arc::downgrade(&inner);
-        inner.metrics.watch(&BREAKER_OPEN, purpose, move || {
+        inner.metrics.watch(&BREAKER_OPEN, purpose.name(), move || {
             let broken = match &watched.upgrade()?.kind {
                 Kind::One(connection) => connection.is_broken(),
                 Kind::Cluster(cluster) => cluster.is_broken(),
@@ -79,7 +107,7 @@ impl Servers {
             Some(f64::from(u8::from(broken)))
         });
         let watched = Arc::downgrade(&inner);
-        inner.metrics.watch(&REDIS_NODES, purpose, move || {
+        inner.metrics.watch(&REDIS_NODES, purpose.name(), move || {
             let nodes = match &watched.upgrade()?.kind {
                 Kind::One(_) => 1,
                 Kind::Cluster(cluster) => cluster.width(),
@@ -124,7 +152,7 @@ impl Servers {
         match (&self.0.kind, leave.member) {
             (Kind::One(connection), _) => {
                 let asked = Asked {
-                    server: connection.current(),
+                    line: connection.current(),
                     way: None,
                 };
                 connection.judge(leave.began, in_time(asked).await)
@@ -137,7 +165,7 @@ impl Servers {
                 };
                 let last = Arc::clone(&way.last);
                 let asked = Asked {
-                    server: member.connection.current(),
+                    line: member.connection.current(),
                     way: Some(way),
                 };
                 let outcome = in_time(asked).await;
@@ -207,7 +235,7 @@ impl fmt::Debug for Servers {
 
 /// Whom a call's commands go to. In a cluster they go where a node sends them on to.
 pub(super) struct Asked {
-    server: ConnectionManager,
+    line: Line,
     way: Option<Way>,
 }
 
@@ -223,7 +251,7 @@ struct Way {
 impl ConnectionLike for Asked {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         if self.way.is_none() {
-            self.server.req_packed_command(cmd)
+            self.line.req_packed_command(cmd)
         } else {
             self.follow(cmd).boxed()
         }
@@ -235,11 +263,11 @@ impl ConnectionLike for Asked {
         offset: usize,
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        self.server.req_packed_commands(pipeline, offset, count)
+        self.line.req_packed_commands(pipeline, offset, count)
     }
 
     fn get_db(&self) -> i64 {
-        self.server.get_db()
+        self.line.get_db()
     }
 }
 
@@ -262,7 +290,7 @@ impl Asked {
             };
             way.asking = err.code() == Some("ASK");
             let member = way.cluster.sent_on(&node, (!way.asking).then_some(slot))?;
-            self.server = member.connection.current();
+            self.line = member.connection.current();
             // A script that is missing there is loaded there, so the rest of the call goes there too.
             *way.last.lock().unwrap_or_else(PoisonError::into_inner) = member;
         }
@@ -270,11 +298,11 @@ impl Asked {
 
     async fn ask(&mut self, command: &Cmd) -> RedisResult<Value> {
         if !self.way.as_ref().is_some_and(|way| way.asking) {
-            return self.server.req_packed_command(command).await;
+            return self.line.req_packed_command(command).await;
         }
         let mut pipeline = Pipeline::with_capacity(2);
         pipeline.add_command(cmd("ASKING")).add_command(command.clone());
-        let mut answers = self.server.req_packed_commands(&pipeline, 0, 2).await?;
+        let mut answers = self.line.req_packed_commands(&pipeline, 0, 2).await?;
         Ok(answers.pop().unwrap_or(Value::Nil))
     }
 }

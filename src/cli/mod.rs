@@ -83,7 +83,12 @@ enum Command {
 /// Runs the command line of this process.
 #[must_use]
 pub fn run() -> ExitCode {
-    let result = match Arguments::parse().command {
+    // The image starts without arguments. What describes them is not even made then.
+    let command = match std::env::args_os().len() {
+        0 | 1 => None,
+        _ => Arguments::parse().command,
+    };
+    let result = match command {
         None | Some(Command::Serve) => serve::serve(),
         Some(Command::Migrate) => migrate::migrate(),
         Some(Command::Worker { once }) => worker::worker(once),

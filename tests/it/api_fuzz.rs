@@ -15,6 +15,9 @@ use crate::redis_server::needed;
 /// Requests, at the least. The boundaries of what the document names are about 2,000 more.
 const CASES: &str = "500";
 
+/// The same requests each time: what more chance can find, `scripts/fuzz-api` looks for.
+const SEED: u32 = 1;
+
 /// The Python that has schemathesis.
 struct Python(PathBuf);
 
@@ -70,7 +73,7 @@ fn no_request_is_answered_by_a_5xx_or_by_what_is_not_described() {
     let (url, pid) = (format!("http://{}", curtail.address), curtail.pid());
     // A program whose log nobody reads stands still.
     let service = std::thread::spawn(move || curtail.wait());
-    let seed = fastrand::u32(1..1_000_000_000).to_string();
+    let seed = SEED.to_string();
     let place = folder.path().to_str().unwrap();
 
     let sent = python.run("rounds.py", &[&url, ADMIN_KEY, CASES, &seed, place]);

@@ -56,6 +56,7 @@ mod redis_faults;
 mod redis_lies;
 mod redis_nodes;
 mod redis_server;
+mod redis_threads;
 mod resolver;
 mod server;
 mod settings;

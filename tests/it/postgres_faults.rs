@@ -92,6 +92,32 @@ async fn a_frozen_server_is_unavailable_within_a_second_and_found_again() {
     store.close().await;
 }
 
+/// A link that waited for the statements before it was once given the whole limit again.
+#[tokio::test]
+async fn a_link_that_waits_behind_others_is_refused_as_early_as_they_are() {
+    let server = Server::start().await;
+    let store = open(&server.url("db")).await;
+    store.insert_link(&link("kept")).await.unwrap();
+    let slugs: Vec<String> = (0..16).map(|number| format!("early{number}")).collect();
+    let limit = Duration::from_millis(1300);
+
+    server.freeze();
+    let early = slugs.iter().map(|slug| async {
+        let (begun, link) = (Instant::now(), link(slug));
+        assert_unavailable(store.insert_link(&link).await, begun, limit);
+    });
+    let late = async {
+        // Takes most of the time that the others have.
+        let _ = store.redirect(&slug("kept")).await;
+        let begun = Instant::now();
+        assert_unavailable(store.insert_link(&link("late")).await, begun, limit);
+    };
+    futures_util::future::join(futures_util::future::join_all(early), late).await;
+
+    server.thaw();
+    store.close().await;
+}
+
 /// A socket to a server that offers TLS once failed, for want of a host's name.
 #[tokio::test]
 async fn a_socket_is_used_without_tls() {

@@ -18,10 +18,10 @@ use crate::redis_server::{
 /// The longest call: its limit of 50 ms, and what a busy machine adds.
 const LONGEST_CALL: Duration = Duration::from_millis(60);
 /// How long after it is back a Redis is used again.
-const RECOVERY: Duration = Duration::from_secs(1);
+pub const RECOVERY: Duration = Duration::from_secs(1);
 
 /// Looks the slug up until the breaker is open. All look-ups are misses within their limit.
-async fn fails_until_refused(opened: &Opened, slug: &Slug) {
+pub async fn fails_until_refused(opened: &Opened, slug: &Slug) {
     let start = Instant::now();
     while opened.metrics.shared_cache.refused.get() == 0 {
         let (entry, took) = opened.timed_get(slug).await;
@@ -194,14 +194,14 @@ async fn a_connection_closed_by_the_server_costs_a_miss_and_does_not_open_the_br
 
 /// Carries bytes between a client and a server. What is connected when it is cut stays connected, and
 /// carries nothing any more: like a network that forgot the connection.
-struct Proxy {
+pub struct Proxy {
     port: u16,
     cuts: Arc<AtomicUsize>,
 }
 
 impl Proxy {
     #[expect(clippy::disallowed_methods, reason = "its tasks end with the test's runtime")]
-    async fn to(port: u16) -> Self {
+    pub async fn to(port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let proxy = Self {
             port: listener.local_addr().unwrap().port(),
@@ -230,7 +230,11 @@ impl Proxy {
         proxy
     }
 
-    async fn cut(&self) {
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub async fn cut(&self) {
         self.cuts.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -241,7 +245,7 @@ impl Proxy {
 async fn a_connection_that_vanished_without_a_word_is_replaced() {
     let server = Server::start(&[]).await;
     let proxy = Proxy::to(server.port()).await;
-    let opened = open(&[("REDIS_URL", &format!("redis://127.0.0.1:{}", proxy.port))]);
+    let opened = open(&[("REDIS_URL", &proxy.url())]);
     let slug = any_slug();
     keep(&*opened.cache, &slug, &link(&slug, 1)).await;
 

@@ -10,10 +10,10 @@ use tokio_postgres::types::Type;
 use super::batch;
 use super::failure::Failure;
 use super::links::{cache_seconds, owner, status, to_revision};
-use super::patience::{within, within_or_longer};
+use super::patience::within_or_longer;
 use super::pool::{Parameter, Pool};
 use crate::domain::{Link, Revision};
-use crate::store::limits::{LONG_LIMIT, WRITE_LIMIT};
+use crate::store::limits::WRITE_LIMIT;
 use crate::store::{Candidate, Made, StoreError};
 
 const INSERT_LINK: &str = "-- insert_link()
@@ -85,8 +85,8 @@ impl Inserts {
                 || Failure::of_outcome(StoreError::unavailable("the database's connections are closed"));
             answered.await.map_err(|_| gone())?.map_err(Failure::of_outcome)
         };
-        // The statement has the same limit, and may have begun late.
-        within(WRITE_LIMIT + LONG_LIMIT, answered)
+        // The statement has the same limit, but may begin late: when the one before it has come to its end.
+        within_or_longer(&self.0.pool, WRITE_LIMIT, answered)
             .await
             .map_err(|failure| failure.error)
     }
