@@ -42,17 +42,18 @@ COPY . .
 # Declared here and not above: a new commit must not rebuild the dependencies. Left empty, the build
 # script says `unknown` for the one and takes the present for the other.
 #
-# Functions with the same code are kept once where nobody compares their addresses (`--icf=safe`), and relocations are
-# packed. The tables for unwinding that the standard library and libc bring are taken out. Together: 0.28 MB of the
-# compressed image.
+# Functions with the same code are kept once where nobody compares their addresses (`--icf=safe`), strings that end alike
+# too (`-O2`), and relocations are packed. The tables for unwinding that the standard library and libc bring are taken out,
+# and what the linker was told. Together: 0.29 MB of the compressed image.
 ARG GIT_COMMIT=
 ARG BUILD_TIME=
 
 # Cargo compares times, and the copied files can be older than the empty program: touch them.
 RUN touch src/main.rs src/lib.rs \
  && CURTAIL_GIT_COMMIT="$GIT_COMMIT" CURTAIL_BUILD_TIME="$BUILD_TIME" \
-    cargo rustc --release --locked --bin curtail --target x86_64-unknown-linux-gnu -- -C link-arg=-Wl,--icf=safe,--pack-dyn-relocs=relr \
- && objcopy --remove-section=.eh_frame --remove-section=.eh_frame_hdr \
+    cargo rustc --release --locked --bin curtail --target x86_64-unknown-linux-gnu -- -C link-arg=-Wl,-O2,--icf=safe,--pack-dyn-relocs=relr \
+ && objcopy --wildcard --remove-section=.eh_frame --remove-section=.eh_frame_hdr --remove-section=.gcc_except_table \
+    --remove-section=.comment --remove-section='.gnu.warning.*' \
     target/x86_64-unknown-linux-gnu/release/curtail /curtail
 
 # ---- the image -------------------------------------------------------------------------------------
