@@ -125,7 +125,7 @@ impl RedisCache {
     }
 
     async fn keep(&self, slug: &Slug, entry: &Entry, seen: Rank, mut redis: Asked) -> RedisResult<Put> {
-        let held = match self.keep_unless(slug, entry, seen, &[], &mut redis).await {
+        let held = match self.keep_first(slug, entry, seen, &mut redis).await {
             Ok(None) => return Ok(Put::Kept),
             Ok(Some(held)) => held,
             // It answers, if only to say that its memory is full or that it may not be written to. That is no
@@ -145,6 +145,31 @@ impl RedisCache {
         Ok(held.map_or(Put::Kept, |held| {
             codec::decode(slug, &held).map_or(Put::Lost, Put::Outranked)
         }))
+    }
+
+    /// Nothing is held of a new link, nor of one that a look-up did not find here. Then a plain `SET` does, for which
+    /// Redis runs no script. A change pays one command more for it.
+    async fn keep_first(
+        &self,
+        slug: &Slug,
+        entry: &Entry,
+        seen: Rank,
+        redis: &mut Asked,
+    ) -> RedisResult<Option<Vec<u8>>> {
+        if seen == Rank::UNSEEN {
+            let set: Option<String> = cmd("SET")
+                .arg(self.key(slug))
+                .arg(codec::encode(slug, entry))
+                .arg("PX")
+                .arg(kept_millis(entry.stale_until, self.clock.now()))
+                .arg("NX")
+                .query_async(redis)
+                .await?;
+            if set.is_some() {
+                return Ok(None);
+            }
+        }
+        self.keep_unless(slug, entry, seen, &[], redis).await
     }
 
     async fn keep_unless(

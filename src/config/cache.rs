@@ -57,8 +57,7 @@ impl Cache {
                 ca_file,
                 key_prefix,
             }),
-            memory_entries: usize::try_from(env.number_or("MEMORY_CACHE_ENTRIES", 100_000, 0..=100_000_000))
-                .unwrap_or(usize::MAX),
+            memory_entries: env.number_or("MEMORY_CACHE_ENTRIES", 100_000, 0..=100_000_000),
             memory_fresh: seconds(env, "MEMORY_CACHE_SECONDS", 5),
             redis_fresh: seconds(env, "REDIS_CACHE_SECONDS", 300),
             negative_fresh: seconds(env, "NEGATIVE_CACHE_SECONDS", 10),

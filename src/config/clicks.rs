@@ -46,11 +46,9 @@ impl Clicks {
         }
         Self {
             flush: Duration::from_millis(env.number_or("CLICK_FLUSH_MS", 1000, 10..=60_000)),
-            buffer: usize::try_from(env.number_or("CLICK_BUFFER", 65_536, 1..=10_000_000))
-                .unwrap_or(usize::MAX),
+            buffer: env.number_or("CLICK_BUFFER", 65_536, 1..=10_000_000),
             country_header,
-            retention_days: u32::try_from(env.number_or("CLICK_RETENTION_DAYS", 400, 1..=MAX_DAYS))
-                .unwrap_or(u32::MAX),
+            retention_days: env.number_or("CLICK_RETENTION_DAYS", 400, 1..=MAX_DAYS),
             purge_after_days,
         }
     }

@@ -112,26 +112,22 @@ impl Env {
         value
     }
 
-    /// A number within bounds, or its default.
-    pub fn number_or(
+    /// A number within bounds, or its default. Both are numbers of the type that is wanted.
+    pub fn number_or<N: TryFrom<u64>>(
         &mut self,
         name: &'static str,
         default: u64,
         bounds: std::ops::RangeInclusive<u64>,
-    ) -> u64 {
-        let value = self.parsed_or(name, default);
-        if bounds.contains(&value) {
-            return value;
+    ) -> N {
+        let mut value = self.parsed_or(name, default);
+        if !bounds.contains(&value) {
+            let (least, most) = bounds.into_inner();
+            self.fault(name, format!("is not valid: a number from {least} to {most}"));
+            value = default;
         }
-        self.fault(
-            name,
-            format!(
-                "is not valid: a number from {} to {}",
-                bounds.start(),
-                bounds.end()
-            ),
-        );
-        default
+        N::try_from(value)
+            .ok()
+            .expect("the bounds are numbers of the type")
     }
 
     /// `true` or `false`, or the default. Any other word is a fault: a misspelt switch must not be taken

@@ -139,8 +139,7 @@ impl Http {
             metrics_port,
             base_url,
             trusted_proxy_hops: env.number_or("TRUSTED_PROXY_HOPS", u64::from(place.cloud_run), 0..=16),
-            api_concurrency: usize::try_from(env.number_or("API_CONCURRENCY", 128, 1..=65_536))
-                .unwrap_or(usize::MAX),
+            api_concurrency: env.number_or("API_CONCURRENCY", 128, 1..=65_536),
             referrer_policy,
             yourls_api: env.flag_or("YOURLS_API", false),
             trial: place.trial,

@@ -14,9 +14,7 @@ pub struct Limits {
 
 impl Limits {
     pub(super) fn read(env: &mut Env) -> Self {
-        let rate = |env: &mut Env, name, default| {
-            u32::try_from(env.number_or(name, default, 0..=1_000_000)).unwrap_or(u32::MAX)
-        };
+        let rate = |env: &mut Env, name, default| env.number_or(name, default, 0..=1_000_000);
         Self {
             create_per_minute: rate(env, "CREATE_RATE_PER_MINUTE", 60),
             miss_per_minute: rate(env, "MISS_RATE_PER_MINUTE", 120),

@@ -25,7 +25,7 @@ impl Links {
         let mut own_hosts = hosts(env, "OWN_HOSTS");
         own_hosts.extend(http.base_url.as_ref().map(|base| base.host().to_owned()));
         Self {
-            slug_length: u8::try_from(env.number_or("SLUG_LENGTH", 7, 5..=32)).unwrap_or(7),
+            slug_length: env.number_or("SLUG_LENGTH", 7, 5..=32),
             slugs: SlugPolicy {
                 refuse_final_z: place.cloud_run,
             },

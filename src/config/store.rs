@@ -61,7 +61,7 @@ impl Store {
                 None => StoreKind::Postgres(Postgres {
                     url,
                     password,
-                    pool_size: usize::try_from(pool_size).unwrap_or(1),
+                    pool_size,
                     transaction_pooler,
                 }),
             },

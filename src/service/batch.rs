@@ -1,5 +1,6 @@
 //! Makes many links in one go, finds links that will do, and gives an answer that was given before.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -80,6 +81,14 @@ impl Plan {
         self.sources.iter().map(item).collect()
     }
 
+    /// Those at these places, which at first are all.
+    fn candidates_at(&self, places: &[usize]) -> Cow<'_, [Candidate]> {
+        if places.len() == self.candidates.len() {
+            return Cow::Borrowed(&self.candidates);
+        }
+        places.iter().map(|at| self.candidates[*at].clone()).collect()
+    }
+
     fn item(&self, at: usize, made: &Made) -> Item {
         match made {
             Made::Inserted(revision) => Item::Made(Link {
@@ -109,7 +118,7 @@ impl Links {
         let mut open: Vec<usize> = (0..made.len()).collect();
         for attempt in 1..=TRIES {
             let once = name.clone().map(|name| once(caller, name, now, &plan, &render));
-            let candidates: Vec<Candidate> = open.iter().map(|at| plan.candidates[*at].clone()).collect();
+            let candidates = plan.candidates_at(&open);
             let collided: Vec<usize> = match self.store.insert_links(&candidates, once.as_ref()).await? {
                 BatchOutcome::Replayed(answer) => return Ok(Batch::Replayed(answer)),
                 BatchOutcome::Mismatch => return Err(Error::IdempotencyMismatch),
@@ -119,8 +128,8 @@ impl Links {
                         made[*at] = done;
                     }
                     if name.is_some() {
-                        self.publish(caller, &plan, &made).await;
                         let items = plan.items(&made);
+                        self.publish(caller, &items).await;
                         return Ok(answer.map_or(Batch::Items(items), Batch::Answered));
                     }
                     let taken =
@@ -129,8 +138,8 @@ impl Links {
                 }
             };
             if collided.is_empty() {
-                self.publish(caller, &plan, &made).await;
                 let items = plan.items(&made);
+                self.publish(caller, &items).await;
                 return Ok(render(&items).map_or(Batch::Items(items), Batch::Answered));
             }
             let longer = u8::from(attempt >= COLLISIONS_BEFORE_LONGER);
@@ -192,18 +201,18 @@ impl Links {
         plan
     }
 
-    async fn publish(&self, caller: &Caller, plan: &Plan, made: &[Made]) {
-        let links: Vec<Link> = (0..made.len())
-            .filter_map(|at| match plan.item(at, &made[at]) {
+    async fn publish(&self, caller: &Caller, items: &[Item]) {
+        let links = || {
+            items.iter().filter_map(|item| match item {
                 Item::Made(link) => Some(link),
                 Item::Reused(_) | Item::Refused(_) => None,
             })
-            .collect();
-        for link in &links {
+        };
+        for link in links() {
             audit::link(caller, LinkChange::Created, &link.slug);
         }
         self.resolver
-            .publish_links(links.iter().map(Link::redirect).collect())
+            .publish_links(links().map(Link::redirect).collect())
             .await;
     }
 }

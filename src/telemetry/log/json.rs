@@ -82,15 +82,14 @@ impl Serialize for Json<'_> {
                 &Place(line, file, *number),
             )?;
         }
-        let (of_request, others): (Vec<_>, Vec<_>) = line
-            .fields
-            .iter()
-            .partition(|(name, _)| name.starts_with(REQUEST));
-        if !of_request.is_empty() {
-            all.put("httpRequest", &Request(&of_request))?;
+        let request = Request(line);
+        if request.members().next().is_some() {
+            all.put("httpRequest", &request)?;
         }
-        for (name, value) in others {
-            all.put(name, value)?;
+        for (name, value) in line.fields.iter() {
+            if !name.starts_with(REQUEST) {
+                all.put(name, value)?;
+            }
         }
         all.map.end()
     }
@@ -121,15 +120,19 @@ impl Serialize for Place<'_> {
     }
 }
 
-struct Request<'a>(&'a [&'a (&'static str, Value)]);
+/// The fields of the request, as one object.
+struct Request<'a>(&'a Line);
+
+impl<'a> Request<'a> {
+    fn members(&self) -> impl Iterator<Item = (&'static str, &'a Value)> + use<'a> {
+        let fields = self.0.fields.iter();
+        fields.filter_map(|(name, value)| Some((name.strip_prefix(REQUEST)?, value)))
+    }
+}
 
 impl Serialize for Request<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let members = self
-            .0
-            .iter()
-            .filter_map(|(name, value)| Some((name.strip_prefix(REQUEST)?, value)));
-        serializer.collect_map(members)
+        serializer.collect_map(self.members())
     }
 }
 
