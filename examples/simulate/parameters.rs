@@ -48,7 +48,7 @@ parameters! {
     redis_entry_bytes = 261.0, "bytes", "measured: `used_memory` of Redis 7.0 over 200,000 keys of 20 bytes with an end, values of 120 bytes (a target of 60)";
     // What a visit costs an instance.
     cpu_memory_us = 9.4, "us", "docs/PERFORMANCE.md, memory hit, 64 connections: CPU of the server, with the click";
-    cpu_redis_us = 18.8, "us", "docs/PERFORMANCE.md, Redis hit, 64 connections";
+    cpu_redis_us = 18.8, "us", "measured before each thread had a connection of its own; docs/PERFORMANCE.md has less now, Redis hit, 64 connections";
     cpu_postgres_us = 50.5, "us", "docs/PERFORMANCE.md, Postgres hit, 64 connections";
     cpu_factor = 2.0, "", "assumed: a vCPU of Cloud Run is half a core, and its network costs more than loopback";
     round_trip_ms = 0.5, "ms", "assumed: to Redis and to Postgres within a region";
@@ -63,7 +63,7 @@ parameters! {
     idle_seconds = 900.0, "s", "Cloud Run keeps an idle instance for 15 minutes at most [a]";
     // Postgres and Redis.
     pool_size = 4.0, "connections", "`DATABASE_POOL_SIZE`: a quarter for writes, a quarter for bulk, the rest for reads";
-    redis_connections = 5.0, "connections", "`src/cache`: look-ups, budgets, the channel, two for health";
+    redis_connections = 6.0, "connections", "`src/cache`: look-ups, the same for the thread of the one vCPU, budgets, the channel, two for health";
     postgres_reads = 12e3, "reads/s per vCPU", "inferred from docs/PERFORMANCE.md, Postgres hit: 13,042/s on two cores of which the service took 0.66";
     postgres_vcpus = 32.0, "vCPU", "assumed: the primary of the ramps";
     redis_operations = 1e5, "commands/s per shard", "assumed: one thread of Redis without pipelining; the bench had 46,739 with the load on the same two cores";
