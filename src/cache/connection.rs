@@ -33,7 +33,7 @@ const IN_FLIGHT: usize = 256;
 #[derive(Clone)]
 pub(super) struct Connection(Arc<Inner>);
 
-/// Whether threads that ask much get connections of their own.
+/// Whether threads that ask get connections of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sharing {
     /// All threads use the shared connection.

@@ -1,4 +1,4 @@
-//! A connection to a Redis server for each thread that asks much: its answers wake no other thread.
+//! A connection to a Redis server for each thread that asks: its answers wake no other thread.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -62,8 +62,8 @@ static DISCARD: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Entries in Redis. Look-ups and writes share one connection to each server, which costs a look-up one round trip; a
-/// pool would add a PING to each. The pool here has connections of its own, for [`Cache::health`] only.
+/// Entries in Redis. Look-ups and writes share connections, which costs a look-up one round trip; a pool would add a PING
+/// to each. The pool here has connections of its own, for [`Cache::health`] only.
 pub(super) struct RedisCache {
     servers: Servers,
     /// `None` for a cluster, whose nodes are asked for more than whether they answer.
@@ -124,8 +124,8 @@ impl RedisCache {
         Ok(None)
     }
 
-    async fn keep(&self, slug: &Slug, entry: &Entry, seen: Rank, mut redis: Asked) -> RedisResult<Put> {
-        let held = match self.keep_first(slug, entry, seen, &mut redis).await {
+    async fn keep(&self, write: &Write<'_>, mut redis: Asked) -> RedisResult<Put> {
+        let held = match write.first(&mut redis).await {
             Ok(None) => return Ok(Put::Kept),
             Ok(Some(held)) => held,
             // It answers, if only to say that its memory is full or that it may not be written to. That is no
@@ -136,58 +136,15 @@ impl RedisCache {
             }
             Err(err) => return Err(err),
         };
-        if let Ok(newer) = codec::decode(slug, &held) {
+        if let Ok(newer) = codec::decode(write.slug, &held) {
             return Ok(Put::Outranked(newer));
         }
         // Its header is right and its body is not.
         self.metrics.shared_cache.rejected.add_one();
-        let held = self.keep_unless(slug, entry, seen, &held, &mut redis).await?;
+        let held = write.unless_outranked(&held, &mut redis).await?;
         Ok(held.map_or(Put::Kept, |held| {
-            codec::decode(slug, &held).map_or(Put::Lost, Put::Outranked)
+            codec::decode(write.slug, &held).map_or(Put::Lost, Put::Outranked)
         }))
-    }
-
-    /// Nothing is held of a new link, nor of one that a look-up did not find here. Then a plain `SET` does, for which
-    /// Redis runs no script. A change pays one command more for it.
-    async fn keep_first(
-        &self,
-        slug: &Slug,
-        entry: &Entry,
-        seen: Rank,
-        redis: &mut Asked,
-    ) -> RedisResult<Option<Vec<u8>>> {
-        if seen == Rank::UNSEEN {
-            let set: Option<String> = cmd("SET")
-                .arg(self.key(slug))
-                .arg(codec::encode(slug, entry))
-                .arg("PX")
-                .arg(kept_millis(entry.stale_until, self.clock.now()))
-                .arg("NX")
-                .query_async(redis)
-                .await?;
-            if set.is_some() {
-                return Ok(None);
-            }
-        }
-        self.keep_unless(slug, entry, seen, &[], redis).await
-    }
-
-    async fn keep_unless(
-        &self,
-        slug: &Slug,
-        entry: &Entry,
-        seen: Rank,
-        corrupt: &[u8],
-        redis: &mut Asked,
-    ) -> RedisResult<Option<Vec<u8>>> {
-        KEEP.key(self.key(slug))
-            .arg(codec::encode(slug, entry))
-            .arg(rank_text(seen))
-            .arg(kept_millis(entry.stale_until, self.clock.now()))
-            .arg(codec::header_len(slug))
-            .arg(corrupt)
-            .invoke_async(redis)
-            .await
     }
 
     fn key(&self, slug: &Slug) -> String {
@@ -205,6 +162,50 @@ impl RedisCache {
             },
             None => false,
         }
+    }
+}
+
+/// An entry on its way to Redis.
+struct Write<'a> {
+    slug: &'a Slug,
+    key: String,
+    value: Vec<u8>,
+    /// What was held when the caller began to read the store.
+    seen: Rank,
+    /// How long it is kept, in milliseconds.
+    millis: u64,
+}
+
+impl Write<'_> {
+    /// Nothing is held of a new link, nor of one that a look-up did not find here. Then a plain `SET` does, for which
+    /// Redis runs no script. A change pays one command more for it.
+    async fn first(&self, redis: &mut Asked) -> RedisResult<Option<Vec<u8>>> {
+        if self.seen == Rank::UNSEEN {
+            let set: Option<String> = cmd("SET")
+                .arg(&self.key)
+                .arg(&self.value)
+                .arg("PX")
+                .arg(self.millis)
+                .arg("NX")
+                .query_async(redis)
+                .await?;
+            if set.is_some() {
+                return Ok(None);
+            }
+        }
+        self.unless_outranked(&[], redis).await
+    }
+
+    /// Answers what is held if that stays. `corrupt` is a held value that does not.
+    async fn unless_outranked(&self, corrupt: &[u8], redis: &mut Asked) -> RedisResult<Option<Vec<u8>>> {
+        KEEP.key(&self.key)
+            .arg(&self.value)
+            .arg(rank_text(self.seen))
+            .arg(self.millis)
+            .arg(codec::header_len(self.slug))
+            .arg(corrupt)
+            .invoke_async(redis)
+            .await
     }
 }
 
@@ -243,13 +244,18 @@ impl Cache for RedisCache {
     }
 
     fn put<'a>(&'a self, slug: &'a Slug, entry: &'a Entry, seen: Rank) -> BoxFuture<'a, Put> {
-        match self.servers.admit(&self.key(slug)) {
+        let key = self.key(slug);
+        match self.servers.admit(&key) {
             None => ready(Put::Lost).boxed(),
             Some(leave) => async move {
-                let kept = self
-                    .servers
-                    .call(leave, |redis| self.keep(slug, entry, seen, redis))
-                    .await;
+                let write = Write {
+                    slug,
+                    key,
+                    value: codec::encode(slug, entry),
+                    seen,
+                    millis: kept_millis(entry.stale_until, self.clock.now()),
+                };
+                let kept = self.servers.call(leave, |redis| self.keep(&write, redis)).await;
                 kept.unwrap_or(Put::Lost)
             }
             .boxed(),

@@ -136,7 +136,7 @@ impl Resolver {
         Ok(known)
     }
 
-    /// Asks the shared cache in the visitor's own task: one command on a connection that all share costs less
+    /// Asks the shared cache in the visitor's own task: one command on a connection that stands costs less
     /// than a task to share its answer. What it does not know is looked up once for all.
     async fn beyond_memory(&self, slug: &Slug, admit: impl FnOnce() -> Result<(), Error>) -> Outcome {
         let inner = &self.0;
