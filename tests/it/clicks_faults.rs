@@ -201,6 +201,30 @@ fn a_clean_stop_at_saturation_loses_no_click() {
     }
 }
 
+/// More clicks than the buffer holds wait for their time in the batch that is being made, and are no batches of their own.
+#[test]
+fn a_busy_link_is_stored_once_in_a_flush() {
+    let ground = Ground::fresh(Backend::Postgres);
+    make_link(&ground);
+    let curtail = Curtail::start(&[
+        ("PORT", "0"),
+        ("LISTEN_ADDRESS", "127.0.0.1"),
+        ("DATABASE_URL", ground.url()),
+        ("CLICK_FLUSH_MS", "60000"),
+        ("CLICK_BUFFER", "1000"),
+    ]);
+    let load = Load::start(curtail.address, 4, Duration::from_millis(1));
+    load.wait_for(2000);
+    assert_eq!(stored(&ground), 0);
+
+    curtail.signal(Signal::TERM);
+
+    let (code, log) = curtail.wait();
+    let answered = load.end();
+    assert_eq!((code, stored(&ground)), (Some(0), answered), "{log}");
+    assert_eq!(ground.number("SELECT count(*) FROM click_batches"), 1);
+}
+
 /// As on Cloud Run, which takes the CPU away between requests: it is there while a request is answered, and no
 /// timer can be relied on.
 #[test]

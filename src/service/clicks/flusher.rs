@@ -30,9 +30,6 @@ const OLDEST_TRY: Duration = Duration::from_secs(15);
 /// How many clicks are taken out of the buffer at once.
 const TAKEN: usize = 8000;
 
-/// The most clicks of one batch, those that are alike counted each. It bounds how long the first waits for the last.
-const MOST: u64 = 65_536;
-
 /// Stores clicks.
 #[derive(Debug)]
 pub(super) struct Flusher {
@@ -62,6 +59,15 @@ struct Progress {
     began: Option<Instant>,
     /// When the last batch was stored.
     landed: Option<Instant>,
+}
+
+/// How far a batch is filled before it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fill {
+    /// Until no more fits.
+    Early,
+    /// With what is there: its clicks have waited long enough.
+    Due,
 }
 
 /// What the batch under way needs.
@@ -155,25 +161,34 @@ impl Flusher {
     /// Stores one batch: the one whose outcome is not known, or else the oldest clicks of `buffer`, of which
     /// `most` differ. Answers how many clicks it stored.
     pub(super) async fn flush(&self, buffer: &Buffer, most: usize) -> Result<usize, ()> {
+        self.work(buffer, most, Fill::Due).await
+    }
+
+    /// Makes room in `buffer`: folds its clicks into the batch that is being made, which is stored only if it cannot
+    /// take them all.
+    pub(super) async fn gather(&self, buffer: &Buffer, most: usize) -> Result<usize, ()> {
+        self.work(buffer, most, Fill::Early).await
+    }
+
+    async fn work(&self, buffer: &Buffer, most: usize, fill: Fill) -> Result<usize, ()> {
         let mut desk = self.desk.lock().await;
         self.begin(Some(Instant::now()));
-        let span = self.span(&desk, buffer);
+        let span = self.span(&desk, buffer, fill);
         let work = async {
-            self.fill(&mut desk, buffer, most).await?;
-            let clicks = desk.batch.as_ref().map_or(0, |batch| batch.clicks.len());
-            // Signed: what is not would become a text in OpenTelemetry.
-            span.record("clicks", i64::try_from(clicks).unwrap_or(i64::MAX));
+            self.fill(&mut desk, buffer, most, fill).await?;
             self.store_one(&mut desk).await
         };
-        let result = work.instrument(span.clone()).await;
+        let result = work.instrument(span).await;
         self.begin(None);
         let failed_before = match &result {
-            Ok(_) => self.failures.swap(0, Ordering::Relaxed),
+            Ok(None) => return Ok(0),
+            Ok(Some(_)) => self.failures.swap(0, Ordering::Relaxed),
             Err(_) => self.failures.fetch_add(1, Ordering::Relaxed),
         };
         self.landed.notify_waiters();
         match result {
             Ok(number) => {
+                let number = number.unwrap_or_default();
                 let mut progress = self.progress.lock().expect("flusher lock poisoned");
                 progress.landed = Some(Instant::now());
                 if desk.raw.is_empty() {
@@ -197,9 +212,11 @@ impl Flusher {
         }
     }
 
-    /// The span of a flush. It is the trace's first: a batch is of many requests.
-    fn span(&self, desk: &Desk, buffer: &Buffer) -> Span {
-        if (desk.is_empty() && buffer.len() == 0) || !self.sampler.takes(None) {
+    /// The span of a flush. It is the trace's first: a batch is of many requests. Gathering has none: most often it
+    /// stores nothing.
+    fn span(&self, desk: &Desk, buffer: &Buffer, fill: Fill) -> Span {
+        let idle = desk.is_empty() && buffer.len() == 0;
+        if fill == Fill::Early || idle || !self.sampler.takes(None) {
             return Span::none();
         }
         tracing::error_span!(target: traces::TARGET, parent: None, "clicks flush", clicks = Empty)
@@ -210,11 +227,20 @@ impl Flusher {
     }
 
     /// Makes a batch of the oldest clicks, unless there is one. A piece of the buffer after the other is folded into
-    /// it, so that a busy link is stored a few times a second and not for every thousand of its clicks.
-    async fn fill(&self, desk: &mut Desk, buffer: &Buffer, most: usize) -> Result<(), StoreError> {
+    /// it, so that a busy link is stored once in a flush and not for every thousand of its clicks.
+    async fn fill(
+        &self,
+        desk: &mut Desk,
+        buffer: &Buffer,
+        most: usize,
+        fill: Fill,
+    ) -> Result<(), StoreError> {
+        // Clicks that come meanwhile wait for the next one.
+        let mut waiting = buffer.len();
         while desk.batch.is_none() {
-            if desk.raw.is_empty() {
-                let (raw, since) = buffer.take(TAKEN);
+            if desk.raw.is_empty() && waiting > 0 {
+                let (raw, since) = buffer.take(TAKEN.min(waiting));
+                waiting = if raw.is_empty() { 0 } else { waiting - raw.len() };
                 desk.raw = raw;
                 if desk.draft.is_none() {
                     self.progress.lock().expect("flusher lock poisoned").since = since;
@@ -225,12 +251,14 @@ impl Flusher {
                 self.learn_secrets(desk).await?;
                 let draft = desk.draft.get_or_insert_default();
                 desk.parser.fold(&mut desk.raw, draft, most);
-                let number: u64 = draft.clicks.iter().map(|click| u64::from(click.number)).sum();
-                if desk.raw.is_empty() && number < MOST {
+                if desk.raw.is_empty() && waiting > 0 {
                     // The connections to Redis and the database are driven by the same thread.
                     tokio::task::yield_now().await;
                     continue;
                 }
+            }
+            if desk.raw.is_empty() && fill == Fill::Early {
+                return Ok(());
             }
             let Some(draft) = desk.draft.take() else {
                 return Ok(());
@@ -244,15 +272,18 @@ impl Flusher {
         Ok(())
     }
 
-    async fn store_one(&self, desk: &mut Desk) -> Result<usize, StoreError> {
+    /// Stores the batch, if there is one, and answers how many clicks it has.
+    async fn store_one(&self, desk: &mut Desk) -> Result<Option<usize>, StoreError> {
         let Some(batch) = desk.batch.clone() else {
-            return Ok(0);
+            return Ok(None);
         };
+        // Signed: what is not would become a text in OpenTelemetry.
+        Span::current().record("clicks", i64::try_from(batch.clicks.len()).unwrap_or(i64::MAX));
         self.store.record_clicks(&batch).await?;
         desk.batch = None;
         let number = usize::try_from(batch.number()).unwrap_or(usize::MAX);
         self.held.fetch_sub(number, Ordering::SeqCst);
-        Ok(number)
+        Ok(Some(number))
     }
 
     /// Asks for the keys of the days that the waiting clicks are of, and forgets those of others.

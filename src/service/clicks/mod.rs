@@ -88,7 +88,7 @@ impl Clicks {
     pub async fn keep_up(&self) {
         let inner = &self.0;
         // The timer may have woken up with this request, and have taken the clicks already.
-        let oldest = inner.buffer.oldest().max(inner.flusher.oldest());
+        let oldest = inner.oldest();
         let late = inner.flush * 2;
         if oldest.is_none_or(|age| age < late) || inner.flusher.has_landed_within(late) {
             return;
@@ -126,23 +126,37 @@ impl Clicks {
 }
 
 impl Inner {
-    /// Flushes by time and by size until the stop.
+    /// Flushes by time, and gathers by size, until the stop.
     async fn run(&self, stop: &CancellationToken) {
         let mut timer = interval(self.flush);
         // After a freeze the timer has missed many ticks; one is enough.
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !stop.is_cancelled() {
-            tokio::select! {
+            let due = tokio::select! {
                 () = stop.cancelled() => return,
-                _ = timer.tick() => {}
-                () = self.buffer.woken() => {}
-            }
+                _ = timer.tick() => true,
+                () = self.buffer.woken() => self.oldest().is_some_and(|age| age >= self.flush),
+            };
             // The last batch of the stop is `finish`'s, but one that is under way is not broken off.
-            while self.flush_all().await.is_err() && !stop.is_cancelled() {
+            while self.flush(due).await.is_err() && !stop.is_cancelled() {
                 let pause = self.flusher.pause();
                 let _ = timeout(pause, stop.cancelled()).await;
             }
         }
+    }
+
+    /// How long the oldest click has waited, in the buffer or out of it.
+    fn oldest(&self) -> Option<Duration> {
+        self.buffer.oldest().max(self.flusher.oldest())
+    }
+
+    /// Stores what is there if it is due, and otherwise only what fills a batch.
+    async fn flush(&self, due: bool) -> Result<(), ()> {
+        if due {
+            return self.flush_all().await;
+        }
+        while self.flusher.gather(&self.buffer, BATCH).await? > 0 {}
+        Ok(())
     }
 
     /// Stores everything that is there, batch by batch.
