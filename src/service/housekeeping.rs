@@ -43,6 +43,7 @@ impl Housekeeping {
         let yesterday = days_before(day_of(now), 1);
         let mut chores = vec![
             ("partitions", Chore::MakePartitions(now)),
+            ("values", Chore::SumValues),
             (
                 "retention",
                 Chore::DropClicks(days_before(now, self.config.retention_days.into())),

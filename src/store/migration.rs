@@ -65,7 +65,7 @@ pub struct Migrated {
 }
 
 /// The schema's version that this build knows.
-pub const SCHEMA_VERSION: i64 = 6;
+pub const SCHEMA_VERSION: i64 = 7;
 
 macro_rules! migrations {
     ($dialect:literal: $($version:literal $name:literal works_from $oldest_build:literal),+ $(,)?) => {
@@ -86,6 +86,7 @@ pub(super) const POSTGRES: &[Migration] = migrations!("postgres":
     4 "0004_web" works_from 1,
     5 "0005_hosts" works_from 1,
     6 "0006_alike_clicks" works_from 1,
+    7 "0007_unsummed_clicks" works_from 1,
 );
 
 /// For SQLite.
@@ -96,4 +97,5 @@ pub(super) const SQLITE: &[Migration] = migrations!("sqlite":
     4 "0004_web" works_from 1,
     5 "0005_hosts" works_from 1,
     6 "0006_alike_clicks" works_from 1,
+    7 "0007_unsummed_clicks" works_from 1,
 );

@@ -11,6 +11,7 @@ mod rollup;
 mod selection;
 mod sqlite;
 mod traced;
+mod values;
 
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ pub use traced::traced;
 /// What is to be done now and then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chore {
+    /// Sum clicks by value that wait for it.
+    SumValues,
     /// Make room for the clicks of the month of this time and of the two after it.
     MakePartitions(Timestamp),
     /// Delete clicks and sums from before this time. Clicks in partitions go by whole months.

@@ -152,7 +152,8 @@ fn stored(ground: &Ground) -> u64 {
         "SELECT CASE WHEN raw = total AND hours = total AND days = total THEN total ELSE -1 END FROM (SELECT
             (SELECT coalesce(sum(number), 0) FROM clicks) AS raw,
             (SELECT coalesce(sum(clicks), 0)::bigint FROM click_hours) AS hours,
-            (SELECT coalesce(sum(clicks), 0)::bigint FROM click_values WHERE span = 1 AND dimension = 2) AS days,
+            (SELECT coalesce(sum(clicks), 0)::bigint FROM (SELECT clicks FROM click_values WHERE span = 1 AND dimension = 2
+                UNION ALL SELECT clicks FROM unsummed_clicks) AS v) AS days,
             (SELECT clicks FROM links WHERE slug = 'hot') AS total) AS counts",
     );
     u64::try_from(number).expect("the counts differ")
@@ -347,6 +348,45 @@ fn an_outage_of_the_database_slows_no_redirect_and_loses_no_click() {
     );
     wait_until_stored(&ground, answered);
     assert_eq!(app.metrics.clicks.dropped.get(), 0);
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < Duration::from_secs(40), "not {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The database refuses the first time.
+#[test]
+fn stored_clicks_are_summed_by_value_later_and_tried_again() {
+    let ground = Arc::new(Ground::fresh(Backend::Postgres));
+    make_link(&ground);
+    let app = TestApp::start_on(Backend::Postgres, Arc::clone(&ground), &[("REDIS_URL", "")]);
+    let waiting = || ground.number("SELECT coalesce(sum(clicks), 0)::bigint FROM unsummed_clicks");
+    let summing = || {
+        ground.number(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                AND query LIKE '-- take_unsummed()%' AND wait_event_type = 'Lock'",
+        ) > 0
+    };
+    assert_eq!(app.get("/hot").status, 302);
+    assert_eq!(app.get("/hot").status, 302);
+    wait_until_stored(&ground, 2);
+    assert_eq!(waiting(), 2);
+
+    std::thread::scope(|scope| {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let held = Arc::clone(&ground);
+        scope.spawn(move || held.hold("LOCK TABLE unsummed_clicks IN SHARE MODE", &released));
+        wait_until("summed", summing);
+        wait_until("given up", || !summing());
+        release.send(()).unwrap();
+    });
+
+    wait_until("summed again", || waiting() == 0);
+    assert_eq!(stored(&ground), 2);
 }
 
 #[test]

@@ -19,6 +19,8 @@ for_every_store! {
     clicks_of_links_that_are_gone_are_left_out
     values_beyond_the_bound_are_other
     the_sums_equal_a_recount
+    clicks_are_summed_once_by_many_at_once
+    unsummed_clicks_go_with_their_link
     the_day_has_one_secret_for_all
     a_link_made_again_begins_at_nothing
     old_clicks_go_and_the_total_stays
@@ -68,6 +70,15 @@ fn last_days() -> Range {
 
 async fn total(store: &dyn Store, name: &str) -> i64 {
     store.link(&slug(name)).await.unwrap().unwrap().clicks
+}
+
+/// Sums all clicks by value, and answers how many pieces that took.
+async fn sum(store: &dyn Store) -> usize {
+    let mut pieces = 0;
+    while store.keep_house(Chore::SumValues).await.unwrap() > 0 {
+        pieces += 1;
+    }
+    pieces
 }
 
 async fn a_batch_is_counted_once_however_often_it_comes(store: &dyn Store) {
@@ -161,9 +172,10 @@ async fn values_beyond_the_bound_are_other(store: &dyn Store) {
     let first: Vec<Click> = (0..60).map(from).collect();
     let second: Vec<Click> = (0..150).map(from).collect();
 
-    store.record_clicks(&batch(first)).await.unwrap();
-    store.record_clicks(&batch(second.clone())).await.unwrap();
-    store.record_clicks(&batch(second)).await.unwrap();
+    for clicks in [first, second.clone(), second] {
+        store.record_clicks(&batch(clicks)).await.unwrap();
+        assert_eq!(sum(store).await, 1);
+    }
 
     let statistics = statistics(store, "a", last_days(), 1000).await;
     let values: Vec<&Ranked> = statistics.values(Dimension::Referrer).collect();
@@ -256,9 +268,21 @@ async fn the_sums_equal_a_recount(store: &dyn Store) {
         store.insert_link(&link(name)).await.unwrap();
     }
     let clicks: Vec<Click> = (0..number_of_clicks()).map(|_| generate(&mut random)).collect();
-    for part in clicks.chunks(2000) {
+    let parts: Vec<_> = clicks.chunks(2000).collect();
+    for (number, part) in parts.iter().enumerate() {
         store.record_clicks(&batch(part.to_vec())).await.unwrap();
+        // The last thousands are not summed by value yet.
+        if number + 3 == parts.len() {
+            assert!(sum(store).await > 0);
+        }
     }
+    compare_with_a_recount(store, &clicks).await;
+
+    assert!(sum(store).await > 0);
+    compare_with_a_recount(store, &clicks).await;
+}
+
+async fn compare_with_a_recount(store: &dyn Store, clicks: &[Click]) {
     let time = |text: &str| Some(text.parse::<Timestamp>().unwrap());
     let questions = [
         (None, None, Interval::Day, true),
@@ -286,7 +310,7 @@ async fn the_sums_equal_a_recount(store: &dyn Store) {
     for name in ["a", "b"] {
         for (from, to, interval, whole_days) in questions {
             let range = Range::new(from, to, interval, now()).unwrap();
-            let (series, visitors, values) = recount(&clicks, name, range, 7);
+            let (series, visitors, values) = recount(clicks, name, range, 7);
 
             let start = std::time::Instant::now();
             let found = statistics(store, name, range, 7).await;
@@ -321,6 +345,76 @@ async fn the_sums_equal_a_recount(store: &dyn Store) {
                 .sum::<i64>()
         );
     }
+}
+
+async fn clicks_are_summed_once_by_many_at_once(store: &dyn Store) {
+    for name in ["a", "b"] {
+        store.insert_link(&link(name)).await.unwrap();
+    }
+    // More than one piece, and fewer than the bound of values.
+    let clicks = |round: i64| {
+        (0..700).map(move |number: i64| Click {
+            referrer: format!("{}.example", number % 90).into(),
+            country: Some(["CH", "DE"][usize::try_from(number % 2).unwrap()].to_owned()),
+            browser: ["Chrome", "Firefox", "Safari"][usize::try_from(round % 3).unwrap()],
+            ..click(
+                ["a", "b"][usize::try_from(number % 2).unwrap()],
+                now() - SignedDuration::from_hours(number % 5),
+            )
+        })
+    };
+    let record = async {
+        for round in 0..9 {
+            store
+                .record_clicks(&batch(clicks(round).collect()))
+                .await
+                .unwrap();
+        }
+    };
+    // Some find that another is at it, or that nothing is there yet.
+    let some = async || {
+        for _ in 0..12 {
+            match store.keep_house(Chore::SumValues).await {
+                Ok(_) | Err(StoreError::Overloaded) => tokio::task::yield_now().await,
+                Err(err) => panic!("{err}"),
+            }
+        }
+    };
+
+    tokio::join!(record, some(), some(), some());
+
+    sum(store).await;
+    for name in ["a", "b"] {
+        let statistics = statistics(store, name, last_days(), 200).await;
+        assert_eq!(statistics.total.clicks, 9 * 350);
+        for dimension in Dimension::ALL {
+            let clicks: i64 = statistics.values(dimension).map(|value| value.clicks).sum();
+            assert_eq!(clicks, 9 * 350, "{name} {dimension:?}");
+        }
+        let browsers: Vec<i64> = statistics
+            .values(Dimension::Browser)
+            .map(|value| value.clicks)
+            .collect();
+        assert_eq!(browsers, [1050, 1050, 1050]);
+    }
+}
+
+async fn unsummed_clicks_go_with_their_link(store: &dyn Store) {
+    store.insert_link(&link("gone")).await.unwrap();
+    let old = now() - SignedDuration::from_hours(24 * 20);
+    store
+        .record_clicks(&batch(vec![click("gone", now()), click("gone", old)]))
+        .await
+        .unwrap();
+    let before = now() - SignedDuration::from_hours(24 * 10);
+    while store.keep_house(Chore::DropClicks(before)).await.unwrap() > 0 {}
+    let left = statistics(store, "gone", last_days(), 10).await;
+    assert_eq!(left.values(Dimension::Browser).next().unwrap().clicks, 1);
+    store.delete_link(&slug("gone")).await.unwrap();
+
+    while store.keep_house(Chore::DropRemains).await.unwrap() > 0 {}
+
+    assert_eq!(sum(store).await, 0);
 }
 
 async fn the_day_has_one_secret_for_all(store: &dyn Store) {
@@ -368,6 +462,7 @@ async fn old_clicks_go_and_the_total_stays(store: &dyn Store) {
         .record_clicks(&batch(vec![click("a", old), click("a", now())]))
         .await
         .unwrap();
+    sum(store).await;
 
     let before = now() - SignedDuration::from_hours(24 * 10);
     while store.keep_house(Chore::DropClicks(before)).await.unwrap() > 0 {}
@@ -394,6 +489,7 @@ async fn expired_links_are_purged_with_their_sums(store: &dyn Store) {
         .record_clicks(&batch(vec![click("expired", now())]))
         .await
         .unwrap();
+    sum(store).await;
 
     let before = now() - SignedDuration::from_hours(24);
     let purged = store.keep_house(Chore::PurgeLinks(before)).await.unwrap();
@@ -414,6 +510,7 @@ async fn chores_can_be_done_by_many_at_once(store: &dyn Store) {
         .await
         .unwrap();
     let chores = [
+        Chore::SumValues,
         Chore::MakePartitions(far),
         Chore::DropClicks(now() - SignedDuration::from_hours(24)),
         Chore::DropRemains,

@@ -15,6 +15,7 @@ use tracing::{Instrument, Span};
 use super::buffer::Buffer;
 use super::intake::Pending;
 use super::parser::{Draft, Parser};
+use super::sums::Sums;
 use crate::domain::{ClickBatch, Clock, day_of};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
@@ -36,6 +37,7 @@ pub(super) struct Flusher {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    sums: Arc<Sums>,
     /// Decides which batches have a trace of their own.
     sampler: Sampler,
     desk: Mutex<Desk>,
@@ -93,6 +95,7 @@ impl Flusher {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
+        sums: Arc<Sums>,
         sampler: Sampler,
         flush: Duration,
     ) -> Self {
@@ -100,6 +103,7 @@ impl Flusher {
             store,
             clock,
             metrics,
+            sums,
             sampler,
             desk: Mutex::default(),
             held: AtomicUsize::new(0),
@@ -196,6 +200,7 @@ impl Flusher {
                 }
                 drop(progress);
                 self.metrics.clicks.stored.add(number as u64);
+                self.sums.are_due();
                 if failed_before > 0 {
                     tracing::info!("clicks are stored again");
                 }

@@ -4,6 +4,7 @@ mod buffer;
 mod flusher;
 mod intake;
 mod parser;
+mod sums;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use crate::telemetry::metrics::{CLICKS_BOUND, CLICKS_WAITING, Metrics};
 use crate::telemetry::traces::Sampler;
 use buffer::Buffer;
 use flusher::Flusher;
+use sums::Sums;
 
 pub use intake::Seen;
 
@@ -51,12 +53,14 @@ impl Clicks {
         sampler: Sampler,
         lifecycle: &Lifecycle,
     ) -> Self {
+        let sums = Arc::new(Sums::new(Arc::clone(&store)));
         let inner = Arc::new(Inner {
             buffer: Buffer::new(config.buffer),
             flusher: Flusher::new(
                 store,
                 Arc::clone(&clock),
                 Arc::clone(&metrics),
+                Arc::clone(&sums),
                 sampler,
                 config.flush,
             ),
@@ -71,6 +75,7 @@ impl Clicks {
         });
         let flushing = Arc::clone(&inner);
         lifecycle.spawn(|stop| async move { flushing.run(&stop).await });
+        lifecycle.spawn(|stop| async move { sums.run(&stop).await });
         Self(inner)
     }
 

@@ -6,6 +6,7 @@ use tokio_postgres::types::Type;
 
 use super::failure::Failure;
 use super::pool::{Parameter, Pool};
+use super::values;
 use super::work::Work;
 use crate::store::Chore;
 use crate::store::rollup::CHORE_ROWS;
@@ -31,6 +32,9 @@ DELETE FROM click_hours WHERE ctid = ANY(ARRAY(SELECT ctid FROM click_hours WHER
 
 const DROP_VALUES: &str = "-- drop_values()
 DELETE FROM click_values WHERE ctid = ANY(ARRAY(SELECT ctid FROM click_values WHERE start < $1 LIMIT $2))";
+
+const DROP_UNSUMMED: &str = "-- drop_unsummed()
+DELETE FROM unsummed_clicks WHERE ctid = ANY(ARRAY(SELECT ctid FROM unsummed_clicks WHERE start < $1 LIMIT $2))";
 
 const FORGET_VISITORS: &str = "-- forget_visitors()
 DELETE FROM click_visitors WHERE ctid = ANY(ARRAY(SELECT ctid FROM click_visitors WHERE day < $1 LIMIT $2))";
@@ -62,9 +66,15 @@ DELETE FROM click_values WHERE ctid = ANY(ARRAY(
     SELECT v.ctid FROM link_remains r JOIN click_values v ON v.link_id = r.link_id
     WHERE NOT EXISTS (SELECT FROM deleted_links d WHERE d.id = r.link_id) LIMIT $1))";
 
+const REMAINS_UNSUMMED: &str = "-- remains_unsummed()
+DELETE FROM unsummed_clicks WHERE ctid = ANY(ARRAY(
+    SELECT c.ctid FROM link_remains r JOIN unsummed_clicks c ON c.link_id = r.link_id
+    WHERE NOT EXISTS (SELECT FROM deleted_links d WHERE d.id = r.link_id) LIMIT $1))";
+
 const FORGET_REMAINS: &str = "-- forget_remains()
 DELETE FROM link_remains r WHERE NOT EXISTS (SELECT FROM click_hours h WHERE h.link_id = r.link_id)
-    AND NOT EXISTS (SELECT FROM click_values v WHERE v.link_id = r.link_id)";
+    AND NOT EXISTS (SELECT FROM click_values v WHERE v.link_id = r.link_id)
+    AND NOT EXISTS (SELECT FROM unsummed_clicks c WHERE c.link_id = r.link_id)";
 
 const FORGET_SET_ASIDE: &str = "-- forget_set_aside()
 DELETE FROM deleted_links WHERE id = ANY(ARRAY(SELECT id FROM deleted_links WHERE deleted_at < $1 LIMIT $2))";
@@ -76,11 +86,13 @@ const MONTHS: i8 = 3;
 pub(super) async fn keep_house(pool: &Pool, chore: Chore) -> Result<u64, Failure> {
     let work = Work::begin(pool).await?;
     let rows = match chore {
+        Chore::SumValues => values::sum(&work).await?,
         Chore::MakePartitions(now) => make_partition(&work, now).await?,
         Chore::DropClicks(before) => {
             drop_partition(&work, before).await?
                 + old(&work, DROP_DEFAULT, before).await?
                 + old(&work, DROP_HOURS, before).await?
+                + old(&work, DROP_UNSUMMED, before).await?
                 + old(&work, DROP_VALUES, before).await?
         }
         Chore::ForgetVisitors(before) => {
@@ -94,6 +106,7 @@ pub(super) async fn keep_house(pool: &Pool, chore: Chore) -> Result<u64, Failure
         Chore::DropRemains => {
             let some: [Parameter<'_>; 1] = [(/* limit */ &CHORE_ROWS, Type::INT8)];
             work.execute(REMAINS_HOURS, &some).await?
+                + work.execute(REMAINS_UNSUMMED, &some).await?
                 + work.execute(REMAINS_VALUES, &some).await?
                 + work.execute(FORGET_REMAINS, &[]).await?
         }

@@ -1,6 +1,6 @@
 //! Clicks and their sums, a transaction for each batch.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio_postgres::Row;
@@ -9,9 +9,9 @@ use tokio_postgres::types::{FromSql, Type};
 use super::failure::{Failure, Remedy};
 use super::pool::{Parameter, Pool};
 use super::work::Work;
-use crate::domain::{Click, ClickBatch, Dimension, Slug};
+use crate::domain::{Click, ClickBatch, Slug};
 use crate::store::StoreError;
-use crate::store::rollup::{DayValue, LinkId, Rollup};
+use crate::store::rollup::{Alike, LinkId, Rollup};
 
 // Waits for an earlier try of the same batch whose end nobody saw.
 const RECORD_BATCH: &str = "-- record_batch()
@@ -22,20 +22,6 @@ INSERT INTO click_batches (id, recorded_at) VALUES ($1, $2) ON CONFLICT (id) DO 
 // entries to sort in.)
 const LOCK_LINKS: &str = "-- lock_links()
 SELECT id, slug FROM links WHERE slug IN (SELECT unnest($1::text[])) ORDER BY slug FOR NO KEY UPDATE";
-
-const NEW_VALUES: &str = "-- new_values()
-SELECT w.place FROM unnest($1::bigint[], $2::timestamptz[], $3::smallint[], $4::text[])
-    WITH ORDINALITY AS w (link_id, day, dimension, value, place)
-WHERE NOT EXISTS (
-    SELECT FROM click_values v WHERE v.link_id = w.link_id AND v.span = 1 AND v.start = w.day
-        AND v.dimension = w.dimension AND v.value = w.value)";
-
-const COUNT_VALUES: &str = "-- count_values()
-SELECT k.place, (
-    SELECT count(*) FROM click_values v WHERE v.link_id = k.link_id AND v.span = 1 AND v.start = k.day
-        AND v.dimension = k.dimension AND v.value <> $4) AS number
-FROM unnest($1::bigint[], $2::timestamptz[], $3::smallint[])
-    WITH ORDINALITY AS k (link_id, day, dimension, place)";
 
 const APPEND: &str = "-- append()
 INSERT INTO clicks
@@ -60,12 +46,11 @@ ON CONFLICT (link_id, start) DO UPDATE SET clicks = kept.clicks + excluded.click
     bots = kept.bots + excluded.bots, visitors = kept.visitors + excluded.visitors,
     scans = kept.scans + excluded.scans";
 
-const ADD_VALUES: &str = "-- add_values()
-INSERT INTO click_values AS kept (link_id, span, start, dimension, value, clicks)
-SELECT link_id, span, start, dimension, value, clicks
-FROM unnest($1::bigint[], $2::smallint[], $3::timestamptz[], $4::smallint[], $5::text[], $6::bigint[])
-    AS v (link_id, span, start, dimension, value, clicks)
-ON CONFLICT (link_id, span, start, dimension, value) DO UPDATE SET clicks = kept.clicks + excluded.clicks";
+const WAIT_FOR_SUMS: &str = "-- wait_for_sums()
+INSERT INTO unsummed_clicks (link_id, start, referrer, browser, system, device, country, language, clicks)
+SELECT link_id, start, referrer, browser, system, device, country, language, clicks
+FROM unnest($1::bigint[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+    $9::bigint[]) AS c (link_id, start, referrer, browser, system, device, country, language, clicks)";
 
 const ADD_TOTALS: &str = "-- add_totals()
 UPDATE links SET clicks = links.clicks + t.clicks
@@ -90,7 +75,6 @@ pub(super) async fn record(pool: &Pool, batch: &ClickBatch) -> Result<(), Failur
     if work.execute(RECORD_BATCH, &parameters).await? == 1 {
         let ids = lock_links(&work, batch).await?;
         let mut rollup = Rollup::of(&batch.clicks, &ids);
-        bound(&work, &mut rollup).await?;
         append(&work, batch, &ids).await?;
         see_visitors(&work, &mut rollup).await?;
         add(&work, &rollup).await?;
@@ -112,50 +96,6 @@ async fn lock_links(work: &Work<'_>, batch: &ClickBatch) -> Result<HashMap<Slug,
         }
     }
     Ok(ids)
-}
-
-/// Asks which values are new, and only for those how many the store has already: a busy link brings few.
-async fn bound(work: &Work<'_>, rollup: &mut Rollup) -> Result<(), Failure> {
-    let values = rollup.day_values();
-    let links: Vec<i64> = values.iter().map(|((link, _, _), _)| *link).collect();
-    let days: Vec<Timestamp> = values.iter().map(|((_, day, _), _)| *day).collect();
-    let dimensions: Vec<i16> = values.iter().map(|((_, _, d), _)| d.code()).collect();
-    let texts: Vec<&str> = values.iter().map(|(_, value)| value.as_str()).collect();
-    let parameters: [Parameter<'_>; 4] = [
-        (/* link_id */ &links, Type::INT8_ARRAY),
-        (/* day */ &days, Type::TIMESTAMPTZ_ARRAY),
-        (/* dimension */ &dimensions, Type::INT2_ARRAY),
-        (/* value */ &texts, Type::TEXT_ARRAY),
-    ];
-    let mut new: BTreeSet<DayValue> = BTreeSet::new();
-    for row in work.query_kept(NEW_VALUES, &parameters).await? {
-        if let Some(value) = place(&row).and_then(|place| values.get(place)) {
-            new.insert((*value).clone());
-        }
-    }
-    if new.is_empty() {
-        return Ok(());
-    }
-    let keys: BTreeSet<_> = new.iter().map(|(key, _)| *key).collect();
-    let keys: Vec<_> = keys.into_iter().collect();
-    let links: Vec<i64> = keys.iter().map(|(link, _, _)| *link).collect();
-    let days: Vec<Timestamp> = keys.iter().map(|(_, day, _)| *day).collect();
-    let dimensions: Vec<i16> = keys.iter().map(|(_, _, d)| d.code()).collect();
-    let parameters: [Parameter<'_>; 4] = [
-        (/* link_id */ &links, Type::INT8_ARRAY),
-        (/* day */ &days, Type::TIMESTAMPTZ_ARRAY),
-        (/* dimension */ &dimensions, Type::INT2_ARRAY),
-        (/* not */ &Dimension::OTHER, Type::TEXT),
-    ];
-    let mut kept = BTreeMap::new();
-    for row in work.query_kept(COUNT_VALUES, &parameters).await? {
-        if let Some(key) = place(&row).and_then(|place| keys.get(place)) {
-            let number: i64 = column(&row, "number")?;
-            kept.insert(*key, usize::try_from(number).unwrap_or(usize::MAX));
-        }
-    }
-    rollup.bound(&new, &kept);
-    Ok(())
 }
 
 async fn append(work: &Work<'_>, batch: &ClickBatch, ids: &HashMap<Slug, LinkId>) -> Result<(), Failure> {
@@ -203,7 +143,7 @@ async fn append(work: &Work<'_>, batch: &ClickBatch, ids: &HashMap<Slug, LinkId>
     work.execute(APPEND, &parameters).await.map(drop)
 }
 
-async fn see_visitors(work: &Work<'_>, rollup: &mut Rollup) -> Result<(), Failure> {
+async fn see_visitors(work: &Work<'_>, rollup: &mut Rollup<'_>) -> Result<(), Failure> {
     let days: Vec<Timestamp> = rollup.visitors.keys().map(|(day, _, _)| *day).collect();
     let links: Vec<i64> = rollup.visitors.keys().map(|(_, link, _)| *link).collect();
     let hashes: Vec<i64> = rollup.visitors.keys().map(|(_, _, hash)| *hash).collect();
@@ -224,7 +164,7 @@ async fn see_visitors(work: &Work<'_>, rollup: &mut Rollup) -> Result<(), Failur
     Ok(())
 }
 
-async fn add(work: &Work<'_>, rollup: &Rollup) -> Result<(), Failure> {
+async fn add(work: &Work<'_>, rollup: &Rollup<'_>) -> Result<(), Failure> {
     let hours = || rollup.hours.iter();
     let parameters: [Parameter<'_>; 6] = [
         (
@@ -253,7 +193,7 @@ async fn add(work: &Work<'_>, rollup: &Rollup) -> Result<(), Failure> {
         ),
     ];
     work.execute(ADD_HOURS, &parameters).await?;
-    add_values(work, rollup).await?;
+    wait_for_sums(work, rollup).await?;
     let totals: (Vec<i64>, Vec<i64>) = rollup.totals.iter().map(|(link, n)| (*link, *n)).unzip();
     let parameters: [Parameter<'_>; 2] = [
         (/* id */ &totals.0, Type::INT8_ARRAY),
@@ -262,23 +202,34 @@ async fn add(work: &Work<'_>, rollup: &Rollup) -> Result<(), Failure> {
     work.execute(ADD_TOTALS, &parameters).await.map(drop)
 }
 
-async fn add_values(work: &Work<'_>, rollup: &Rollup) -> Result<(), Failure> {
-    let rows = rollup.value_rows();
-    let links: Vec<i64> = rows.iter().map(|((link, ..), _)| *link).collect();
-    let spans: Vec<i16> = rows.iter().map(|((_, span, ..), _)| *span).collect();
-    let starts: Vec<Timestamp> = rows.iter().map(|((_, _, start, ..), _)| *start).collect();
-    let dimensions: Vec<i16> = rows.iter().map(|((_, _, _, d, _), _)| d.code()).collect();
-    let values: Vec<&str> = rows.iter().map(|((.., value), _)| value.as_str()).collect();
-    let clicks: Vec<i64> = rows.iter().map(|(_, clicks)| *clicks).collect();
-    let parameters: [Parameter<'_>; 6] = [
+/// Leaves what the values of the clicks are to [`super::values`].
+async fn wait_for_sums<'a>(work: &Work<'_>, rollup: &Rollup<'a>) -> Result<(), Failure> {
+    let column = |text: fn(&Alike<'a>) -> &'a str| -> Vec<&str> { rollup.alike.keys().map(text).collect() };
+    let links: Vec<i64> = rollup.alike.keys().map(|alike| alike.link).collect();
+    let hours: Vec<Timestamp> = rollup.alike.keys().map(|alike| alike.hour).collect();
+    let countries: Vec<Option<&str>> = rollup.alike.keys().map(|alike| alike.country).collect();
+    let clicks: Vec<i64> = rollup.alike.values().copied().collect();
+    let parameters: [Parameter<'_>; 9] = [
         (/* link_id */ &links, Type::INT8_ARRAY),
-        (/* span */ &spans, Type::INT2_ARRAY),
-        (/* start */ &starts, Type::TIMESTAMPTZ_ARRAY),
-        (/* dimension */ &dimensions, Type::INT2_ARRAY),
-        (/* value */ &values, Type::TEXT_ARRAY),
+        (/* start */ &hours, Type::TIMESTAMPTZ_ARRAY),
+        (
+            /* referrer */ &column(|alike| alike.referrer),
+            Type::TEXT_ARRAY,
+        ),
+        (
+            /* browser */ &column(|alike| alike.browser),
+            Type::TEXT_ARRAY,
+        ),
+        (/* system */ &column(|alike| alike.system), Type::TEXT_ARRAY),
+        (/* device */ &column(|alike| alike.device), Type::TEXT_ARRAY),
+        (/* country */ &countries, Type::TEXT_ARRAY),
+        (
+            /* language */ &column(|alike| alike.language),
+            Type::TEXT_ARRAY,
+        ),
         (/* clicks */ &clicks, Type::INT8_ARRAY),
     ];
-    work.execute(ADD_VALUES, &parameters).await.map(drop)
+    work.execute(WAIT_FOR_SUMS, &parameters).await.map(drop)
 }
 
 /// The key of a day; `candidate` if there was none.
@@ -303,18 +254,12 @@ pub(super) async fn secret(pool: &Pool, day: Timestamp, candidate: &str) -> Resu
     Ok(secret)
 }
 
-/// Where a row of `WITH ORDINALITY` came from.
-fn place(row: &Row) -> Option<usize> {
-    let place: i64 = row.try_get("place").ok()?;
-    usize::try_from(place).ok()?.checked_sub(1)
-}
-
-fn column<'a, T: FromSql<'a>>(row: &'a Row, name: &'static str) -> Result<T, Failure> {
+pub(super) fn column<'a, T: FromSql<'a>>(row: &'a Row, name: &'static str) -> Result<T, Failure> {
     row.try_get(name)
         .map_err(|err| corrupt(format!("column {name}: {err}")))
 }
 
-fn corrupt(what: impl Into<String>) -> Failure {
+pub(super) fn corrupt(what: impl Into<String>) -> Failure {
     Failure {
         remedy: Remedy::Nothing,
         code: None,

@@ -22,6 +22,7 @@ mod selection;
 mod settings;
 mod tally;
 mod tls;
+mod values;
 mod work;
 
 pub use settings::{Purpose, Settings};

@@ -9,7 +9,7 @@ use crate::domain::{Counts, Dimension, Range, Ranked, Slug, Tally};
 use crate::store::StoreError;
 
 /// One row, with the sums and the values as arrays. Whole days come from the sums of days, the hours before
-/// and after them from the sums of hours.
+/// and after them from the sums of hours; what is not summed yet is added.
 pub(super) const TALLY: &str = "-- tally()
 WITH link AS (
     SELECT id FROM links WHERE slug = $1
@@ -29,6 +29,11 @@ WITH link AS (
         UNION ALL
         SELECT dimension, value, clicks FROM click_values
         WHERE link_id = (SELECT id FROM link) AND span = 0 AND start >= $5 AND start < $3
+        UNION ALL
+        SELECT v.dimension, v.value, c.clicks FROM unsummed_clicks c
+        CROSS JOIN LATERAL (VALUES (1::smallint, c.referrer), (2::smallint, c.browser), (3::smallint, c.system),
+            (4::smallint, c.device), (5::smallint, c.country), (6::smallint, c.language)) AS v (dimension, value)
+        WHERE c.link_id = (SELECT id FROM link) AND c.start >= $2 AND c.start < $3 AND v.value IS NOT NULL
     ) AS parts GROUP BY dimension, value
 ), ranked AS (
     SELECT dimension, value, clicks,

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::failure::unavailable;
+use super::values;
 use crate::store::rollup::CHORE_ROWS;
 use crate::store::{Chore, StoreError};
 
@@ -16,6 +17,9 @@ DELETE FROM click_hours WHERE (link_id, start) IN (
 const DROP_VALUES: &str = "-- drop_values()
 DELETE FROM click_values WHERE (link_id, span, start, dimension, value) IN (
     SELECT link_id, span, start, dimension, value FROM click_values WHERE start < ?1 LIMIT ?2)";
+
+const DROP_UNSUMMED: &str = "-- drop_unsummed()
+DELETE FROM unsummed_clicks WHERE rowid IN (SELECT rowid FROM unsummed_clicks WHERE start < ?1 LIMIT ?2)";
 
 const FORGET_VISITORS: &str = "-- forget_visitors()
 DELETE FROM click_visitors WHERE (day, link_id, visitor) IN (
@@ -45,9 +49,15 @@ DELETE FROM click_values WHERE (link_id, span, start, dimension, value) IN (
     FROM link_remains r JOIN click_values v ON v.link_id = r.link_id
     WHERE r.link_id NOT IN (SELECT id FROM deleted_links) LIMIT ?1)";
 
+const REMAINS_UNSUMMED: &str = "-- remains_unsummed()
+DELETE FROM unsummed_clicks WHERE rowid IN (
+    SELECT c.rowid FROM link_remains r JOIN unsummed_clicks c ON c.link_id = r.link_id
+    WHERE r.link_id NOT IN (SELECT id FROM deleted_links) LIMIT ?1)";
+
 const FORGET_REMAINS: &str = "-- forget_remains()
 DELETE FROM link_remains WHERE NOT EXISTS (SELECT 1 FROM click_hours h WHERE h.link_id = link_remains.link_id)
-    AND NOT EXISTS (SELECT 1 FROM click_values v WHERE v.link_id = link_remains.link_id)";
+    AND NOT EXISTS (SELECT 1 FROM click_values v WHERE v.link_id = link_remains.link_id)
+    AND NOT EXISTS (SELECT 1 FROM unsummed_clicks c WHERE c.link_id = link_remains.link_id)";
 
 const FORGET_SET_ASIDE: &str = "-- forget_set_aside()
 DELETE FROM deleted_links WHERE id IN (SELECT id FROM deleted_links WHERE deleted_at < ?1 LIMIT ?2)";
@@ -64,10 +74,14 @@ pub(super) fn keep_house(connection: &mut Connection, chore: Chore) -> Result<u6
             transaction.prepare_cached(sql)?.execute(parameters)
         };
         let rows = match chore {
+            Chore::SumValues => values::sum(&transaction)?,
             // There are no partitions.
             Chore::MakePartitions(_) => 0,
             Chore::DropClicks(before) => {
-                old(DROP_CLICKS, before)? + old(DROP_HOURS, before)? + old(DROP_VALUES, before)?
+                old(DROP_CLICKS, before)?
+                    + old(DROP_HOURS, before)?
+                    + old(DROP_UNSUMMED, before)?
+                    + old(DROP_VALUES, before)?
             }
             Chore::ForgetVisitors(before) => {
                 let secrets = transaction
@@ -82,6 +96,7 @@ pub(super) fn keep_house(connection: &mut Connection, chore: Chore) -> Result<u6
             Chore::DropRemains => {
                 let some = params![/* limit */ CHORE_ROWS];
                 let sums = transaction.prepare_cached(REMAINS_HOURS)?.execute(some)?
+                    + transaction.prepare_cached(REMAINS_UNSUMMED)?.execute(some)?
                     + transaction.prepare_cached(REMAINS_VALUES)?.execute(some)?;
                 sums + transaction.prepare_cached(FORGET_REMAINS)?.execute([])?
             }

@@ -1,7 +1,6 @@
 //! Clicks and their sums, a transaction for each batch.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
@@ -9,20 +8,13 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use super::failure::unavailable;
 use crate::domain::{ClickBatch, Counts, Dimension, Range, Ranked, Slug, Tally};
 use crate::store::StoreError;
-use crate::store::rollup::{DAY, DayValue, LinkId, Rollup};
+use crate::store::rollup::{LinkId, Rollup};
 
 const RECORD_BATCH: &str = "-- record_batch()
 INSERT INTO click_batches (id, recorded_at) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING";
 
 const LINK_ID: &str = "-- link_id()
 SELECT id FROM links WHERE slug = ?1";
-
-const HAS_VALUE: &str = "-- has_value()
-SELECT 1 FROM click_values WHERE link_id = ?1 AND span = ?2 AND start = ?3 AND dimension = ?4 AND value = ?5";
-
-const COUNT_VALUES: &str = "-- count_values()
-SELECT count(*) FROM click_values
-WHERE link_id = ?1 AND span = ?2 AND start = ?3 AND dimension = ?4 AND value <> ?5";
 
 const APPEND: &str = "-- append()
 INSERT INTO clicks
@@ -37,9 +29,9 @@ INSERT INTO click_hours (link_id, start, clicks, bots, visitors, scans) VALUES (
 ON CONFLICT (link_id, start) DO UPDATE SET clicks = clicks + excluded.clicks, bots = bots + excluded.bots,
     visitors = visitors + excluded.visitors, scans = scans + excluded.scans";
 
-const ADD_VALUE: &str = "-- add_value()
-INSERT INTO click_values (link_id, span, start, dimension, value, clicks) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-ON CONFLICT (link_id, span, start, dimension, value) DO UPDATE SET clicks = clicks + excluded.clicks";
+const WAIT_FOR_SUMS: &str = "-- wait_for_sums()
+INSERT INTO unsummed_clicks (link_id, start, referrer, browser, system, device, country, language, clicks)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 
 const ADD_TOTAL: &str = "-- add_total()
 UPDATE links SET clicks = clicks + ?2 WHERE id = ?1";
@@ -70,6 +62,11 @@ WITH sums AS (
         UNION ALL
         SELECT dimension, value, clicks FROM click_values
         WHERE link_id = ?1 AND span = 0 AND start >= ?5 AND start < ?3
+        UNION ALL
+        SELECT d.dimension, CASE d.dimension WHEN 1 THEN referrer WHEN 2 THEN browser WHEN 3 THEN system
+            WHEN 4 THEN device WHEN 5 THEN country ELSE language END AS value, clicks
+        FROM unsummed_clicks CROSS JOIN (SELECT column1 AS dimension FROM (VALUES (1), (2), (3), (4), (5), (6))) d
+        WHERE link_id = ?1 AND start >= ?2 AND start < ?3 AND (d.dimension <> 5 OR country IS NOT NULL)
     ) GROUP BY dimension, value
 ), ranked AS (
     SELECT dimension, value, clicks,
@@ -94,7 +91,6 @@ fn record_batch(connection: &mut Connection, batch: &ClickBatch) -> rusqlite::Re
     }
     let ids = link_ids(&transaction, batch)?;
     let mut rollup = Rollup::of(&batch.clicks, &ids);
-    bound(&transaction, &mut rollup)?;
     append(&transaction, batch, &ids)?;
     add(&transaction, &mut rollup)?;
     transaction.commit()
@@ -111,42 +107,6 @@ fn link_ids(transaction: &Transaction<'_>, batch: &ClickBatch) -> rusqlite::Resu
         }
     }
     Ok(ids)
-}
-
-fn bound(transaction: &Transaction<'_>, rollup: &mut Rollup) -> rusqlite::Result<()> {
-    let mut new: BTreeSet<DayValue> = BTreeSet::new();
-    let mut kept = BTreeMap::new();
-    let mut has = transaction.prepare_cached(HAS_VALUE)?;
-    let mut count = transaction.prepare_cached(COUNT_VALUES)?;
-    for day_value in rollup.day_values() {
-        let ((link, day, dimension), value) = day_value;
-        let key = params![
-            /* link_id */ link,
-            /* span */ DAY,
-            /* start */ day.as_microsecond(),
-            /* dimension */ dimension.code(),
-            /* value */ value
-        ];
-        if has.exists(key)? {
-            continue;
-        }
-        new.insert(day_value.clone());
-        if let Entry::Vacant(place) = kept.entry(day_value.0) {
-            let number: i64 = count.query_row(
-                params![
-                    /* link_id */ link,
-                    /* span */ DAY,
-                    /* start */ day.as_microsecond(),
-                    /* dimension */ dimension.code(),
-                    /* not */ Dimension::OTHER
-                ],
-                |row| row.get(0),
-            )?;
-            place.insert(usize::try_from(number).unwrap_or(usize::MAX));
-        }
-    }
-    rollup.bound(&new, &kept);
-    Ok(())
 }
 
 fn append(
@@ -177,7 +137,7 @@ fn append(
     Ok(())
 }
 
-fn add(transaction: &Transaction<'_>, rollup: &mut Rollup) -> rusqlite::Result<()> {
+fn add(transaction: &Transaction<'_>, rollup: &mut Rollup<'_>) -> rusqlite::Result<()> {
     let mut see = transaction.prepare_cached(SEE_VISITOR)?;
     let mut new = Vec::new();
     for visitor @ (day, link, hash) in rollup.visitors.keys() {
@@ -202,14 +162,17 @@ fn add(transaction: &Transaction<'_>, rollup: &mut Rollup) -> rusqlite::Result<(
             /* scans */ counts.scans,
         ])?;
     }
-    let mut statement = transaction.prepare_cached(ADD_VALUE)?;
-    for ((link, span, start, dimension, value), clicks) in rollup.value_rows() {
+    let mut statement = transaction.prepare_cached(WAIT_FOR_SUMS)?;
+    for (alike, clicks) in &rollup.alike {
         statement.execute(params![
-            /* link_id */ link,
-            /* span */ span,
-            /* start */ start.as_microsecond(),
-            /* dimension */ dimension.code(),
-            /* value */ value,
+            /* link_id */ alike.link,
+            /* start */ alike.hour.as_microsecond(),
+            /* referrer */ alike.referrer,
+            /* browser */ alike.browser,
+            /* system */ alike.system,
+            /* device */ alike.device,
+            /* country */ alike.country,
+            /* language */ alike.language,
             /* clicks */ clicks,
         ])?;
     }

@@ -15,6 +15,7 @@ mod porting;
 mod ranking;
 mod rows;
 mod selection;
+mod values;
 
 use std::path::Path;
 
