@@ -11,13 +11,15 @@ pub struct Clicks {
     pub batches: f64,
     /// Different links in a batch.
     pub links: f64,
-    /// Rows a second that are inserted or updated.
+    /// Rows a second that are inserted, updated or deleted; the sums by value are among them.
     pub rows: f64,
+    /// Sums by value a second.
+    pub sums: f64,
     /// The share of batches that hold the most visited link, whose row they wait for.
     pub together: f64,
-    /// The most clicks a second that Postgres takes, and which of the two bounds them.
+    /// The most clicks a second that Postgres takes, and what bounds them.
     pub most: f64,
-    pub by_lock: bool,
+    pub bound: &'static str,
     /// Connections that are taken, of those for bulk.
     pub connections: f64,
 }
@@ -28,31 +30,62 @@ pub fn clicks(parameters: &Parameters, bins: &[Bin], rate: f64, instances: f64) 
     let batch = each.min(parameters.batch);
     let batches = rate / batch;
     let links: f64 = bins.iter().map(|bin| bin.links * some(bin.share * batch)).sum();
-    // A link with n clicks of `values` equal values has so many different ones; in sums of hours and of days.
-    let values: f64 = bins
-        .iter()
-        .map(|bin| {
-            let different = parameters.values * some(bin.share * batch / parameters.values);
-            bin.links * parameters.dimensions * different * 2.0
-        })
-        .sum();
-    // The click, its visitor; the sum of its hour and the total of its link; and the values.
-    let rows_of_batch = 2.0 * batch + 2.0 * links + values;
+    // The click, its visitor, what waits to be summed and its deletion; the sum of its hour and the total of its link.
+    let rows = |rate: f64| rate * (4.0 + 2.0 * links / batch) + sums(parameters, bins, rate);
     let together = bins.first().map_or(0.0, |bin| some(bin.share * batch));
-    let by_rows = batch * parameters.click_rows / rows_of_batch;
     let seconds = parameters.batch_seconds * batch / parameters.batch;
-    // One after another, for as many as hold the link.
-    let by_lock = batch / (seconds * together);
+    let bounds = [
+        (reached(parameters.click_rows, rows), "rows"),
+        // One process at a time sums.
+        (
+            reached(parameters.sum_rows, |rate| sums(parameters, bins, rate)),
+            "the sums by value",
+        ),
+        // One after another, for as many as hold the link.
+        (batch / (seconds * together), "the first link's row"),
+    ];
+    let (most, bound) = bounds
+        .into_iter()
+        .min_by(|(one, _), (other, _)| one.total_cmp(other))
+        .unwrap_or((0.0, ""));
     Clicks {
         batch,
         batches,
         links,
-        rows: batches * rows_of_batch,
+        rows: rows(rate),
+        sums: sums(parameters, bins, rate),
         together,
-        most: by_rows.min(by_lock),
-        by_lock: by_lock < by_rows,
+        most,
+        bound,
         connections: batches * seconds,
     }
+}
+
+/// Sums by value a second, of hours and of days. Of `n` clicks of a link that come together, and of `values` equal
+/// values, so many are different.
+fn sums(parameters: &Parameters, bins: &[Bin], rate: f64) -> f64 {
+    let gathered = rate * parameters.sum_wait;
+    bins.iter()
+        .map(|bin| {
+            let different = parameters.values * some(bin.share * gathered / parameters.values);
+            bin.links * parameters.dimensions * different * 2.0
+        })
+        .sum::<f64>()
+        / parameters.sum_wait
+}
+
+/// The rate at which what grows with it reaches a limit, to a thousandth.
+fn reached(limit: f64, of: impl Fn(f64) -> f64) -> f64 {
+    let (mut low, mut high) = (0.0, limit);
+    while high - low > high / 1000.0 {
+        let middle = f64::midpoint(low, high);
+        if of(middle) < limit {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    low
 }
 
 /// The chance of one or more, where so many are expected.

@@ -186,9 +186,9 @@ fn pool_that_bears(parameters: &Parameters, reading: f64) -> f64 {
 /// Clicks on their way to Postgres.
 pub fn click_load(parameters: &Parameters, bins: &[Bin], cases: &[Case]) -> String {
     let mut out = String::from(
-        "| clicks/s | instances | batches/s | clicks in one | links in one | rows/s | with the first link | connections taken | \
+        "| clicks/s | instances | batches/s | clicks in one | links in one | rows/s | of them sums by value | with the first link | connections taken | \
          the most clicks/s | bound by |\n\
-         | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |\n",
+         | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |\n",
     );
     for case in cases {
         let Clicks {
@@ -196,24 +196,25 @@ pub fn click_load(parameters: &Parameters, bins: &[Bin], cases: &[Case]) -> Stri
             batches,
             links,
             rows,
+            sums,
             together,
             most,
-            by_lock,
+            bound,
             connections,
         } = clicks(parameters, bins, case.rate, case.instances);
         let _ = writeln!(
             out,
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {bound} |",
             count(case.rate),
             count(case.instances),
             count(batches),
             count(batch),
             count(links),
             count(rows),
+            count(sums),
             percent(together),
             count(connections.ceil()),
             count(most),
-            if by_lock { "the first link's row" } else { "rows" },
         );
     }
     out
