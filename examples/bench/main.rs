@@ -124,21 +124,30 @@ impl Bench {
             EVEN
         };
         eprintln!("bench: making {links} links");
-        self.migrate(&self.database)?;
+        self.command(&self.database, &["migrate"])?;
         self.fill(&self.database, links)
     }
 
-    fn migrate(&self, database: &str) -> Result<()> {
+    /// Runs a command of the service to its end.
+    fn command(&self, database: &str, arguments: &[&str]) -> Result<()> {
         let status = std::process::Command::new(&self.curtail)
-            .arg("migrate")
+            .args(arguments)
             .env_clear()
             .env("DATABASE_URL", database)
             .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
             .status()?;
         status
             .success()
             .then_some(())
-            .ok_or_else(|| "the schema could not be made".into())
+            .ok_or_else(|| format!("curtail {} failed", arguments.join(" ")).into())
+    }
+
+    /// Waits until the clicks of a load are stored, and sums them by value: the service would do that ten seconds later,
+    /// in the middle of another row.
+    fn settle(&self) -> Result<()> {
+        settle(&self.postgres, &self.database)?;
+        self.command(&self.database, &["worker", "--once"])
     }
 
     fn fill(&self, database: &str, links: u32) -> Result<()> {
@@ -203,7 +212,7 @@ impl Bench {
                     .map_err(|err| format!("{name}: {err}"))?;
                 row.push(cell);
                 if traffic.leaves_clicks() {
-                    settle(&self.postgres, &self.database)?;
+                    self.settle()?;
                 }
             }
         }
@@ -472,7 +481,7 @@ impl Bench {
             sql(&self.postgres, &self.database, &format!("CREATE SCHEMA {schema}"))?;
             let separator = if self.database.contains('?') { '&' } else { '?' };
             let database = format!("{}{separator}options=-csearch_path%3D{schema}", self.database);
-            self.migrate(&database)?;
+            self.command(&database, &["migrate"])?;
             self.fill(&database, links)?;
             servers.push(self.service(&database, &[("MEMORY_CACHE_ENTRIES", "0")])?);
         }
