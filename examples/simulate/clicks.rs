@@ -20,6 +20,8 @@ pub struct Clicks {
     /// The most clicks a second that Postgres takes, and what bounds them.
     pub most: f64,
     pub bound: &'static str,
+    /// The most clicks a second that are summed by value as fast as they come; of more, some wait.
+    pub summed: f64,
     /// Connections that are taken, of those for bulk.
     pub connections: f64,
 }
@@ -36,11 +38,6 @@ pub fn clicks(parameters: &Parameters, bins: &[Bin], rate: f64, instances: f64) 
     let seconds = parameters.batch_seconds * batch / parameters.batch;
     let bounds = [
         (reached(parameters.click_rows, rows), "rows"),
-        // One process at a time sums.
-        (
-            reached(parameters.sum_rows, |rate| sums(parameters, bins, rate)),
-            "the sums by value",
-        ),
         // One after another, for as many as hold the link.
         (batch / (seconds * together), "the first link's row"),
     ];
@@ -57,6 +54,8 @@ pub fn clicks(parameters: &Parameters, bins: &[Bin], rate: f64, instances: f64) 
         together,
         most,
         bound,
+        // One process at a time sums.
+        summed: reached(parameters.sum_rows, |rate| sums(parameters, bins, rate)),
         connections: batches * seconds,
     }
 }

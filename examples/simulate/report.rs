@@ -187,8 +187,8 @@ fn pool_that_bears(parameters: &Parameters, reading: f64) -> f64 {
 pub fn click_load(parameters: &Parameters, bins: &[Bin], cases: &[Case]) -> String {
     let mut out = String::from(
         "| clicks/s | instances | batches/s | clicks in one | links in one | rows/s | of them sums by value | with the first link | connections taken | \
-         the most clicks/s | bound by |\n\
-         | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |\n",
+         the most clicks/s | bound by | summed as they come, up to |\n\
+         | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |\n",
     );
     for case in cases {
         let Clicks {
@@ -200,11 +200,12 @@ pub fn click_load(parameters: &Parameters, bins: &[Bin], cases: &[Case]) -> Stri
             together,
             most,
             bound,
+            summed,
             connections,
         } = clicks(parameters, bins, case.rate, case.instances);
         let _ = writeln!(
             out,
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {bound} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {bound} | {} |",
             count(case.rate),
             count(case.instances),
             count(batches),
@@ -215,6 +216,7 @@ pub fn click_load(parameters: &Parameters, bins: &[Bin], cases: &[Case]) -> Stri
             percent(together),
             count(connections.ceil()),
             count(most),
+            count(summed),
         );
     }
     out

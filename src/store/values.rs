@@ -21,8 +21,11 @@ pub(super) const HOUR: i16 = 0;
 /// The sums of a day.
 pub(super) const DAY: i16 = 1;
 
+/// How many rows are looked at for links whose clicks are summed at once.
+pub(super) const SUMMED_FIRST: i64 = 200;
+
 /// The most rows of clicks that are summed at once. All different, they are ten times as many sums, which take memory.
-pub(super) const SUMMED_ROWS: i64 = 1000;
+pub(super) const SUMMED_ROWS: i64 = 500;
 
 /// Sums by value, to be added to those that the store has.
 #[derive(Debug, Default)]

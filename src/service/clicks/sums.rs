@@ -14,7 +14,7 @@ use crate::store::{Chore, Store, StoreError};
 const WAIT: Duration = Duration::from_secs(10);
 
 /// Time between two pieces, for those who want the database too.
-const BREATH: Duration = Duration::from_millis(10);
+const BREATH: Duration = Duration::from_millis(5);
 
 /// Sums clicks of a store.
 #[derive(Debug)]

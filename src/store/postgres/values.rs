@@ -11,16 +11,19 @@ use super::failure::Failure;
 use super::pool::Parameter;
 use super::work::Work;
 use crate::domain::Dimension;
-use crate::store::values::{DayValue, SUMMED_ROWS, ValueSums};
+use crate::store::values::{DayValue, SUMMED_FIRST, SUMMED_ROWS, ValueSums};
 
 /// One process at a time sums the clicks of a schema; the others leave it to that one.
 const TAKE_TURN: &str = "-- take_turn()
 SELECT pg_try_advisory_xact_lock(794203919, hashtext(coalesce(current_schema(), ''))) AS granted";
 
-// By link, so that all that waits of a busy one becomes one sum.
+// All that waits of a link becomes one sum; links that have waited for long come first, more or less.
 const TAKE_UNSUMMED: &str = "-- take_unsummed()
-WITH taken AS (
-    DELETE FROM unsummed_clicks WHERE ctid = ANY(ARRAY(SELECT ctid FROM unsummed_clicks ORDER BY link_id LIMIT $1))
+WITH first AS (
+    SELECT DISTINCT link_id FROM (SELECT link_id FROM unsummed_clicks LIMIT $1) AS f
+), taken AS (
+    DELETE FROM unsummed_clicks WHERE ctid = ANY(ARRAY(
+        SELECT u.ctid FROM first JOIN unsummed_clicks u ON u.link_id = first.link_id LIMIT $2))
     RETURNING link_id, start, referrer, browser, system, device, country, language, clicks
 )
 SELECT t.link_id, t.start, v.dimension, v.value, sum(t.clicks)::bigint AS clicks
@@ -58,9 +61,11 @@ pub(super) async fn sum(work: &Work<'_>) -> Result<u64, Failure> {
         return Ok(0);
     }
     let mut sums = ValueSums::default();
-    let rows = work
-        .query_kept(TAKE_UNSUMMED, &[(/* limit */ &SUMMED_ROWS, Type::INT8)])
-        .await?;
+    let parameters: [Parameter<'_>; 2] = [
+        (/* first */ &SUMMED_FIRST, Type::INT8),
+        (/* limit */ &SUMMED_ROWS, Type::INT8),
+    ];
+    let rows = work.query_kept(TAKE_UNSUMMED, &parameters).await?;
     for row in &rows {
         let code = column(row, "dimension")?;
         let dimension =

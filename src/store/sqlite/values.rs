@@ -8,11 +8,13 @@ use rusqlite::types::Type;
 use rusqlite::{Error, Transaction, params};
 
 use crate::domain::Dimension;
-use crate::store::values::{DAY, DayValue, SUMMED_ROWS, ValueSums};
+use crate::store::values::{DAY, DayValue, SUMMED_FIRST, SUMMED_ROWS, ValueSums};
 
-// By link, so that all that waits of a busy one becomes one sum.
+// All that waits of a link becomes one sum; links that have waited for long come first, more or less.
 const TAKE_UNSUMMED: &str = "-- take_unsummed()
-DELETE FROM unsummed_clicks WHERE rowid IN (SELECT rowid FROM unsummed_clicks ORDER BY link_id LIMIT ?1)
+DELETE FROM unsummed_clicks WHERE rowid IN (
+    SELECT rowid FROM unsummed_clicks
+    WHERE link_id IN (SELECT link_id FROM (SELECT link_id FROM unsummed_clicks LIMIT ?1)) LIMIT ?2)
 RETURNING link_id, start, referrer, browser, system, device, country, language, clicks";
 
 const HAS_VALUE: &str = "-- has_value()
@@ -30,7 +32,10 @@ ON CONFLICT (link_id, span, start, dimension, value) DO UPDATE SET clicks = clic
 pub(super) fn sum(transaction: &Transaction<'_>) -> rusqlite::Result<usize> {
     let mut sums = ValueSums::default();
     let mut take = transaction.prepare_cached(TAKE_UNSUMMED)?;
-    let mut rows = take.query(params![/* limit */ SUMMED_ROWS])?;
+    let mut rows = take.query(params![
+        /* first */ SUMMED_FIRST,
+        /* limit */ SUMMED_ROWS
+    ])?;
     while let Some(row) = rows.next()? {
         let hour = Timestamp::from_microsecond(row.get("start")?)
             .map_err(|err| Error::FromSqlConversionFailure(1, Type::Integer, err.into()))?;
