@@ -86,7 +86,7 @@ impl Dimension {
     ];
 
     /// The most values of one link, day and dimension. The rest is [`Dimension::OTHER`].
-    pub const MAX_VALUES: usize = 100;
+    pub const MAX_VALUES: i64 = 100;
 
     /// What stands for the values beyond the bound.
     pub const OTHER: &'static str = "(other)";

@@ -368,7 +368,7 @@ fn stored_clicks_are_summed_by_value_later_and_tried_again() {
     let summing = || {
         ground.number(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-                AND query LIKE '-- take_unsummed()%' AND wait_event_type = 'Lock'",
+                AND query LIKE '-- sum_values()%' AND wait_event_type = 'Lock'",
         ) > 0
     };
     assert_eq!(app.get("/hot").status, 302);

@@ -179,7 +179,7 @@ async fn values_beyond_the_bound_are_other(store: &dyn Store) {
 
     let statistics = statistics(store, "a", last_days(), 1000).await;
     let values: Vec<&Ranked> = statistics.values(Dimension::Referrer).collect();
-    assert_eq!(values.len(), Dimension::MAX_VALUES + 1);
+    assert_eq!(values.len() as i64, Dimension::MAX_VALUES + 1);
     assert_eq!(
         (values[0].value.as_str(), values[0].clicks),
         (Dimension::OTHER, 100)

@@ -254,12 +254,12 @@ pub(super) async fn secret(pool: &Pool, day: Timestamp, candidate: &str) -> Resu
     Ok(secret)
 }
 
-pub(super) fn column<'a, T: FromSql<'a>>(row: &'a Row, name: &'static str) -> Result<T, Failure> {
+fn column<'a, T: FromSql<'a>>(row: &'a Row, name: &'static str) -> Result<T, Failure> {
     row.try_get(name)
         .map_err(|err| corrupt(format!("column {name}: {err}")))
 }
 
-pub(super) fn corrupt(what: impl Into<String>) -> Failure {
+fn corrupt(what: impl Into<String>) -> Failure {
     Failure {
         remedy: Remedy::Nothing,
         code: None,

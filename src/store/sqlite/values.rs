@@ -1,110 +1,68 @@
 //! Sums of clicks by value, made of the clicks that wait for it.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
-
-use jiff::Timestamp;
-use rusqlite::types::Type;
-use rusqlite::{Error, Transaction, params};
+use rusqlite::{Transaction, params};
 
 use crate::domain::Dimension;
-use crate::store::values::{DAY, DayValue, SUMMED_FIRST, SUMMED_ROWS, ValueSums};
+use crate::store::values::{FIRST, ROWS};
 
-// All that waits of a link becomes one sum; links that have waited for long come first, more or less.
-const TAKE_UNSUMMED: &str = "-- take_unsummed()
-DELETE FROM unsummed_clicks WHERE rowid IN (
-    SELECT rowid FROM unsummed_clicks
-    WHERE link_id IN (SELECT link_id FROM (SELECT link_id FROM unsummed_clicks LIMIT ?1)) LIMIT ?2)
-RETURNING link_id, start, referrer, browser, system, device, country, language, clicks";
+// All that waits of a link becomes one sum; links that have waited for long come first. Both statements choose the same.
+macro_rules! chosen {
+    () => {
+        "(SELECT rowid FROM unsummed_clicks
+    WHERE link_id IN (SELECT link_id FROM (SELECT link_id FROM unsummed_clicks ORDER BY rowid LIMIT ?1))
+    ORDER BY link_id, rowid LIMIT ?2)"
+    };
+}
 
-const HAS_VALUE: &str = "-- has_value()
-SELECT 1 FROM click_values WHERE link_id = ?1 AND span = ?2 AND start = ?3 AND dimension = ?4 AND value = ?5";
+// Values that are new on their day and more than the bound allows become others.
+const SUM_VALUES: &str = concat!(
+    "-- sum_values()
+WITH valued AS (
+    SELECT link_id, start, start - start % 86400000000 AS day, d.dimension,
+        CASE d.dimension WHEN 1 THEN referrer WHEN 2 THEN browser WHEN 3 THEN system WHEN 4 THEN device
+            WHEN 5 THEN country ELSE language END AS value, clicks
+    FROM unsummed_clicks CROSS JOIN (SELECT column1 AS dimension FROM (VALUES (1), (2), (3), (4), (5), (6))) d
+    WHERE unsummed_clicks.rowid IN ",
+    chosen!(),
+    " AND (d.dimension <> 5 OR country IS NOT NULL)
+), new AS (
+    SELECT link_id, day, dimension, value,
+        row_number() OVER (PARTITION BY link_id, day, dimension ORDER BY value) AS place
+    FROM (SELECT DISTINCT link_id, day, dimension, value FROM valued WHERE value <> ?4) d
+    WHERE NOT EXISTS (SELECT 1 FROM click_values v WHERE v.link_id = d.link_id AND v.span = 1 AND v.start = d.day
+        AND v.dimension = d.dimension AND v.value = d.value)
+), beyond AS (
+    SELECT link_id, day, dimension, value FROM new n WHERE place > ?3 - (
+        SELECT count(*) FROM click_values v WHERE v.link_id = n.link_id AND v.span = 1 AND v.start = n.day
+            AND v.dimension = n.dimension AND v.value <> ?4)
+), bounded AS (
+    SELECT a.link_id, a.start, a.day, a.dimension, CASE WHEN b.value IS NULL THEN a.value ELSE ?4 END AS value, a.clicks
+    FROM valued a LEFT JOIN beyond b
+        ON b.link_id = a.link_id AND b.day = a.day AND b.dimension = a.dimension AND b.value = a.value
+)
+INSERT INTO click_values (link_id, span, start, dimension, value, clicks)
+SELECT link_id, 0, start, dimension, value, sum(clicks) FROM bounded GROUP BY link_id, start, dimension, value
+UNION ALL
+SELECT link_id, 1, day, dimension, value, sum(clicks) FROM bounded GROUP BY link_id, day, dimension, value
+ON CONFLICT (link_id, span, start, dimension, value) DO UPDATE SET clicks = clicks + excluded.clicks"
+);
 
-const COUNT_VALUES: &str = "-- count_values()
-SELECT count(*) FROM click_values
-WHERE link_id = ?1 AND span = ?2 AND start = ?3 AND dimension = ?4 AND value <> ?5";
-
-const ADD_VALUE: &str = "-- add_value()
-INSERT INTO click_values (link_id, span, start, dimension, value, clicks) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-ON CONFLICT (link_id, span, start, dimension, value) DO UPDATE SET clicks = clicks + excluded.clicks";
+const FORGET_SUMMED: &str = concat!(
+    "-- forget_summed()
+DELETE FROM unsummed_clicks WHERE rowid IN ",
+    chosen!()
+);
 
 /// Sums some of the clicks that wait for it, and answers how many sums it added to; 0 if none waits.
 pub(super) fn sum(transaction: &Transaction<'_>) -> rusqlite::Result<usize> {
-    let mut sums = ValueSums::default();
-    let mut take = transaction.prepare_cached(TAKE_UNSUMMED)?;
-    let mut rows = take.query(params![
-        /* first */ SUMMED_FIRST,
-        /* limit */ SUMMED_ROWS
+    let sums = transaction.prepare_cached(SUM_VALUES)?.execute(params![
+        /* first */ FIRST,
+        /* rows */ ROWS,
+        /* most */ Dimension::MAX_VALUES,
+        /* other */ Dimension::OTHER
     ])?;
-    while let Some(row) = rows.next()? {
-        let hour = Timestamp::from_microsecond(row.get("start")?)
-            .map_err(|err| Error::FromSqlConversionFailure(1, Type::Integer, err.into()))?;
-        let values = [
-            (Dimension::Referrer, row.get("referrer")?),
-            (Dimension::Browser, row.get("browser")?),
-            (Dimension::System, row.get("system")?),
-            (Dimension::Device, row.get("device")?),
-            (Dimension::Country, row.get("country")?),
-            (Dimension::Language, row.get("language")?),
-        ];
-        for (dimension, value) in values {
-            if let Some(value) = value {
-                sums.add(row.get("link_id")?, hour, dimension, value, row.get("clicks")?);
-            }
-        }
-    }
-    bound(transaction, &mut sums)?;
-    add(transaction, &sums)
-}
-
-fn bound(transaction: &Transaction<'_>, sums: &mut ValueSums) -> rusqlite::Result<()> {
-    let mut new: BTreeSet<DayValue> = BTreeSet::new();
-    let mut kept = BTreeMap::new();
-    let mut has = transaction.prepare_cached(HAS_VALUE)?;
-    let mut count = transaction.prepare_cached(COUNT_VALUES)?;
-    for day_value in sums.day_values() {
-        let ((link, day, dimension), value) = day_value;
-        let key = params![
-            /* link_id */ link,
-            /* span */ DAY,
-            /* start */ day.as_microsecond(),
-            /* dimension */ dimension.code(),
-            /* value */ value
-        ];
-        if has.exists(key)? {
-            continue;
-        }
-        new.insert(day_value.clone());
-        if let Entry::Vacant(place) = kept.entry(day_value.0) {
-            let number: i64 = count.query_row(
-                params![
-                    /* link_id */ link,
-                    /* span */ DAY,
-                    /* start */ day.as_microsecond(),
-                    /* dimension */ dimension.code(),
-                    /* not */ Dimension::OTHER
-                ],
-                |row| row.get(0),
-            )?;
-            place.insert(usize::try_from(number).unwrap_or(usize::MAX));
-        }
-    }
-    sums.bound(&new, &kept);
-    Ok(())
-}
-
-fn add(transaction: &Transaction<'_>, sums: &ValueSums) -> rusqlite::Result<usize> {
-    let rows = sums.rows();
-    let mut statement = transaction.prepare_cached(ADD_VALUE)?;
-    for ((link, span, start, dimension, value), clicks) in &rows {
-        statement.execute(params![
-            /* link_id */ link,
-            /* span */ span,
-            /* start */ start.as_microsecond(),
-            /* dimension */ dimension.code(),
-            /* value */ value,
-            /* clicks */ clicks,
-        ])?;
-    }
-    Ok(rows.len())
+    transaction
+        .prepare_cached(FORGET_SUMMED)?
+        .execute(params![/* first */ FIRST, /* rows */ ROWS])?;
+    Ok(sums)
 }
