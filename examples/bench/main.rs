@@ -145,11 +145,11 @@ impl Bench {
             .ok_or_else(|| format!("curtail {} failed", arguments.join(" ")).into())
     }
 
-    /// Waits until the clicks of a load are stored, and sums them by value: the service would do that ten seconds later,
-    /// in the middle of another row.
-    fn settle(&self) -> Result<()> {
+    /// Waits until the clicks of a load on `server` are stored, and sums them by value: the service would do that ten
+    /// seconds later, in the middle of another row.
+    fn settle(&self, server: &Server) -> Result<()> {
         settle(&self.postgres, &self.database)?;
-        self.command(&self.database, &["worker", "--once"])
+        self.command(&server.database, &["worker", "--once"])
     }
 
     fn fill(&self, database: &str, links: u32) -> Result<()> {
@@ -214,7 +214,7 @@ impl Bench {
                     .map_err(|err| format!("{name}: {err}"))?;
                 row.push(cell);
                 if traffic.leaves_clicks() {
-                    self.settle()?;
+                    self.settle(server)?;
                 }
             }
         }

@@ -20,6 +20,8 @@ pub fn free_port() -> Result<u16> {
 pub struct Server {
     child: Child,
     pub port: u16,
+    /// Its `DATABASE_URL`.
+    pub database: String,
 }
 
 impl Server {
@@ -42,7 +44,15 @@ impl Server {
             .stderr(Stdio::inherit())
             .spawn()
             .map_err(|err| format!("{} cannot be started: {err}", program.display()))?;
-        Ok(Self { child, port })
+        let database = environment
+            .iter()
+            .find_map(|(name, value)| (*name == "DATABASE_URL").then(|| (*value).to_owned()))
+            .unwrap_or_default();
+        Ok(Self {
+            child,
+            port,
+            database,
+        })
     }
 
     /// Waits until `path` answers with `status`.
