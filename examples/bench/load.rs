@@ -21,6 +21,8 @@ pub enum Traffic {
     UniformHead(u32),
     /// So many links, the n-th one n times less often than the first.
     Zipf(u32),
+    /// The same by `HEAD`.
+    ZipfHead(u32),
     /// New links.
     Create,
     /// New links, [`BULK`] in each request.
@@ -58,8 +60,7 @@ end
 impl Traffic {
     fn script(self, key: &str) -> String {
         let rest = match self {
-            Self::Hot | Self::Absent => String::new(),
-            Self::HotHead => "wrk.method = \"HEAD\"\n".to_owned(),
+            Self::Hot | Self::HotHead | Self::Absent => format!("wrk.method = \"{}\"\n", self.method()),
             Self::Uniform(links) | Self::UniformHead(links) => format!(
                 r#"
 local requests = {{}}
@@ -69,18 +70,14 @@ function init(args)
 end
 function request() return requests[math.random(0, {links} - 1)] end
 "#,
-                if matches!(self, Self::UniformHead(_)) {
-                    "HEAD"
-                } else {
-                    "GET"
-                }
+                self.method()
             ),
-            Self::Zipf(links) => format!(
+            Self::Zipf(links) | Self::ZipfHead(links) => format!(
                 r#"
 local head, tail
 function init(args)
   math.randomseed(os.time() * 8 + seed)
-  local whole = wrk.format("GET", "/SLUG")
+  local whole = wrk.format("{}", "/SLUG")
   local first, last = whole:find("SLUG", 1, true)
   head, tail = whole:sub(1, first - 1), whole:sub(last + 1)
 end
@@ -88,7 +85,8 @@ function request()
   local rank = math.floor({links} ^ math.random())
   return head .. string.format("b%07d", rank - 1) .. tail
 end
-"#
+"#,
+                self.method()
             ),
             Self::Create => format!(
                 r#"
@@ -119,6 +117,13 @@ end
             ),
         };
         format!("{DONE}{rest}")
+    }
+
+    fn method(self) -> &'static str {
+        match self {
+            Self::HotHead | Self::UniformHead(_) | Self::ZipfHead(_) => "HEAD",
+            _ => "GET",
+        }
     }
 
     /// Whether it leaves so many different clicks that storing them takes longer than the load.

@@ -4,17 +4,19 @@
 
 #![expect(unreachable_pub, reason = "a program exports nothing")]
 
+mod hits;
+mod links;
 mod load;
 mod process;
 mod prometheus;
 mod report;
+mod resources;
 
 use std::path::{Path, PathBuf};
 
-use load::{BULK, Cell, Loader, Traffic, settle, sql};
-use process::{Server, cold_start, free_port};
-use prometheus::Prometheus;
-use report::{Report, is_clear, median, ratios};
+use load::{Cell, Loader, Traffic, settle, sql};
+use process::Server;
+use report::{Report, is_clear};
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
@@ -27,15 +29,42 @@ const EVEN: u32 = 10_000;
 /// Links of the row that fills the memory cache to its default size.
 const FULL: u32 = 100_000;
 const MIX: u32 = 1_000_000;
-const LARGE: u32 = 5_000_000;
-const STARTS: usize = 20;
 /// The most rounds of a row whose rounds do not agree on whether it meets its target.
 const MOST_ROUNDS: usize = 31;
-/// Connections for writes that a `DATABASE_POOL_SIZE` of 32 leaves, and clients of pgbench.
-const POOL: &str = "32";
-const WRITERS: u32 = 8;
 /// Connections for reads that the default `DATABASE_POOL_SIZE` of 4 leaves.
 const READERS: &str = "2";
+
+/// What is measured: its name, the server, and what it is asked for.
+type Row<'a> = (&'a str, &'a Server, Traffic);
+
+/// How much a server is asked for.
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    connections: u32,
+    seconds: u32,
+}
+
+/// A row and what it is compared with, a round each.
+struct Pair<'a> {
+    row: Row<'a>,
+    base: Row<'a>,
+    cells: Vec<Cell>,
+    base_cells: Vec<Cell>,
+    load: Load,
+}
+
+impl<'a> Pair<'a> {
+    /// Two of the rows that were measured in turns.
+    fn of(rows: &[Row<'a>], cells: &[Vec<Cell>], at: usize, base: usize, load: Load) -> Self {
+        Self {
+            row: rows[at],
+            base: rows[base],
+            cells: cells[at].clone(),
+            base_cells: cells[base].clone(),
+            load,
+        }
+    }
+}
 
 /// What to measure with.
 struct Bench {
@@ -137,7 +166,6 @@ impl Bench {
             .env_clear()
             .env("DATABASE_URL", database)
             .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
             .status()?;
         status
             .success()
@@ -194,336 +222,55 @@ impl Bench {
         Ok(server)
     }
 
+    /// So many connections, for the usual time.
+    fn load(&self, connections: u32) -> Load {
+        Load {
+            connections,
+            seconds: self.seconds,
+        }
+    }
+
+    /// One cell. What its clicks leave to do is done before the next one.
+    fn cell(&self, row: Row<'_>, load: Load) -> Result<Cell> {
+        let (name, server, traffic) = row;
+        let cell = self
+            .loader
+            .run(server, traffic, load.connections, load.seconds)
+            .map_err(|err| format!("{name}: {err}"))?;
+        if traffic.leaves_clicks() {
+            self.settle(server)?;
+        }
+        Ok(cell)
+    }
+
     /// Every cell in every round; answers the cells of each row, a round each.
-    fn rounds(
-        &self,
-        rows: &[(&str, &Server, Traffic)],
-        connections: u32,
-        seconds: u32,
-    ) -> Result<Vec<Vec<Cell>>> {
+    fn rounds(&self, rows: &[Row<'_>], load: Load) -> Result<Vec<Vec<Cell>>> {
         let mut cells = vec![Vec::new(); rows.len()];
         for round in 1..=self.rounds {
             eprintln!(
-                "bench: {connections} connections, round {round} of {}",
-                self.rounds
+                "bench: {} connections, round {round} of {}",
+                load.connections, self.rounds
             );
-            for ((name, server, traffic), row) in rows.iter().zip(&mut cells) {
-                let cell = self
-                    .loader
-                    .run(server, *traffic, connections, seconds)
-                    .map_err(|err| format!("{name}: {err}"))?;
-                row.push(cell);
-                if traffic.leaves_clicks() {
-                    self.settle(server)?;
-                }
+            for (row, cells) in rows.iter().zip(&mut cells) {
+                cells.push(self.cell(*row, load)?);
             }
         }
         Ok(cells)
     }
 
-    fn rate(&self, connections: u32, report: &mut Report) -> Result<()> {
-        let redis = [("REDIS_URL", self.redis.as_str())];
-        let no_memory = [("REDIS_URL", self.redis.as_str()), ("MEMORY_CACHE_ENTRIES", "0")];
-        let bare = self.bare("fixed")?;
-        let bare_postgres = self.bare("postgres")?;
-        let service = self.service(&self.database, &redis)?;
-        let from_redis = self.service(&self.database, &no_memory)?;
-        let from_postgres = self.service(&self.database, &[("MEMORY_CACHE_ENTRIES", "0")])?;
-        // Puts each of the links into Redis.
-        self.loader
-            .run(&from_redis, Traffic::Uniform(EVEN), connections, 4)?;
-        let bare_redis = self.bare("redis")?;
-        let even = Traffic::Uniform(EVEN);
-        let few = Traffic::Uniform(FEW);
-        let rows = [
-            ("bare handler", &bare, Traffic::Hot),
-            ("memory hit", &service, Traffic::Hot),
-            ("negative hit", &service, Traffic::Absent),
-            ("10,000 links", &service, even),
-            ("Zipf mix of 1,000,000 links", &service, Traffic::Zipf(MIX)),
-            ("bare handler + Redis GET", &bare_redis, few),
-            ("Redis hit", &from_redis, few),
-            ("Redis hit, HEAD", &from_redis, Traffic::UniformHead(FEW)),
-            ("bare handler + Postgres SELECT", &bare_postgres, few),
-            ("Postgres hit", &from_postgres, few),
-        ];
-        let cells = self.rounds(&rows, connections, self.seconds)?;
-        let targets = [
-            None,
-            Some(0.85),
-            Some(0.80),
-            None,
-            None,
-            None,
-            Some(0.90),
-            None,
-            None,
-            Some(0.90),
-        ];
-        let base_of = [0, 0, 0, 0, 0, 5, 5, 5, 8, 8];
-        for (at, row) in rows.iter().enumerate() {
-            let target = targets[at].filter(|_| connections == 64);
-            let (mut own, mut base) = (cells[at].clone(), cells[base_of[at]].clone());
-            while let Some(target) = target
-                && own.len() < MOST_ROUNDS
-                && !is_clear(&ratios(&own, &base), target)
-            {
-                eprintln!("bench: {}, round {}", row.0, own.len() + 1);
-                for ((_, server, traffic), cells) in [(&rows[base_of[at]], &mut base), (row, &mut own)] {
-                    cells.push(self.loader.run(server, *traffic, connections, self.seconds)?);
-                }
-            }
-            report.rate(row.0, connections, &own, &base, target);
-        }
-        if connections == 64 {
-            let ratios: Vec<f64> = (0..self.rounds)
-                .map(|round| cells[1][round].p99_us / cells[0][round].p99_us)
-                .collect();
-            report.at_most(
-                "memory hit: p99, of the bare handler's",
-                median(&ratios),
-                1.5,
-                "x",
-            );
-        }
-        Ok(())
-    }
-
-    /// What recording a click takes of a memory hit's throughput: `GET` against `HEAD`, which counts none, over the
-    /// same of the bare handler.
-    fn clicks(&self, report: &mut Report) -> Result<()> {
-        let bare = self.bare("fixed")?;
-        let service = self.service(&self.database, &[("REDIS_URL", &self.redis)])?;
-        let rows = [
-            ("memory hit", &service, Traffic::Hot),
-            ("memory hit, HEAD", &service, Traffic::HotHead),
-            ("bare handler", &bare, Traffic::Hot),
-            ("bare handler, HEAD", &bare, Traffic::HotHead),
-        ];
-        let cells = self.rounds(&rows, 64, self.seconds)?;
-        let ratios: Vec<f64> = (0..self.rounds)
-            .map(|round| {
-                let rate = |row: usize| cells[row][round].per_second;
-                (rate(0) / rate(1)) / (rate(2) / rate(3))
-            })
-            .collect();
-        report.at_most(
-            "click recording, of a memory hit's throughput",
-            1.0 - median(&ratios),
-            0.08,
-            "",
-        );
-        Ok(())
-    }
-
-    /// What traces at the default sampling take of a memory hit, and what a receiver that accepts and never answers
-    /// adds to its slowest answers.
-    fn traces(&self, report: &mut Report) -> Result<()> {
-        // Its backlog accepts.
-        let frozen = std::net::TcpListener::bind("127.0.0.1:0")?;
-        let endpoint = format!("http://{}", frozen.local_addr()?);
-        let redis = ("REDIS_URL", self.redis.as_str());
-        let to = ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str());
-        let plain = self.service(&self.database, &[redis])?;
-        let traced = self.service(&self.database, &[redis, to])?;
-        let rows = [
-            ("memory hit, no traces", &plain, Traffic::Hot),
-            ("memory hit, traces to nobody", &traced, Traffic::Hot),
-        ];
-        let cells = self.rounds(&rows, 64, self.seconds)?;
-        report.rate(rows[0].0, 64, &cells[0], &cells[0], None);
-        report.rate(rows[1].0, 64, &cells[1], &cells[0], Some(0.95));
-        let ratios: Vec<f64> = (0..self.rounds)
-            .map(|round| cells[1][round].p99_us / cells[0][round].p99_us)
-            .collect();
-        report.at_most(
-            "traces to a receiver that never answers: p99, of that without traces",
-            median(&ratios),
-            1.05,
-            "x",
-        );
-        Ok(())
-    }
-
-    /// What metrics take of a memory hit's throughput: shown, and read every two seconds. They are always counted, so
-    /// the base is another build (`BENCH_OTHER`), one that does not count; without one, this build with nothing shown.
-    fn metrics(&self, report: &mut Report) -> Result<()> {
-        let redis = ("REDIS_URL", self.redis.as_str());
-        let port = free_port()?;
-        let number = port.to_string();
-        let bare = self.bare("fixed")?;
-        let hidden = self.service(&self.database, &[redis])?;
-        let shown = self.service(&self.database, &[redis, ("METRICS_PORT", &number)])?;
-        let other = (self.other.as_ref())
-            .map(|program| self.service_of(program, &self.database, &[redis]))
-            .transpose()?;
-        let mut rows = vec![
-            ("memory hit, metrics not shown", &hidden, Traffic::Hot),
-            ("memory hit, metrics read every 2 s", &shown, Traffic::Hot),
-            ("bare handler", &bare, Traffic::Hot),
-        ];
-        rows.extend(
-            other
-                .as_ref()
-                .map(|other| ("memory hit, other build", other, Traffic::Hot)),
-        );
-        let prometheus = Prometheus::start(port);
-        let cells = self.rounds(&rows, 64, self.seconds)?;
-        let pages = prometheus.stop()?;
-        let base = if other.is_some() { 3 } else { 0 };
-        for (at, (name, _, _)) in rows.iter().enumerate() {
-            report.rate(name, 64, &cells[at], &cells[base], None);
-        }
-        let ratios: Vec<f64> = (0..self.rounds)
-            .map(|round| cells[1][round].per_second / cells[base][round].per_second)
-            .collect();
-        report.at_most(
-            &format!("metrics, of a memory hit's throughput ({pages} pages were read)"),
-            1.0 - median(&ratios),
-            0.05,
-            "",
-        );
-        Ok(())
-    }
-
-    fn create(&self, report: &mut Report) -> Result<()> {
-        let server = self.service(
-            &self.database,
-            &[("REDIS_URL", &self.redis), ("DATABASE_POOL_SIZE", POOL)],
-        )?;
-        let (mut cells, mut inserts, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut bulk_ratios, mut bulk_rates) = (Vec::new(), Vec::new());
-        let seconds = self.seconds.max(2);
-        // What one client gains. From many at once, single creates share statements too.
-        let bulk_ratio = || -> Result<f64> {
-            let single = self.loader.run(&server, Traffic::Create, 1, seconds)?;
-            let bulk = self.loader.run(&server, Traffic::CreateBulk, 1, seconds)?;
-            Ok(bulk.per_second * f64::from(BULK) / single.per_second)
-        };
-        for round in 1..=self.rounds {
-            eprintln!("bench: create, round {round} of {}", self.rounds);
-            let insert = self
-                .loader
-                .insert(&self.postgres, &self.database, WRITERS, seconds)?;
-            let cell = self.loader.run(&server, Traffic::Create, 64, seconds)?;
-            bulk_ratios.push(bulk_ratio()?);
-            let many = self.loader.run(&server, Traffic::CreateBulk, 8, seconds)?;
-            bulk_rates.push(many.per_second * f64::from(BULK));
-            ratios.push(cell.per_second / insert);
-            inserts.push(insert);
-            cells.push(cell);
-        }
-        while bulk_ratios.len() < MOST_ROUNDS && !is_clear(&bulk_ratios, report::BULK_TARGET) {
-            eprintln!("bench: bulk create, round {}", bulk_ratios.len() + 1);
-            bulk_ratios.push(bulk_ratio()?);
-        }
-        report.create(WRITERS, median(&inserts), &cells, median(&ratios));
-        report.bulk(&bulk_ratios, median(&bulk_rates));
-        Ok(())
-    }
-
-    fn start(&self, report: &mut Report) -> Result<()> {
-        eprintln!("bench: {STARTS} starts of each");
-        let environment = [
-            ("DATABASE_URL", self.database.as_str()),
-            ("REDIS_URL", &self.redis),
-        ];
-        let (mut bare, mut service) = (Vec::new(), Vec::new());
-        settle(&self.postgres, &self.database)?;
-        // The link is in Redis, as that of a busy service is.
-        let mut warm = self.service(&self.database, &environment[1..])?;
-        warm.await_answer("/b0000000", "302")?;
-        for _ in 0..STARTS {
-            bare.push(cold_start(
-                &self.bare,
-                &["{PORT}", "fixed"],
-                &environment,
-                "/b0000000",
-            )?);
-            // As the image is started.
-            service.push(cold_start(&self.curtail, &[], &environment, "/b0000000")?);
-        }
-        report.start(median(&bare), median(&service));
-        Ok(())
-    }
-
-    fn memory(&self, report: &mut Report) -> Result<()> {
-        eprintln!("bench: resident memory");
-        let server = self.service(&self.database, &[("REDIS_URL", &self.redis)])?;
-        report.at_most("resident memory, idle", server.resident_mib()?, 15.0, " MiB");
-        let (mut requests, mut after_million) = (0.0, None);
-        while requests < 2e6 {
-            let cell = self.loader.run(&server, Traffic::Uniform(FULL), 64, 5)?;
-            requests += cell.requests;
-            if requests >= 1e6 && after_million.is_none() {
-                after_million = Some(server.resident_mib()?);
-            }
-        }
-        report.at_most(
-            "resident memory after 1,000,000 requests over 100,000 links",
-            after_million.unwrap_or_default(),
-            64.0,
-            " MiB",
-        );
-        report.at_most(
-            "the same after 2,000,000 requests",
-            server.resident_mib()?,
-            64.0,
-            " MiB",
-        );
-        Ok(())
-    }
-
-    /// How latency grows with the connections of one instance.
-    fn concurrency(&self, report: &mut Report) -> Result<()> {
-        let service = self.service(&self.database, &[("REDIS_URL", &self.redis)])?;
-        let below = self.service(&self.database, &[("MEMORY_CACHE_ENTRIES", "0")])?;
-        let even = Traffic::Uniform(EVEN);
-        for connections in [8, 64, 250, 500] {
-            let rows = [
-                ("memory, 10,000 links", &service, even),
-                ("Postgres hit", &below, even),
-            ];
-            let cells = self.rounds(&rows, connections, self.seconds)?;
-            for (at, (name, _, _)) in rows.iter().enumerate() {
-                report.rate(name, connections, &cells[at], &cells[0], None);
-            }
-        }
-        Ok(())
-    }
-
-    /// What 500 times as many links cost a look-up. A schema each, measured in turns.
-    fn growth(&self, report: &mut Report) -> Result<()> {
-        let mut servers = Vec::new();
-        for (schema, links) in [("few", EVEN), ("many", LARGE)] {
-            eprintln!("bench: making {links} links in a schema of their own");
-            sql(&self.postgres, &self.database, &format!("CREATE SCHEMA {schema}"))?;
-            let separator = if self.database.contains('?') { '&' } else { '?' };
-            let database = format!("{}{separator}options=-csearch_path%3D{schema}", self.database);
-            self.command(&database, &["migrate"])?;
-            self.fill(&database, links)?;
-            servers.push(self.service(&database, &[("MEMORY_CACHE_ENTRIES", "0")])?);
-        }
-        let rows = [
-            ("Postgres hit, 10,000 links", &servers[0], Traffic::Zipf(EVEN)),
-            ("Postgres hit, 5,000,000 links", &servers[1], Traffic::Zipf(LARGE)),
-        ];
-        let cells = self.rounds(&rows, 8, self.seconds.max(3))?;
-        for (at, (name, _, _)) in rows.iter().enumerate() {
-            report.rate(name, 8, &cells[at], &cells[0], None);
-        }
-        let ratios: Vec<f64> = cells[0]
-            .iter()
-            .zip(&cells[1])
-            .map(|(few, many)| many.p50_us / few.p50_us)
-            .collect();
-        report.at_most(
-            "growth: p50 at 5,000,000 links, of that at 10,000",
-            median(&ratios),
-            1.2,
-            "x",
-        );
-        Ok(())
+    /// The ratios of a pair, with more rounds until they agree on `target`.
+    fn ratios(&self, pair: &mut Pair<'_>, of: fn(&Cell) -> f64, target: f64) -> Result<Vec<f64>> {
+        let ratio = |cells: (&Cell, &Cell)| of(cells.0) / of(cells.1);
+        let mut values = pair.cells.iter().zip(&pair.base_cells).map(ratio).collect();
+        let load = pair.load;
+        agree(pair.row.0, target, &mut values, || {
+            let base = self.cell(pair.base, load)?;
+            let cell = self.cell(pair.row, load)?;
+            pair.base_cells.push(base);
+            pair.cells.push(cell);
+            Ok(ratio((&cell, &base)))
+        })?;
+        Ok(values)
     }
 }
 
@@ -531,6 +278,20 @@ impl Drop for Bench {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.loader.folder);
     }
+}
+
+/// More rounds of a figure, until they agree on whether it meets its target.
+fn agree(
+    name: &str,
+    target: f64,
+    values: &mut Vec<f64>,
+    mut round: impl FnMut() -> Result<f64>,
+) -> Result<()> {
+    while values.len() < MOST_ROUNDS && !is_clear(values, target) {
+        eprintln!("bench: {name}, round {}", values.len() + 1);
+        values.push(round()?);
+    }
+    Ok(())
 }
 
 /// The file name of a path, for messages.

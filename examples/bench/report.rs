@@ -8,9 +8,6 @@ use serde_json::{Value, json};
 use crate::load::Cell;
 use crate::{Result, name};
 
-/// Links a second in bulk, of those made one by one.
-pub const BULK_TARGET: f64 = 10.0;
-
 /// What was measured, in the order it was.
 pub struct Report {
     head: String,
@@ -49,6 +46,13 @@ pub fn ratios(cells: &[Cell], base: &[Cell]) -> Vec<f64> {
         .collect()
 }
 
+/// The lowest and the highest value.
+fn ends(values: &[f64]) -> (f64, f64) {
+    values.iter().fold((f64::MAX, f64::MIN), |(low, high), value| {
+        (low.min(*value), high.max(*value))
+    })
+}
+
 fn middle(cells: &[Cell], of: impl Fn(&Cell) -> f64) -> f64 {
     median(&cells.iter().map(of).collect::<Vec<_>>())
 }
@@ -85,9 +89,7 @@ impl Report {
     pub fn rate(&mut self, name: &str, connections: u32, cells: &[Cell], base: &[Cell], target: Option<f64>) {
         let ratios = ratios(cells, base);
         let rounds = ratios.len();
-        let (low, high) = ratios.iter().fold((f64::MAX, f64::MIN), |(low, high), ratio| {
-            (low.min(*ratio), high.max(*ratio))
-        });
+        let (low, high) = ends(&ratios);
         let ratio = median(&ratios);
         let (goal, word) = match target {
             Some(target) => (format!(">= {target:.2}"), verdict(ratio >= target)),
@@ -109,55 +111,33 @@ impl Report {
         }));
     }
 
-    /// A figure that is to stay at or below its target.
-    pub fn at_most(&mut self, name: &str, value: f64, target: f64, unit: &str) {
-        let word = verdict(value <= target);
+    /// A figure that is to stay at or below its target: the median of its rounds.
+    pub fn at_most(&mut self, name: &str, rounds: &[f64], target: f64, unit: &str) {
+        let met = median(rounds) <= target;
+        self.figure(name, rounds, &format!("<= {target}{unit}"), unit, met);
+    }
+
+    /// A figure that is to reach its target: the median of its rounds.
+    pub fn at_least(&mut self, name: &str, rounds: &[f64], target: f64, unit: &str) {
+        let met = median(rounds) >= target;
+        self.figure(name, rounds, &format!(">= {target}{unit}"), unit, met);
+    }
+
+    fn figure(&mut self, name: &str, rounds: &[f64], target: &str, unit: &str, met: bool) {
+        let (value, word) = (median(rounds), verdict(met));
+        let (low, high) = ends(rounds);
+        let spread = match rounds.len() {
+            0 | 1 => String::new(),
+            number => format!("{low:.2} to {high:.2} in {number}"),
+        };
         self.figures.push(format!(
-            "| {name} | {value:.2}{unit} | <= {target}{unit} | {word} |"
+            "| {name} | {value:.2}{unit} | {spread} | {target} | {word} |"
         ));
         self.note(name, word);
-        self.rows.push(
-            json!({ "row": name, "value": value, "target": target, "unit": unit.trim(), "verdict": word }),
-        );
-    }
-
-    pub fn create(&mut self, connections: u32, inserts: f64, cells: &[Cell], ratio: f64) {
-        let word = verdict(ratio >= 0.80);
-        let (per_second, p99, cpu) = (
-            middle(cells, |cell| cell.per_second),
-            middle(cells, |cell| cell.p99_us),
-            middle(cells, |cell| cell.cpu),
-        );
-        self.figures.push(format!(
-            "| create: {per_second:.0} a second, of pgbench's {inserts:.0}, {connections} connections each; p99 {p99:.0} us, {cpu:.2} CPU s per 100,000 | {ratio:.2} | >= 0.80 | {word} |"
-        ));
-        self.note("create", word);
         self.rows.push(json!({
-            "row": "create", "database_connections": connections, "requests_per_second": per_second,
-            "pgbench_per_second": inserts, "ratio": ratio, "target": 0.80, "verdict": word, "p99_us": p99,
+            "row": name, "value": value, "low": low, "high": high, "rounds": rounds.len(), "target": target,
+            "unit": unit.trim(), "verdict": word,
         }));
-    }
-
-    /// Links a second that one client makes in bulk, over those that it makes one by one; and how many eight make.
-    pub fn bulk(&mut self, ratios: &[f64], per_second: f64) {
-        let (ratio, rounds) = (median(ratios), ratios.len());
-        let word = verdict(ratio >= BULK_TARGET);
-        self.figures.push(format!(
-            "| bulk create, links a second of single creates', one client each, {rounds} rounds; 8 clients make {per_second:.0} a second | {ratio:.1}x | >= {BULK_TARGET}x | {word} |"
-        ));
-        self.note("bulk create", word);
-        self.rows.push(
-            json!({ "row": "bulk create", "value": ratio, "rounds": rounds, "links_per_second": per_second, "target": BULK_TARGET, "unit": "x", "verdict": word }),
-        );
-    }
-
-    pub fn start(&mut self, bare: f64, service: f64) {
-        self.at_most(
-            &format!("cold start to the first 302: {service:.2} ms, of the bare handler's {bare:.2} ms"),
-            service / bare,
-            2.0,
-            "x",
-        );
     }
 
     fn note(&mut self, name: &str, word: &str) {
@@ -183,7 +163,7 @@ impl Report {
         if !self.figures.is_empty() {
             writeln!(
                 text,
-                "\n| figure | value | target | verdict |\n| --- | ---: | --- | --- |"
+                "\n| figure | value | rounds | target | verdict |\n| --- | ---: | --- | --- | --- |"
             )?;
             writeln!(text, "{}", self.figures.join("\n"))?;
         }
