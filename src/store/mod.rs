@@ -1,6 +1,7 @@
 //! Floor 2: where links are kept. One port, [`Store`], and two adapters behind it.
 
 mod batch;
+mod chores;
 mod error;
 mod limits;
 mod migration;
@@ -11,7 +12,6 @@ mod rollup;
 mod selection;
 mod sqlite;
 mod traced;
-mod values;
 
 use std::sync::Arc;
 

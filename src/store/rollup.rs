@@ -9,9 +9,6 @@ use crate::domain::{Click, Counts, Slug, day_of, hour_of};
 /// A link, as the stores number them.
 pub(super) type LinkId = i64;
 
-/// The most rows that one piece of a chore touches.
-pub(super) const CHORE_ROWS: i64 = 2000;
-
 /// Human clicks of one link and hour that have every value in common.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Alike<'a> {

@@ -182,17 +182,16 @@ impl Flusher {
             self.fill(&mut desk, buffer, most, fill).await?;
             self.store_one(&mut desk).await
         };
-        let result = work.instrument(span).await;
+        let result = work.instrument(span).await.transpose();
         self.begin(None);
-        let failed_before = match &result {
-            Ok(None) => return Ok(0),
-            Ok(Some(_)) => self.failures.swap(0, Ordering::Relaxed),
+        let Some(result) = result else { return Ok(0) };
+        let failed_before = match result {
+            Ok(_) => self.failures.swap(0, Ordering::Relaxed),
             Err(_) => self.failures.fetch_add(1, Ordering::Relaxed),
         };
         self.landed.notify_waiters();
         match result {
             Ok(number) => {
-                let number = number.unwrap_or_default();
                 let mut progress = self.progress.lock().expect("flusher lock poisoned");
                 progress.landed = Some(Instant::now());
                 if desk.raw.is_empty() {

@@ -9,7 +9,7 @@ use super::pool::{Parameter, Pool};
 use super::values;
 use super::work::Work;
 use crate::store::Chore;
-use crate::store::rollup::CHORE_ROWS;
+use crate::store::chores::ROWS;
 
 /// One process at a time changes partitions of a schema; the others leave it to that one.
 const TAKE_TURN: &str = "-- take_turn()
@@ -104,7 +104,7 @@ pub(super) async fn keep_house(pool: &Pool, chore: Chore) -> Result<u64, Failure
         Chore::ForgetAnswers(now) => old(&work, FORGET_ANSWERS, now).await?,
         Chore::PurgeLinks(before) => old(&work, PURGE_LINKS, before).await?,
         Chore::DropRemains => {
-            let some: [Parameter<'_>; 1] = [(/* limit */ &CHORE_ROWS, Type::INT8)];
+            let some: [Parameter<'_>; 1] = [(/* limit */ &ROWS, Type::INT8)];
             work.execute(REMAINS_HOURS, &some).await?
                 + work.execute(REMAINS_UNSUMMED, &some).await?
                 + work.execute(REMAINS_VALUES, &some).await?
@@ -118,7 +118,7 @@ pub(super) async fn keep_house(pool: &Pool, chore: Chore) -> Result<u64, Failure
 async fn old(work: &Work<'_>, sql: &str, before: Timestamp) -> Result<u64, Failure> {
     let parameters: [Parameter<'_>; 2] = [
         (/* before */ &before, Type::TIMESTAMPTZ),
-        (/* limit */ &CHORE_ROWS, Type::INT8),
+        (/* limit */ &ROWS, Type::INT8),
     ];
     work.execute(sql, &parameters).await
 }

@@ -5,12 +5,13 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
 
 use super::pool::Parameter;
+use super::values::values_of;
 use crate::domain::{Counts, Dimension, Range, Ranked, Slug, Tally};
 use crate::store::StoreError;
 
 /// One row, with the sums and the values as arrays. Whole days come from the sums of days, the hours before
 /// and after them from the sums of hours; what is not summed yet is added.
-pub(super) const TALLY: &str = "-- tally()
+pub(super) const TALLY: &str = concat!("-- tally()
 WITH link AS (
     SELECT id FROM links WHERE slug = $1
 ), counts AS (
@@ -30,9 +31,7 @@ WITH link AS (
         SELECT dimension, value, clicks FROM click_values
         WHERE link_id = (SELECT id FROM link) AND span = 0 AND start >= $5 AND start < $3
         UNION ALL
-        SELECT v.dimension, v.value, c.clicks FROM unsummed_clicks c
-        CROSS JOIN LATERAL (VALUES (1::smallint, c.referrer), (2::smallint, c.browser), (3::smallint, c.system),
-            (4::smallint, c.device), (5::smallint, c.country), (6::smallint, c.language)) AS v (dimension, value)
+        SELECT v.dimension, v.value, c.clicks FROM unsummed_clicks c CROSS JOIN ", values_of!("c"), "
         WHERE c.link_id = (SELECT id FROM link) AND c.start >= $2 AND c.start < $3 AND v.value IS NOT NULL
     ) AS parts GROUP BY dimension, value
 ), ranked AS (
@@ -51,7 +50,7 @@ SELECT
     ARRAY(SELECT dimension FROM listed ORDER BY dimension, place) AS dimensions,
     ARRAY(SELECT value FROM listed ORDER BY dimension, place) AS values,
     ARRAY(SELECT clicks FROM listed ORDER BY dimension, place) AS value_clicks
-FROM link";
+FROM link");
 
 /// What is asked.
 pub(super) struct Question<'a> {

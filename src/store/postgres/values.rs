@@ -6,7 +6,29 @@ use super::failure::Failure;
 use super::pool::Parameter;
 use super::work::Work;
 use crate::domain::Dimension;
-use crate::store::values::{FIRST, ROWS};
+use crate::store::chores::{SUM_FIRST, SUM_ROWS};
+
+/// The values of the row `$row` of `unsummed_clicks`, by the codes of [`Dimension`].
+macro_rules! values_of {
+    ($row:literal) => {
+        concat!(
+            "LATERAL (VALUES (1::smallint, ",
+            $row,
+            ".referrer), (2::smallint, ",
+            $row,
+            ".browser), (3::smallint, ",
+            $row,
+            ".system), (4::smallint, ",
+            $row,
+            ".device), (5::smallint, ",
+            $row,
+            ".country), (6::smallint, ",
+            $row,
+            ".language)) AS v (dimension, value)"
+        )
+    };
+}
+pub(super) use values_of;
 
 /// One process at a time sums the clicks of a schema; the others leave it to that one. So the bound on values is exact.
 const TAKE_TURN: &str = "-- take_turn()
@@ -17,7 +39,7 @@ SELECT pg_try_advisory_xact_lock(794203919, hashtext(coalesce(current_schema(), 
 //
 // A single row that may be there is a subquery, which is looked up by its key whatever the planner thinks of the number
 // of rows; as a join, it might read the whole table.
-const SUM_VALUES: &str = "-- sum_values()
+const SUM_VALUES: &str = concat!("-- sum_values()
 WITH first AS (
     SELECT DISTINCT link_id FROM (SELECT link_id FROM unsummed_clicks LIMIT $1) AS f
 ), taken AS (
@@ -26,8 +48,7 @@ WITH first AS (
     RETURNING link_id, start, referrer, browser, system, device, country, language, clicks
 ), valued AS (
     SELECT t.link_id, t.start, date_trunc('day', t.start, 'UTC') AS day, v.dimension, v.value, sum(t.clicks) AS clicks
-    FROM taken t CROSS JOIN LATERAL (VALUES (1::smallint, t.referrer), (2::smallint, t.browser), (3::smallint, t.system),
-        (4::smallint, t.device), (5::smallint, t.country), (6::smallint, t.language)) AS v (dimension, value)
+    FROM taken t CROSS JOIN ", values_of!("t"), "
     WHERE v.value IS NOT NULL
     GROUP BY t.link_id, t.start, v.dimension, v.value
 ), new AS (
@@ -54,7 +75,7 @@ SELECT link_id, span, start, dimension, value, clicks FROM (
     FROM bounded GROUP BY link_id, day, dimension, value
 ) AS sums
 ORDER BY link_id, span, start, dimension, value
-ON CONFLICT (link_id, span, start, dimension, value) DO UPDATE SET clicks = kept.clicks + excluded.clicks";
+ON CONFLICT (link_id, span, start, dimension, value) DO UPDATE SET clicks = kept.clicks + excluded.clicks");
 
 /// Sums some of the clicks that wait for it, and answers how many sums it added to; 0 if none waits, or another process
 /// is at it.
@@ -64,8 +85,8 @@ pub(super) async fn sum(work: &Work<'_>) -> Result<u64, Failure> {
         return Ok(0);
     }
     let parameters: [Parameter<'_>; 4] = [
-        (/* first */ &FIRST, Type::INT8),
-        (/* rows */ &ROWS, Type::INT8),
+        (/* first */ &SUM_FIRST, Type::INT8),
+        (/* rows */ &SUM_ROWS, Type::INT8),
         (/* most */ &Dimension::MAX_VALUES, Type::INT8),
         (/* other */ &Dimension::OTHER, Type::TEXT),
     ];

@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::failure::unavailable;
 use super::values;
-use crate::store::rollup::CHORE_ROWS;
+use crate::store::chores::ROWS;
 use crate::store::{Chore, StoreError};
 
 const DROP_CLICKS: &str = "-- drop_clicks()
@@ -67,10 +67,7 @@ pub(super) fn keep_house(connection: &mut Connection, chore: Chore) -> Result<u6
     let mut work = || -> rusqlite::Result<usize> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let old = |sql: &str, before: jiff::Timestamp| {
-            let parameters = params![
-                /* before */ before.as_microsecond(),
-                /* limit */ CHORE_ROWS
-            ];
+            let parameters = params![/* before */ before.as_microsecond(), /* limit */ ROWS];
             transaction.prepare_cached(sql)?.execute(parameters)
         };
         let rows = match chore {
@@ -94,7 +91,7 @@ pub(super) fn keep_house(connection: &mut Connection, chore: Chore) -> Result<u6
             Chore::ForgetAnswers(now) => old(FORGET_ANSWERS, now)?,
             Chore::PurgeLinks(before) => old(PURGE_LINKS, before)?,
             Chore::DropRemains => {
-                let some = params![/* limit */ CHORE_ROWS];
+                let some = params![/* limit */ ROWS];
                 let sums = transaction.prepare_cached(REMAINS_HOURS)?.execute(some)?
                     + transaction.prepare_cached(REMAINS_UNSUMMED)?.execute(some)?
                     + transaction.prepare_cached(REMAINS_VALUES)?.execute(some)?;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::failure::unavailable;
+use super::values::unsummed_values;
 use crate::domain::{ClickBatch, Counts, Dimension, Range, Ranked, Slug, Tally};
 use crate::store::StoreError;
 use crate::store::rollup::{LinkId, Rollup};
@@ -51,7 +52,8 @@ FROM click_hours
 WHERE link_id = ?1 AND start >= ?2 AND start < ?3
 GROUP BY time ORDER BY time";
 
-const VALUES: &str = "-- values()
+const VALUES: &str = concat!(
+    "-- values()
 WITH sums AS (
     SELECT dimension, value, sum(clicks) AS clicks FROM (
         SELECT dimension, value, clicks FROM click_values
@@ -63,17 +65,18 @@ WITH sums AS (
         SELECT dimension, value, clicks FROM click_values
         WHERE link_id = ?1 AND span = 0 AND start >= ?5 AND start < ?3
         UNION ALL
-        SELECT d.dimension, CASE d.dimension WHEN 1 THEN referrer WHEN 2 THEN browser WHEN 3 THEN system
-            WHEN 4 THEN device WHEN 5 THEN country ELSE language END AS value, clicks
-        FROM unsummed_clicks CROSS JOIN (SELECT column1 AS dimension FROM (VALUES (1), (2), (3), (4), (5), (6))) d
-        WHERE link_id = ?1 AND start >= ?2 AND start < ?3 AND (d.dimension <> 5 OR country IS NOT NULL)
+        SELECT dimension, value, clicks FROM (",
+    unsummed_values!(),
+    ")
+        WHERE link_id = ?1 AND start >= ?2 AND start < ?3
     ) GROUP BY dimension, value
 ), ranked AS (
     SELECT dimension, value, clicks,
         row_number() OVER (PARTITION BY dimension ORDER BY clicks DESC, value) AS place
     FROM sums
 )
-SELECT dimension, value, clicks FROM ranked WHERE place <= ?6 ORDER BY dimension, place";
+SELECT dimension, value, clicks FROM ranked WHERE place <= ?6 ORDER BY dimension, place"
+);
 
 /// Keeps a batch; does nothing if it was kept before.
 pub(super) fn record(connection: &mut Connection, batch: &ClickBatch) -> Result<(), StoreError> {

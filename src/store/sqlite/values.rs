@@ -3,7 +3,19 @@
 use rusqlite::{Transaction, params};
 
 use crate::domain::Dimension;
-use crate::store::values::{FIRST, ROWS};
+use crate::store::chores::{SUM_FIRST, SUM_ROWS};
+
+/// Clicks that wait, a row for each of their values, by the codes of [`Dimension`].
+macro_rules! unsummed_values {
+    () => {
+        "SELECT unsummed_clicks.rowid AS place, link_id, start, d.dimension,
+        CASE d.dimension WHEN 1 THEN referrer WHEN 2 THEN browser WHEN 3 THEN system WHEN 4 THEN device
+            WHEN 5 THEN country ELSE language END AS value, clicks
+    FROM unsummed_clicks CROSS JOIN (SELECT column1 AS dimension FROM (VALUES (1), (2), (3), (4), (5), (6))) d
+    WHERE (d.dimension <> 5 OR country IS NOT NULL)"
+    };
+}
+pub(super) use unsummed_values;
 
 // All that waits of a link becomes one sum; links that have waited for long come first. Both statements choose the same.
 macro_rules! chosen {
@@ -18,13 +30,11 @@ macro_rules! chosen {
 const SUM_VALUES: &str = concat!(
     "-- sum_values()
 WITH valued AS (
-    SELECT link_id, start, start - start % 86400000000 AS day, d.dimension,
-        CASE d.dimension WHEN 1 THEN referrer WHEN 2 THEN browser WHEN 3 THEN system WHEN 4 THEN device
-            WHEN 5 THEN country ELSE language END AS value, clicks
-    FROM unsummed_clicks CROSS JOIN (SELECT column1 AS dimension FROM (VALUES (1), (2), (3), (4), (5), (6))) d
-    WHERE unsummed_clicks.rowid IN ",
+    SELECT link_id, start, start - start % 86400000000 AS day, dimension, value, clicks FROM (",
+    unsummed_values!(),
+    ") WHERE place IN ",
     chosen!(),
-    " AND (d.dimension <> 5 OR country IS NOT NULL)
+    "
 ), new AS (
     SELECT link_id, day, dimension, value,
         row_number() OVER (PARTITION BY link_id, day, dimension ORDER BY value) AS place
@@ -56,13 +66,13 @@ DELETE FROM unsummed_clicks WHERE rowid IN ",
 /// Sums some of the clicks that wait for it, and answers how many sums it added to; 0 if none waits.
 pub(super) fn sum(transaction: &Transaction<'_>) -> rusqlite::Result<usize> {
     let sums = transaction.prepare_cached(SUM_VALUES)?.execute(params![
-        /* first */ FIRST,
-        /* rows */ ROWS,
+        /* first */ SUM_FIRST,
+        /* rows */ SUM_ROWS,
         /* most */ Dimension::MAX_VALUES,
         /* other */ Dimension::OTHER
     ])?;
     transaction
         .prepare_cached(FORGET_SUMMED)?
-        .execute(params![/* first */ FIRST, /* rows */ ROWS])?;
+        .execute(params![/* first */ SUM_FIRST, /* rows */ SUM_ROWS])?;
     Ok(sums)
 }

@@ -1,0 +1,10 @@
+//! How much one piece of a chore takes on, the same for both dialects.
+
+/// The most rows that it deletes.
+pub(super) const ROWS: i64 = 2000;
+
+/// How many rows are looked at for links whose clicks are summed.
+pub(super) const SUM_FIRST: i64 = 200;
+
+/// The most rows of clicks that are summed. All different, they are ten times as many sums.
+pub(super) const SUM_ROWS: i64 = 500;
