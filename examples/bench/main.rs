@@ -32,7 +32,7 @@ const MIX: u32 = 1_000_000;
 /// The most rounds of a row whose rounds do not agree on whether it meets its target.
 const MOST_ROUNDS: usize = 31;
 /// Connections for reads that the default `DATABASE_POOL_SIZE` of 4 leaves.
-const READERS: &str = "2";
+const READERS: u32 = 2;
 
 /// What is measured: its name, the server, and what it is asked for.
 type Row<'a> = (&'a str, &'a Server, Traffic);
@@ -212,10 +212,11 @@ impl Bench {
     }
 
     fn bare(&self, mode: &str) -> Result<Server> {
+        let readers = READERS.to_string();
         let environment = [
             ("DATABASE_URL", self.database.as_str()),
             ("REDIS_URL", &self.redis),
-            ("CONNECTIONS", READERS),
+            ("CONNECTIONS", &readers),
         ];
         let mut server = Server::start(&self.bare, &["{PORT}", mode], &environment)?;
         server.await_answer("/b0000000", "302")?;
