@@ -17,7 +17,7 @@ mod traced;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt, join_all};
 use jiff::Timestamp;
 
 use crate::domain::{Rank, Redirect, Slug};
@@ -100,6 +100,15 @@ pub trait Cache: std::fmt::Debug + Send + Sync {
     /// `seen` is the rank of what was held when the caller began to read the store; it lets "there is no
     /// such link" replace a link that the store no longer has, and nothing written since.
     fn put<'a>(&'a self, slug: &'a Slug, entry: &'a Entry, seen: Rank) -> BoxFuture<'a, Put>;
+
+    /// Keeps many entries, each as [`Cache::put`] does with [`Rank::UNSEEN`], in as few exchanges as it can. Answers in
+    /// their order.
+    fn put_many<'a>(&'a self, entries: &'a [(Slug, Entry)]) -> BoxFuture<'a, Vec<Put>> {
+        let puts = entries
+            .iter()
+            .map(|(slug, entry)| self.put(slug, entry, Rank::UNSEEN));
+        join_all(puts).boxed()
+    }
 
     /// Whether the cache answers now.
     fn health(&self) -> BoxFuture<'_, CacheHealth>;

@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use deadpool_redis::redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, Script, Value, cmd};
+use deadpool_redis::redis::{
+    AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Script, Value, cmd,
+};
 use deadpool_redis::{Manager, Pool, Runtime, Timeouts};
-use futures_util::future::{BoxFuture, FutureExt, ready};
+use futures_util::future::{BoxFuture, FutureExt, join_all, ready};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
@@ -147,6 +149,29 @@ impl RedisCache {
         }))
     }
 
+    /// Keeps those of many entries that Redis holds nothing of; `false` for the others. `None` if it is not known of which.
+    async fn keep_new(&self, writes: &[Write<'_>], mut redis: Asked) -> RedisResult<Option<Vec<bool>>> {
+        let mut pipeline = Pipeline::with_capacity(writes.len());
+        for write in writes {
+            pipeline.add_command(write.set_new());
+        }
+        match pipeline.query_async::<Vec<Option<String>>>(&mut redis).await {
+            Ok(sets) => Ok(Some(sets.iter().map(Option::is_some).collect())),
+            Err(err) if is_answer(&err) => Ok(None),
+            Err(err) => Err(err),
+        }
+    }
+
+    fn write<'a>(&self, slug: &'a Slug, entry: &Entry, seen: Rank) -> Write<'a> {
+        Write {
+            slug,
+            key: self.key(slug),
+            value: codec::encode(slug, entry),
+            seen,
+            millis: kept_millis(entry.stale_until, self.clock.now()),
+        }
+    }
+
     fn key(&self, slug: &Slug) -> String {
         [&self.key_prefix, slug.as_str()].concat()
     }
@@ -181,19 +206,22 @@ impl Write<'_> {
     /// Redis runs no script. A change pays one command more for it.
     async fn first(&self, redis: &mut Asked) -> RedisResult<Option<Vec<u8>>> {
         if self.seen == Rank::UNSEEN {
-            let set: Option<String> = cmd("SET")
-                .arg(&self.key)
-                .arg(&self.value)
-                .arg("PX")
-                .arg(self.millis)
-                .arg("NX")
-                .query_async(redis)
-                .await?;
+            let set: Option<String> = self.set_new().query_async(redis).await?;
             if set.is_some() {
                 return Ok(None);
             }
         }
         self.unless_outranked(&[], redis).await
+    }
+
+    fn set_new(&self) -> Cmd {
+        let mut set = cmd("SET");
+        set.arg(&self.key)
+            .arg(&self.value)
+            .arg("PX")
+            .arg(self.millis)
+            .arg("NX");
+        set
     }
 
     /// Answers what is held if that stays. `corrupt` is a held value that does not.
@@ -244,22 +272,49 @@ impl Cache for RedisCache {
     }
 
     fn put<'a>(&'a self, slug: &'a Slug, entry: &'a Entry, seen: Rank) -> BoxFuture<'a, Put> {
-        let key = self.key(slug);
-        match self.servers.admit(&key) {
+        match self.servers.admit(&self.key(slug)) {
             None => ready(Put::Lost).boxed(),
             Some(leave) => async move {
-                let write = Write {
-                    slug,
-                    key,
-                    value: codec::encode(slug, entry),
-                    seen,
-                    millis: kept_millis(entry.stale_until, self.clock.now()),
-                };
+                let write = self.write(slug, entry, seen);
                 let kept = self.servers.call(leave, |redis| self.keep(&write, redis)).await;
                 kept.unwrap_or(Put::Lost)
             }
             .boxed(),
         }
+    }
+
+    fn put_many<'a>(&'a self, entries: &'a [(Slug, Entry)]) -> BoxFuture<'a, Vec<Put>> {
+        let put = |(slug, entry): &'a (Slug, Entry)| self.put(slug, entry, Rank::UNSEEN);
+        // The nodes of a cluster hold one slot here, another there.
+        if self.servers.cluster().is_some() {
+            return join_all(entries.iter().map(put)).boxed();
+        }
+        async move {
+            let Some(leave) = self.servers.admit_any() else {
+                return vec![Put::Lost; entries.len()];
+            };
+            let writes: Vec<_> = entries
+                .iter()
+                .map(|(slug, entry)| self.write(slug, entry, Rank::UNSEEN))
+                .collect();
+            let kept = self
+                .servers
+                .call(leave, |redis| self.keep_new(&writes, redis))
+                .await;
+            match kept {
+                None => vec![Put::Lost; entries.len()],
+                Some(None) => join_all(entries.iter().map(put)).await,
+                Some(Some(kept)) => {
+                    let puts = entries.iter().zip(kept).map(
+                        async |(entry, kept)| {
+                            if kept { Put::Kept } else { put(entry).await }
+                        },
+                    );
+                    join_all(puts).await
+                }
+            }
+        }
+        .boxed()
     }
 
     fn health(&self) -> BoxFuture<'_, CacheHealth> {

@@ -99,6 +99,15 @@ impl Cache for Traced {
         .boxed()
     }
 
+    fn put_many<'a>(&'a self, entries: &'a [(Slug, Entry)]) -> BoxFuture<'a, Vec<Put>> {
+        if !traces::is_current() {
+            return self.inner.put_many(entries);
+        }
+        let span = self.span("memory put", "SET");
+        let puts = span.in_scope(|| self.inner.put_many(entries));
+        puts.instrument(span).boxed()
+    }
+
     fn health(&self) -> BoxFuture<'_, CacheHealth> {
         self.inner.health()
     }

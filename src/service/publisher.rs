@@ -94,6 +94,23 @@ impl Publisher {
             self.0.keep(slug.clone(), for_shared, News::Told, again);
         }
     }
+
+    /// Makes many new links known at a time, each as [`Self::publish`] does. The two are of the same links, in the same
+    /// order.
+    pub(super) async fn publish_new(&self, for_memory: &[(Slug, Entry)], for_shared: Vec<(Slug, Entry)>) {
+        if let Some(memory) = &self.0.memory {
+            for (slug, entry) in for_memory {
+                memory.put(slug, entry, Rank::UNSEEN).await;
+            }
+        }
+        let Some(shared) = &self.0.shared else { return };
+        let puts = shared.put_many(&for_shared).await;
+        for ((slug, entry), put) in for_shared.into_iter().zip(puts) {
+            if put == Put::Lost {
+                self.0.keep(slug, entry, News::Link, Instant::now());
+            }
+        }
+    }
 }
 
 impl Inner {

@@ -179,21 +179,32 @@ impl Resolver {
 
     /// Makes new links known to the caches, many at a time.
     pub(super) async fn publish_links(&self, redirects: Vec<Redirect>) {
-        self.publish_all(redirects, News::Link).await;
+        for some in redirects.chunks(PUBLISHED_AT_ONCE) {
+            let now = self.0.clock.now();
+            let (for_memory, for_shared): (Vec<_>, Vec<_>) = some
+                .iter()
+                .map(|redirect| {
+                    let known = Known::Link(Arc::new(redirect.clone()));
+                    let for_memory = self.0.lifetimes.in_memory(known.clone(), now);
+                    let for_shared = self.0.lifetimes.in_shared(known, now);
+                    (
+                        (redirect.slug.clone(), for_memory),
+                        (redirect.slug.clone(), for_shared),
+                    )
+                })
+                .unzip();
+            self.0.publisher.publish_new(&for_memory, for_shared).await;
+        }
     }
 
     /// Makes changes of links known to the caches, and to the other instances, many at a time.
     pub(super) async fn publish_changes(&self, redirects: Vec<Redirect>) {
-        self.publish_all(redirects, News::Change).await;
-    }
-
-    async fn publish_all(&self, redirects: Vec<Redirect>, news: News) {
         let mut redirects = redirects.into_iter();
         loop {
             let some: Vec<_> = redirects
                 .by_ref()
                 .take(PUBLISHED_AT_ONCE)
-                .map(|redirect| self.publish_redirect(redirect, news))
+                .map(|redirect| self.publish_redirect(redirect, News::Change))
                 .collect();
             if some.is_empty() {
                 break;

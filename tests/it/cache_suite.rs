@@ -42,6 +42,7 @@ suite! {
     a_deletion_outranks_its_link_and_a_new_link_the_deletion
     absent_replaces_only_what_was_seen
     of_many_racing_writers_the_newest_stands
+    of_many_put_at_once_each_is_decided_by_itself
     one_slug_does_not_touch_another
     an_entry_past_its_time_is_still_answered
     a_cache_that_answers_is_healthy
@@ -91,6 +92,20 @@ async fn an_older_link_is_refused_and_told_what_stands(cache: Arc<dyn Cache>) {
 
     assert_eq!(outcome, Put::Outranked(link(&slug, 10)));
     assert_eq!(get(&*cache, &slug).await, Some(link(&slug, 10)));
+}
+
+async fn of_many_put_at_once_each_is_decided_by_itself(cache: Arc<dyn Cache>) {
+    let (older, new, newer) = (any_slug(), any_slug(), any_slug());
+    keep(&*cache, &older, &link(&older, 1)).await;
+    keep(&*cache, &newer, &link(&newer, 10)).await;
+    let entries = [&older, &new, &newer].map(|slug| (slug.clone(), link(slug, 5)));
+
+    let outcomes = cache.put_many(&entries).await;
+
+    assert_eq!(outcomes, [Put::Kept, Put::Kept, Put::Outranked(link(&newer, 10))]);
+    assert_eq!(get(&*cache, &older).await, Some(link(&older, 5)));
+    assert_eq!(get(&*cache, &new).await, Some(link(&new, 5)));
+    assert_eq!(get(&*cache, &newer).await, Some(link(&newer, 10)));
 }
 
 async fn the_same_revision_is_put_again_with_new_times(cache: Arc<dyn Cache>) {

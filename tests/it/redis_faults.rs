@@ -92,6 +92,8 @@ async fn a_refused_connection_is_a_quick_miss() {
         "{:?} for 2000 calls",
         start.elapsed()
     );
+    let entries = [any_slug(), any_slug()].map(|slug| (slug.clone(), link(&slug, 1)));
+    assert_eq!(opened.cache.put_many(&entries).await, [Put::Lost, Put::Lost]);
     assert_eq!(opened.metrics.shared_cache.failed.get(), failed);
     assert!(!is_healthy(&*opened.cache).await);
 }
@@ -305,7 +307,9 @@ async fn a_full_server_still_answers_look_ups() {
         );
         assert_eq!(get(&*opened.cache, &slug).await, Some(link(&slug, 1)));
     }
-    assert_eq!(opened.metrics.shared_cache.failed.get(), 30);
+    let entries = [slug.clone(), any_slug()].map(|slug| (slug.clone(), link(&slug, 2)));
+    assert_eq!(opened.cache.put_many(&entries).await, [Put::Lost, Put::Lost]);
+    assert_eq!(opened.metrics.shared_cache.failed.get(), 32);
     assert_eq!(opened.metrics.shared_cache.opened.get(), 0);
 }
 
