@@ -87,6 +87,7 @@ pub(super) const POSTGRES: &[Migration] = migrations!("postgres":
     5 "0005_hosts" works_from 1,
     6 "0006_alike_clicks" works_from 1,
     7 "0007_unsummed_clicks" works_from 1,
+    8 "0008_old_sums" works_from 1,
 );
 
 /// For SQLite.
@@ -98,4 +99,5 @@ pub(super) const SQLITE: &[Migration] = migrations!("sqlite":
     5 "0005_hosts" works_from 1,
     6 "0006_alike_clicks" works_from 1,
     7 "0007_unsummed_clicks" works_from 1,
+    8 "0008_old_sums" works_from 1,
 );

@@ -40,6 +40,22 @@ INSERT INTO clicks (clicked_at, link_id, bot, referrer, browser, system, device,
 VALUES (now() - interval '60 days', 1, false, 'a', 'b', 'c', 'd', 'e'), (now(), 1, false, 'a', 'b', 'c', 'd', 'e');
 ";
 
+/// The sums of a year were once read whole for it, which took longer than a statement may.
+#[test]
+fn old_sums_are_found_by_their_time() {
+    let ground = Ground::fresh(Backend::Postgres);
+    for table in ["click_hours", "click_values"] {
+        ground.execute(&format!(
+            "DO $$ DECLARE plan text; BEGIN
+                SET LOCAL enable_seqscan = off;
+                EXECUTE 'EXPLAIN (FORMAT JSON) DELETE FROM {table} WHERE ctid = ANY(ARRAY(
+                    SELECT ctid FROM {table} WHERE start < now() ORDER BY start LIMIT 2000))' INTO plan;
+                IF strpos(plan, '{table}_start_idx') = 0 THEN RAISE EXCEPTION '%', plan; END IF;
+            END $$"
+        ));
+    }
+}
+
 #[test]
 fn three_workers_at_once_do_every_job_once() {
     let ground = Ground::fresh(Backend::Postgres);

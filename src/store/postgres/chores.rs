@@ -28,10 +28,12 @@ DELETE FROM clicks_default WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM clicks_default WHERE clicked_at < $1 LIMIT $2))";
 
 const DROP_HOURS: &str = "-- drop_hours()
-DELETE FROM click_hours WHERE ctid = ANY(ARRAY(SELECT ctid FROM click_hours WHERE start < $1 LIMIT $2))";
+DELETE FROM click_hours WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM click_hours WHERE start < $1 ORDER BY start LIMIT $2))";
 
 const DROP_VALUES: &str = "-- drop_values()
-DELETE FROM click_values WHERE ctid = ANY(ARRAY(SELECT ctid FROM click_values WHERE start < $1 LIMIT $2))";
+DELETE FROM click_values WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM click_values WHERE start < $1 ORDER BY start LIMIT $2))";
 
 const DROP_UNSUMMED: &str = "-- drop_unsummed()
 DELETE FROM unsummed_clicks WHERE ctid = ANY(ARRAY(SELECT ctid FROM unsummed_clicks WHERE start < $1 LIMIT $2))";
