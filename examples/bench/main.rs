@@ -161,16 +161,19 @@ impl Bench {
 
     /// Runs a command of the service to its end.
     fn command(&self, database: &str, arguments: &[&str]) -> Result<()> {
-        let status = std::process::Command::new(&self.curtail)
+        let output = std::process::Command::new(&self.curtail)
             .args(arguments)
             .env_clear()
             .env("DATABASE_URL", database)
-            .stdout(std::process::Stdio::null())
-            .status()?;
-        status
-            .success()
-            .then_some(())
-            .ok_or_else(|| format!("curtail {} failed", arguments.join(" ")).into())
+            .output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let (log, error) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        Err(format!("curtail {} failed:\n{log}{error}", arguments.join(" ")).into())
     }
 
     /// Waits until the clicks of a load on `server` are stored, and sums them by value: the service would do that ten
