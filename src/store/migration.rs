@@ -65,7 +65,7 @@ pub struct Migrated {
 }
 
 /// The schema's version that this build knows.
-pub const SCHEMA_VERSION: i64 = 7;
+pub const SCHEMA_VERSION: i64 = 8;
 
 macro_rules! migrations {
     ($dialect:literal: $($version:literal $name:literal works_from $oldest_build:literal),+ $(,)?) => {
