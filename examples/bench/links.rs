@@ -1,7 +1,7 @@
 //! Links: what making them costs, and what having many of them adds to a look-up.
 
-use crate::load::{BULK, Cell, Traffic, sql};
-use crate::report::{Report, median};
+use crate::load::{BULK, Traffic, sql};
+use crate::report::{Report, median, middle};
 use crate::{Bench, EVEN, Load, Pair, READERS, Result, agree};
 
 const LARGE: u32 = 5_000_000;
@@ -44,13 +44,12 @@ impl Bench {
             cells.push(cell);
         }
         agree("bulk create", BULK_CREATE, &mut bulk_ratios, bulk_ratio)?;
-        let middle = |of: fn(&Cell) -> f64| median(&cells.iter().map(of).collect::<Vec<_>>());
         let name = format!(
             "create: {:.0} a second, of pgbench's {:.0}, {WRITERS} connections each; p99 {:.0} us, {:.2} CPU s per 100,000",
-            middle(|cell| cell.per_second),
+            middle(&cells, |cell| cell.per_second),
             median(&inserts),
-            middle(|cell| cell.p99_us),
-            middle(|cell| cell.cpu),
+            middle(&cells, |cell| cell.p99_us),
+            middle(&cells, |cell| cell.cpu),
         );
         report.at_least(&name, &ratios, CREATE, "");
         let name = format!(

@@ -38,7 +38,7 @@ pub fn is_clear(values: &[f64], target: f64) -> bool {
 }
 
 /// The ratios of requests a second, a round each.
-pub fn ratios(cells: &[Cell], base: &[Cell]) -> Vec<f64> {
+fn ratios(cells: &[Cell], base: &[Cell]) -> Vec<f64> {
     cells
         .iter()
         .zip(base)
@@ -53,7 +53,8 @@ fn ends(values: &[f64]) -> (f64, f64) {
     })
 }
 
-fn middle(cells: &[Cell], of: impl Fn(&Cell) -> f64) -> f64 {
+/// The median of a figure of cells.
+pub fn middle(cells: &[Cell], of: impl Fn(&Cell) -> f64) -> f64 {
     median(&cells.iter().map(of).collect::<Vec<_>>())
 }
 

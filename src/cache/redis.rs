@@ -162,10 +162,10 @@ impl RedisCache {
         }
     }
 
-    fn write<'a>(&self, slug: &'a Slug, entry: &Entry, seen: Rank) -> Write<'a> {
+    fn write<'a>(&self, slug: &'a Slug, key: String, entry: &Entry, seen: Rank) -> Write<'a> {
         Write {
             slug,
-            key: self.key(slug),
+            key,
             value: codec::encode(slug, entry),
             seen,
             millis: kept_millis(entry.stale_until, self.clock.now()),
@@ -272,10 +272,11 @@ impl Cache for RedisCache {
     }
 
     fn put<'a>(&'a self, slug: &'a Slug, entry: &'a Entry, seen: Rank) -> BoxFuture<'a, Put> {
-        match self.servers.admit(&self.key(slug)) {
+        let key = self.key(slug);
+        match self.servers.admit(&key) {
             None => ready(Put::Lost).boxed(),
             Some(leave) => async move {
-                let write = self.write(slug, entry, seen);
+                let write = self.write(slug, key, entry, seen);
                 let kept = self.servers.call(leave, |redis| self.keep(&write, redis)).await;
                 kept.unwrap_or(Put::Lost)
             }
@@ -295,7 +296,7 @@ impl Cache for RedisCache {
             };
             let writes: Vec<_> = entries
                 .iter()
-                .map(|(slug, entry)| self.write(slug, entry, Rank::UNSEEN))
+                .map(|(slug, entry)| self.write(slug, self.key(slug), entry, Rank::UNSEEN))
                 .collect();
             let kept = self
                 .servers

@@ -179,18 +179,13 @@ impl Resolver {
 
     /// Makes new links known to the caches, many at a time.
     pub(super) async fn publish_links(&self, redirects: Vec<Redirect>) {
-        for some in redirects.chunks(PUBLISHED_AT_ONCE) {
-            let now = self.0.clock.now();
+        for some in pieces(redirects) {
             let (for_memory, for_shared): (Vec<_>, Vec<_>) = some
-                .iter()
+                .into_iter()
                 .map(|redirect| {
-                    let known = Known::Link(Arc::new(redirect.clone()));
-                    let for_memory = self.0.lifetimes.in_memory(known.clone(), now);
-                    let for_shared = self.0.lifetimes.in_shared(known, now);
-                    (
-                        (redirect.slug.clone(), for_memory),
-                        (redirect.slug.clone(), for_shared),
-                    )
+                    let slug = redirect.slug.clone();
+                    let (for_memory, for_shared) = self.0.entries(Known::Link(Arc::new(redirect)));
+                    ((slug.clone(), for_memory), (slug, for_shared))
                 })
                 .unzip();
             self.0.publisher.publish_new(&for_memory, for_shared).await;
@@ -199,17 +194,11 @@ impl Resolver {
 
     /// Makes changes of links known to the caches, and to the other instances, many at a time.
     pub(super) async fn publish_changes(&self, redirects: Vec<Redirect>) {
-        let mut redirects = redirects.into_iter();
-        loop {
-            let some: Vec<_> = redirects
-                .by_ref()
-                .take(PUBLISHED_AT_ONCE)
-                .map(|redirect| self.publish_redirect(redirect, News::Change))
-                .collect();
-            if some.is_empty() {
-                break;
-            }
-            join_all(some).await;
+        for some in pieces(redirects) {
+            let changes = some
+                .into_iter()
+                .map(|redirect| self.publish_redirect(redirect, News::Change));
+            join_all(changes).await;
         }
     }
 
@@ -340,10 +329,15 @@ impl Inner {
     }
 
     async fn publish(&self, slug: &Slug, known: Known, news: News) {
+        let (for_memory, for_shared) = self.entries(known);
+        self.publisher.publish(slug, &for_memory, for_shared, news).await;
+    }
+
+    /// What was written a moment ago, with the times of memory and with those of the shared cache.
+    fn entries(&self, known: Known) -> (Entry, Entry) {
         let now = self.clock.now();
         let for_memory = self.lifetimes.in_memory(known.clone(), now);
-        let for_shared = self.lifetimes.in_shared(known, now);
-        self.publisher.publish(slug, &for_memory, for_shared, news).await;
+        (for_memory, self.lifetimes.in_shared(known, now))
     }
 
     /// Keeps in memory what other instances say has changed. What is not in memory is kept too: a look-up that read
@@ -369,4 +363,13 @@ impl Inner {
         let link = self.store.link(slug).await?;
         Ok(link.is_some_and(|link| link.max_clicks.is_none_or(|limit| link.clicks < limit)))
     }
+}
+
+/// [`PUBLISHED_AT_ONCE`] of them after the other.
+fn pieces(redirects: Vec<Redirect>) -> impl Iterator<Item = Vec<Redirect>> {
+    let mut rest = redirects.into_iter();
+    std::iter::from_fn(move || {
+        let some: Vec<_> = rest.by_ref().take(PUBLISHED_AT_ONCE).collect();
+        (!some.is_empty()).then_some(some)
+    })
 }
