@@ -12,11 +12,9 @@ use serde_json::json;
 
 use crate::app::{Backend, TestApp};
 use crate::cache_suite;
+use crate::redis_faults::LONGEST_CALL;
 use crate::redis_nodes::{Cluster, eventually};
 use crate::redis_server::{Opened, any_slug, get, is_healthy, keep, key, link, open, settings};
-
-/// The longest call: its limit of 50 ms, and what a busy machine adds.
-const LONGEST_CALL: Duration = Duration::from_millis(60);
 
 fn cluster_at(url: &str) -> Opened {
     open(&[("REDIS_URL", url), ("REDIS_CLUSTER", "true")])

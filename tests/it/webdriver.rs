@@ -1,6 +1,7 @@
 //! A real browser, driven over WebDriver: <https://www.w3.org/TR/webdriver2/>.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,9 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// How long something on a page is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often a driver is started that ends before it listens.
+const STARTS: usize = 3;
 
 /// The browser. It ends with this.
 pub struct Browser {
@@ -38,23 +42,34 @@ fn needed(name: &str) -> String {
         .unwrap_or_else(|| panic!("{name} is not set: use scripts/test, which finds or installs a browser"))
 }
 
+/// Starts a driver, and answers it with the line in which it names its port; `None` if it ends before that.
+fn driver(home: &Path) -> Option<(Child, String)> {
+    let mut driver = Command::new(needed("TEST_CHROMEDRIVER"))
+        .arg("--port=0")
+        .env("HOME", home)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+    let started = lines
+        .map(Result::unwrap)
+        .find(|line| line.contains("started successfully on port"));
+    if started.is_none() {
+        driver.wait().unwrap();
+    }
+    Some((driver, started?))
+}
+
 impl Browser {
     /// Starts a browser whose pages are below `base`.
     pub fn start(base: &str) -> Self {
         let profile = tempfile::tempdir().unwrap();
-        let mut driver = Command::new(needed("TEST_CHROMEDRIVER"))
-            .arg("--port=0")
-            .env("HOME", profile.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let started = lines
-            .map(Result::unwrap)
-            .find(|line| line.contains("started successfully on port"));
-        let line = started.expect("the driver ended before it listened");
+        // The driver chooses a port, and ends if another program takes it meanwhile.
+        let (driver, line) = (0..STARTS)
+            .find_map(|_| driver(profile.path()))
+            .expect("the driver ends before it listens");
         let port = line.rsplit(' ').next().unwrap().trim_end_matches('.').to_owned();
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
