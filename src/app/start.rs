@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
-use actix_web::{App, HttpServer, web};
+use actix_web::{HttpServer, web};
 use tokio::sync::oneshot;
 
 use super::StartError;
 use crate::config::{self, Config, StoreKind};
 use crate::domain::Clock;
-use crate::http::{Build, Scrape, Services, routes};
+use crate::http::{Build, Scrape, Services, app};
 use crate::lifecycle::Lifecycle;
 use crate::service::Health;
 use crate::store::{self, StoreError};
@@ -44,7 +44,7 @@ pub(super) fn listen(config: &Config, services: web::Data<Services>) -> Result<(
         address,
         cause,
     };
-    let server = HttpServer::new(move || App::new().app_data(services.clone()).configure(routes))
+    let server = HttpServer::new(move || app(services.clone()))
         .keep_alive(if config.http.cloud_run {
             KEEP_ALIVE_ON_CLOUD_RUN
         } else {

@@ -5,12 +5,14 @@ use std::time::Instant;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, Accept, Header, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 
 use super::origin::{is_https, is_loopback_host};
 use super::problem::Problem;
-use super::{redirect, services, trace, ui, yourls};
+use super::{Services, redirect, services, trace, ui, yourls};
+use crate::domain::Slug;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -42,39 +44,57 @@ pub(super) async fn frame(
     let began = Instant::now();
     let id = RequestId::new();
     let path = request.match_info().as_str();
+    let slug = redirect::slug_of(path);
     if path.starts_with("/api/") || path.starts_with("/app/") || path == yourls::PATH {
         // Its span is made further in, where its route is known.
         request.extensions_mut().insert(id);
     } else if let Some(watched) = trace::watched(&request, &id) {
-        return Box::pin(watched.over(answered(request, next, id, began))).await;
+        return Box::pin(watched.over(answered(request, next, slug, id, began))).await;
     }
-    answered(request, next, id, began).await
+    answered(request, next, slug, id, began).await
 }
 
 async fn answered(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
+    slug: Option<Slug>,
     id: RequestId,
     began: Instant,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let response = if services(request.request()).config.trial && !is_loopback_host(request.request()) {
-        let (request, _) = request.into_parts();
-        let answer = problem_response(&Problem::foreign_host(), &request, &id);
-        ServiceResponse::new(request, answer)
-    } else {
-        let response = next.call(request).await?;
-        let problem = response
-            .response()
-            .error()
-            .and_then(|err| err.as_error::<Problem>());
-        match problem.map(|problem| problem_response(problem, response.request(), &id)) {
-            Some(answer) => response.into_response(answer),
-            None => response.map_into_boxed_body(),
+    let response = match own_answer(request.request(), slug).await {
+        Some(Ok(answer)) => request.into_response(answer),
+        Some(Err(problem)) => {
+            let answer = problem_response(&problem, request.request(), &id);
+            request.into_response(answer)
         }
+        None => routed(next.call(request).await?, &id),
     };
-    let response = finish(response, &id);
-    count(&response, began);
-    Ok(response)
+    let (request, mut response) = response.into_parts();
+    let services = services(&request);
+    finish(&mut response, &request, services, &id);
+    count(&request, response.status(), services, began);
+    Ok(ServiceResponse::new(request, response))
+}
+
+/// What is answered before any route is looked for: redirects, and strangers to a service on trial.
+async fn own_answer(request: &HttpRequest, slug: Option<Slug>) -> Option<Result<HttpResponse, Problem>> {
+    let services = services(request);
+    if services.config.trial && !is_loopback_host(request) {
+        return Some(Err(Problem::foreign_host()));
+    }
+    Some(redirect::redirect(&slug?, request, services).await)
+}
+
+/// The answer of a route, with a body if it is a problem.
+fn routed(response: ServiceResponse<impl MessageBody + 'static>, id: &RequestId) -> ServiceResponse<BoxBody> {
+    let problem = response
+        .response()
+        .error()
+        .and_then(|err| err.as_error::<Problem>());
+    match problem.map(|problem| problem_response(problem, response.request(), id)) {
+        Some(answer) => response.into_response(answer),
+        None => response.map_into_boxed_body(),
+    }
 }
 
 /// Marks every route but the redirect, whose requests are many: they are told apart without matching patterns.
@@ -84,10 +104,9 @@ pub(super) struct Routed;
 /// The route that is shown for what has no pattern: unknown paths of the API, files of the pages.
 const NO_ROUTE: &str = "none";
 
-fn count(response: &ServiceResponse<BoxBody>, began: Instant) {
-    let request = response.request();
-    let http = &services(request).metrics.http;
-    let (method, status) = (request.method().as_str(), response.status().as_u16());
+fn count(request: &HttpRequest, status: StatusCode, services: &Services, began: Instant) {
+    let http = &services.metrics.http;
+    let (method, status) = (request.method().as_str(), status.as_u16());
     if request.app_data::<Routed>().is_some() {
         let route = request.match_pattern();
         let route = route.as_deref().unwrap_or(NO_ROUTE);
@@ -100,17 +119,11 @@ fn count(response: &ServiceResponse<BoxBody>, began: Instant) {
 }
 
 /// Adds the headers that every answer carries.
-fn finish(mut response: ServiceResponse<BoxBody>, id: &RequestId) -> ServiceResponse<BoxBody> {
-    let services = services(response.request());
-    let html = is_html(response.headers());
-    let https = html && is_https(response.request(), &services.config);
-    let closing = services.lifecycle.is_draining();
-    if closing {
-        response
-            .response_mut()
-            .head_mut()
-            .set_connection_type(actix_web::http::ConnectionType::Close);
+fn finish(response: &mut HttpResponse, request: &HttpRequest, services: &Services, id: &RequestId) {
+    if services.lifecycle.is_draining() {
+        response.head_mut().set_connection_type(ConnectionType::Close);
     }
+    let html = is_html(response.headers());
     let headers = response.headers_mut();
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
@@ -129,14 +142,13 @@ fn finish(mut response: ServiceResponse<BoxBody>, id: &RequestId) -> ServiceResp
             header::REFERRER_POLICY,
             HeaderValue::from_static(ui::REFERRER_POLICY),
         );
-        if https {
+        if is_https(request, &services.config) {
             headers.insert(
                 header::STRICT_TRANSPORT_SECURITY,
                 HeaderValue::from_static("max-age=31536000"),
             );
         }
     }
-    response
 }
 
 fn is_html(headers: &HeaderMap) -> bool {

@@ -36,7 +36,7 @@ use crate::telemetry::traces::Sampler;
 
 pub use admission::Admission;
 pub use openapi::{made_anew as openapi_made_anew, text_of_document as openapi};
-pub use routes::routes;
+pub use routes::app;
 pub use scrape::Scrape;
 
 /// What the handlers call.

@@ -2,11 +2,11 @@
 
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue, LOCATION, REFERRER_POLICY};
 use actix_web::http::{Method, StatusCode};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 
 use super::openapi::{Operation, text};
 use super::problem::Problem;
-use super::{Services, address, ui, visitor};
+use super::{Services, address, services, ui, visitor};
 use crate::domain::{Redirect, RedirectStatus, Slug, without_scan_mark};
 use crate::service::{Visit, is_program};
 
@@ -19,42 +19,63 @@ pub(super) const METHODS: &str = "GET, HEAD";
 /// How long a browser may keep a permanent redirect when its link does not say, in seconds.
 const PERMANENT_CACHE_SECONDS: u32 = 300;
 
-/// Sends the visitor on. Takes every path that nothing else answers: what could be no slug of any link looks the
-/// same as a slug that no link has.
+/// The slug that a path is, unless another route has it.
+pub(super) fn slug_of(path: &str) -> Option<Slug> {
+    let slug: Slug = only_segment(path)?.parse().ok()?;
+    (!Slug::RESERVED.contains(&slug.as_str())).then_some(slug)
+}
+
+/// Sends the visitor of `slug` on.
 pub(super) async fn redirect(
-    request: HttpRequest,
-    services: web::Data<Services>,
+    slug: &Slug,
+    request: &HttpRequest,
+    services: &Services,
 ) -> Result<HttpResponse, Problem> {
-    let Some(segment) = only_segment(request.match_info().as_str()) else {
-        return beside(&request, &services).await;
-    };
     let is_click = request.method() == Method::GET;
     if !is_click && request.method() != Method::HEAD {
         return Err(Problem::method_not_allowed(METHODS));
     }
-    let Ok(slug) = segment.parse::<Slug>() else {
-        return beside(&request, &services).await;
-    };
+    let now = services.clock.now();
     // Looked at only for a click: a scan of unknown slugs does not pay for it.
-    let seen = || visitor::seen(&request, &services);
+    let seen = || visitor::seen(request, services);
     let counts = || is_click && !is_program(&seen());
     let admit = || {
         services
             .limits
-            .look_up(address::client(&request, &services.config))
+            .look_up(address::client(request, &services.config))
     };
-    match services.resolver.visit_if(&slug, counts, admit).await {
+    match services.resolver.visit_if(slug, now, counts, admit).await {
         Ok(Visit::Follow(redirect)) => {
             if is_click {
-                services.clicks.record(&slug, redirect.limited, &seen());
+                services.clicks.record(slug, now, redirect.limited, &seen());
                 services.clicks.keep_up().await;
             }
-            Ok(follow(&redirect, request.query_string(), &services))
+            Ok(follow(&redirect, request.query_string(), services))
         }
-        Ok(Visit::Unknown) => Err(unknown(&request, &services).await),
+        Ok(Visit::Unknown) => Err(unknown(request, services).await),
         Ok(Visit::Gone(reason)) => Err(Problem::gone(reason).for_visitor()),
         Err(err) => Err(Problem::from(err).for_visitor()),
     }
+}
+
+/// Answers what no route has and the frame does not take for a slug. What could be no slug of any link looks the same
+/// as a slug that no link has.
+pub(super) async fn rest(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let services = services(&request);
+    let path = request.match_info().as_str();
+    if let Some(segment) = only_segment(path) {
+        // A reserved word may be the slug of a link that is older than its reservation.
+        if let Ok(slug) = segment.parse() {
+            return redirect(&slug, &request, services).await;
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return Err(Problem::method_not_allowed(METHODS));
+        }
+    }
+    // The preview and the QR codes stand beside a slug.
+    ui::beside(&request, services)
+        .await
+        .unwrap_or_else(|| Err(no_such_slug()))
 }
 
 fn follow(redirect: &Redirect, query: &str, services: &Services) -> HttpResponse {
@@ -80,13 +101,6 @@ fn follow(redirect: &Redirect, query: &str, services: &Services) -> HttpResponse
 fn only_segment(path: &str) -> Option<&str> {
     let segment = path.strip_prefix('/')?;
     (!segment.is_empty() && !segment.contains('/')).then_some(segment)
-}
-
-/// What stands beside a slug, if it does: the preview and the QR codes.
-async fn beside(request: &HttpRequest, services: &Services) -> Result<HttpResponse, Problem> {
-    ui::beside(request, services)
-        .await
-        .unwrap_or_else(|| Err(no_such_slug()))
 }
 
 /// What is answered for an unknown slug: after too many of them, that they are too many.

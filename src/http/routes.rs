@@ -1,21 +1,61 @@
 //! Every path that the service answers, on one page.
 
+use actix_web::body::BoxBody;
+use actix_web::dev::{HttpServiceFactory, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::guard::{self, Guard, GuardContext};
 use actix_web::http::Method;
 use actix_web::middleware::from_fn;
-use actix_web::{Resource, Route, web};
+use actix_web::{App, Error, Resource, Route, web};
 use tracing_actix_web::TracingLogger;
 
 use super::frame::Routed;
 use super::problem::Problem;
 use super::trace::ApiSpan;
-use super::{admission, api, frame, openapi, pages, probes, redirect, security, ui, yourls};
+use super::{Services, admission, api, frame, openapi, pages, probes, redirect, security, ui, yourls};
 
-/// Adds every route, and the frame round them all.
+/// The app: every route, and the frame round them all.
 ///
-/// Each first segment here stands in [`Slug::RESERVED`](crate::domain::Slug::RESERVED), unless it is no slug.
-pub fn routes(app: &mut web::ServiceConfig) {
-    let api = web::scope("/api/v1")
+/// The frame answers redirects itself: that the patterns of all routes do not fit would cost as much as to answer. Each
+/// first segment here stands in [`Slug::RESERVED`](crate::domain::Slug::RESERVED), unless it is no slug.
+pub fn app(
+    services: web::Data<Services>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<BoxBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    App::new()
+        .app_data(services)
+        .service(page("/").route(reading().to(ui::home)))
+        .service(page("/health/live").route(reading().to(probes::live)))
+        .service(page("/health/startup").route(reading().to(probes::startup)))
+        .service(page("/health/ready").route(reading().to(probes::ready)))
+        .service(page("/version").route(reading().to(probes::version)))
+        .service(page("/openapi.json").route(reading().to(openapi::openapi)))
+        .service(page("/robots.txt").route(reading().to(pages::robots)))
+        .service(page("/.well-known/security.txt").route(reading().to(security::security_txt)))
+        .service(page("/favicon.ico").route(reading().to(pages::favicon)))
+        .service(ui::assets().app_data(Routed))
+        .service(ui::app().app_data(Routed).wrap(TracingLogger::<ApiSpan>::new()))
+        .service(ui::docs().app_data(Routed))
+        .service(api())
+        .service(
+            only(yourls::PATH, yourls::METHODS)
+                .wrap(TracingLogger::<ApiSpan>::new())
+                .wrap(from_fn(admission::admit))
+                .route(reading().to(yourls::api))
+                .route(web::post().to(yourls::api)),
+        )
+        .default_service(web::to(redirect::rest))
+        .wrap(from_fn(frame::frame))
+}
+
+fn api() -> impl HttpServiceFactory {
+    web::scope("/api/v1")
         .wrap(TracingLogger::<ApiSpan>::new())
         .wrap(from_fn(admission::admit))
         .app_data(Routed)
@@ -55,32 +95,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
         )
         .service(only("/export", "GET, HEAD").route(reading().to(api::export::export)))
         .service(only("/import", "POST").route(web::post().to(api::import::import)))
-        .default_service(web::to(api::no_such_path));
-    let all = web::scope("")
-        .wrap(from_fn(frame::frame))
-        .service(page("/").route(reading().to(ui::home)))
-        .service(page("/health/live").route(reading().to(probes::live)))
-        .service(page("/health/startup").route(reading().to(probes::startup)))
-        .service(page("/health/ready").route(reading().to(probes::ready)))
-        .service(page("/version").route(reading().to(probes::version)))
-        .service(page("/openapi.json").route(reading().to(openapi::openapi)))
-        .service(page("/robots.txt").route(reading().to(pages::robots)))
-        .service(page("/.well-known/security.txt").route(reading().to(security::security_txt)))
-        .service(page("/favicon.ico").route(reading().to(pages::favicon)))
-        .service(ui::assets().app_data(Routed))
-        .service(ui::app().app_data(Routed).wrap(TracingLogger::<ApiSpan>::new()))
-        .service(ui::docs().app_data(Routed))
-        .service(api)
-        .service(
-            only(yourls::PATH, yourls::METHODS)
-                .wrap(TracingLogger::<ApiSpan>::new())
-                .wrap(from_fn(admission::admit))
-                .route(reading().to(yourls::api))
-                .route(web::post().to(yourls::api)),
-        )
-        // Not a resource of its own: its pattern would be matched by a regular expression for each visitor.
-        .default_service(web::to(redirect::redirect));
-    app.service(all);
+        .default_service(web::to(api::no_such_path))
 }
 
 /// Whether a link answers this method.

@@ -88,18 +88,18 @@ impl Resolver {
     /// What a visitor of `slug` gets. `counts` tells a person's click from a look: only such a click uses up a
     /// limit. It is asked only for links with a limit.
     pub async fn visit(&self, slug: &Slug, counts: impl FnOnce() -> bool) -> Result<Visit, Error> {
-        self.visit_if(slug, counts, || Ok(())).await
+        self.visit_if(slug, self.0.clock.now(), counts, || Ok(())).await
     }
 
-    /// The same for a visitor who may not be allowed to have the store asked: `admit` says so, and is asked only when
-    /// no cache knows the slug.
+    /// The same at `now` for a visitor who may not be allowed to have the store asked: `admit` says so, and is asked
+    /// only when no cache knows the slug.
     pub async fn visit_if(
         &self,
         slug: &Slug,
+        now: Timestamp,
         counts: impl FnOnce() -> bool,
         admit: impl FnOnce() -> Result<(), Error>,
     ) -> Result<Visit, Error> {
-        let now = self.0.clock.now();
         let redirect = match self.resolve(slug, now, admit).await? {
             Known::Link(redirect) => redirect,
             Known::Absent(_) => return Ok(Visit::Unknown),
@@ -130,7 +130,7 @@ impl Resolver {
         inner.metrics.resolve.memory.add_one();
         let known = held.known.clone();
         // Asked for again shortly before its time, so that visitors of a busy link never wait.
-        if now >= inner.lifetimes.renewed_from(&held) && inner.flights.number() < MOST_EARLY {
+        if inner.lifetimes.is_renewed(&held, now) && inner.flights.number() < MOST_EARLY {
             drop(self.look_up(slug, Some(held), Span::none()));
         }
         Ok(known)

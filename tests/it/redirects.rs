@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::app::TestApp;
+use crate::app::{Backend, TestApp};
 use crate::on_both_stores;
 
 on_both_stores! {
@@ -82,6 +82,15 @@ on_both_stores! {
         assert_eq!(app.get("/%61bc-_9").header("location"), Some("https://example.org/lower"));
         assert_eq!(app.get("/abc%2D_9").header("location"), Some("https://example.org/lower"));
         assert_eq!(app.get("/ABC-_9").status, 404);
+    }
+
+    fn a_word_that_is_reserved_is_no_slug_in_any_spelling(backend) {
+        let app = TestApp::start(backend);
+
+        assert_eq!(app.get("/%76ersion").json(), app.get("/version").json());
+        app.send("POST", "/version", &[], b"").assert_problem(405, "method_not_allowed");
+        app.get("/admin").assert_problem(404, "not_found");
+        app.send("POST", "/admin", &[], b"").assert_problem(405, "method_not_allowed");
     }
 
     fn an_expired_link_is_410_and_one_not_yet_valid_404(backend) {
@@ -231,4 +240,17 @@ on_both_stores! {
 
         assert_eq!(app.get("/phoenix").header("location"), Some("https://example.org/2"));
     }
+}
+
+#[test]
+fn a_link_that_is_older_than_the_reservation_of_its_slug_still_leads() {
+    let app = TestApp::start(Backend::Postgres);
+    app.create(json!({"url": "https://example.org/older", "slug": "older"}));
+    app.database
+        .execute("UPDATE links SET slug = 'admin' WHERE slug = 'older'");
+
+    assert_eq!(
+        app.get("/admin").header("location"),
+        Some("https://example.org/older")
+    );
 }

@@ -2,25 +2,21 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
 use super::intake::Pending;
+use super::since::Since;
 
 /// The queue.
 #[derive(Debug)]
 pub(super) struct Buffer {
-    queue: Mutex<Queue>,
+    queue: Mutex<VecDeque<Pending>>,
+    /// When the queue was last empty, as far as its oldest click goes. Set by whoever has the queue.
+    since: Since,
     bound: usize,
     wake: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    clicks: VecDeque<Pending>,
-    /// When the queue was last empty, as far as its oldest click goes.
-    since: Option<Instant>,
 }
 
 impl Buffer {
@@ -28,6 +24,7 @@ impl Buffer {
     pub(super) fn new(bound: usize) -> Self {
         Self {
             queue: Mutex::default(),
+            since: Since::default(),
             bound,
             wake: Notify::new(),
         }
@@ -37,12 +34,13 @@ impl Buffer {
     pub(super) fn push(&self, click: Pending) -> u64 {
         let mut queue = self.queue.lock().expect("click lock poisoned");
         let mut dropped = None;
-        if queue.clicks.len() >= self.bound {
-            dropped = queue.clicks.pop_front();
+        if queue.is_empty() {
+            self.since.set(Some(Instant::now()));
+        } else if queue.len() >= self.bound {
+            dropped = queue.pop_front();
         }
-        queue.since.get_or_insert_with(Instant::now);
-        queue.clicks.push_back(click);
-        let full = queue.clicks.len().is_multiple_of((self.bound / 2).max(1));
+        queue.push_back(click);
+        let full = queue.len().is_multiple_of((self.bound / 2).max(1));
         drop(queue);
         if full {
             self.wake.notify_one();
@@ -53,21 +51,20 @@ impl Buffer {
     /// Takes the oldest clicks out, and tells since when they may have waited.
     pub(super) fn take(&self, most: usize) -> (VecDeque<Pending>, Option<Instant>) {
         let mut queue = self.queue.lock().expect("click lock poisoned");
-        let number = most.min(queue.clicks.len());
-        let taken = queue.clicks.drain(..number).collect();
-        let since = queue.since;
-        queue.since = (!queue.clicks.is_empty()).then(Instant::now);
+        let number = most.min(queue.len());
+        let taken = queue.drain(..number).collect();
+        let since = self.since.get();
+        self.since.set((!queue.is_empty()).then(Instant::now));
         (taken, since)
     }
 
-    /// How long the queue has not been emptied.
-    pub(super) fn oldest(&self) -> Option<Duration> {
-        let since = self.queue.lock().expect("click lock poisoned").since;
-        since.map(|since| since.elapsed())
+    /// Since when the queue has not been emptied.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.since.get()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.queue.lock().expect("click lock poisoned").clicks.len()
+        self.queue.lock().expect("click lock poisoned").len()
     }
 
     /// Asks the flusher to begin.

@@ -15,6 +15,7 @@ use tracing::{Instrument, Span};
 use super::buffer::Buffer;
 use super::intake::Pending;
 use super::parser::{Draft, Parser};
+use super::since::Since;
 use super::sums::Sums;
 use crate::domain::{ClickBatch, Clock, day_of};
 use crate::store::{Store, StoreError};
@@ -46,6 +47,8 @@ pub(super) struct Flusher {
     /// Failures in a row.
     failures: AtomicU32,
     landed: Notify,
+    /// Since when the clicks of the batch under way have waited.
+    since: Since,
     progress: std::sync::Mutex<Progress>,
     /// Only one request waits at a time.
     waiting: Semaphore,
@@ -55,8 +58,6 @@ pub(super) struct Flusher {
 /// How the batch under way gets on.
 #[derive(Debug, Default, Clone, Copy)]
 struct Progress {
-    /// How long its clicks have waited: since then.
-    since: Option<Instant>,
     /// When the try under way began.
     began: Option<Instant>,
     /// When the last batch was stored.
@@ -109,6 +110,7 @@ impl Flusher {
             held: AtomicUsize::new(0),
             failures: AtomicU32::new(0),
             landed: Notify::new(),
+            since: Since::default(),
             progress: std::sync::Mutex::default(),
             waiting: Semaphore::new(1),
             flush,
@@ -133,10 +135,9 @@ impl Flusher {
             .mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
-    /// How long the clicks of the batch under way have waited.
-    pub(super) fn oldest(&self) -> Option<Duration> {
-        let since = self.progress.lock().expect("flusher lock poisoned").since;
-        since.map(|since| since.elapsed())
+    /// Since when the clicks of the batch under way have waited.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.since.get()
     }
 
     /// Whether a batch was stored not longer than `limit` ago.
@@ -192,12 +193,10 @@ impl Flusher {
         self.landed.notify_waiters();
         match result {
             Ok(number) => {
-                let mut progress = self.progress.lock().expect("flusher lock poisoned");
-                progress.landed = Some(Instant::now());
+                self.progress.lock().expect("flusher lock poisoned").landed = Some(Instant::now());
                 if desk.raw.is_empty() {
-                    progress.since = None;
+                    self.since.set(None);
                 }
-                drop(progress);
                 self.metrics.clicks.stored.add(number as u64);
                 self.sums.are_due();
                 if failed_before > 0 {
@@ -247,7 +246,7 @@ impl Flusher {
                 waiting = if raw.is_empty() { 0 } else { waiting - raw.len() };
                 desk.raw = raw;
                 if desk.draft.is_none() {
-                    self.progress.lock().expect("flusher lock poisoned").since = since;
+                    self.since.set(since);
                 }
                 self.held.fetch_add(desk.raw.len(), Ordering::SeqCst);
             }

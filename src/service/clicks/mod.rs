@@ -4,11 +4,13 @@ mod buffer;
 mod flusher;
 mod intake;
 mod parser;
+mod since;
 mod sums;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -38,7 +40,6 @@ pub struct Clicks(Arc<Inner>);
 struct Inner {
     buffer: Buffer,
     flusher: Flusher,
-    clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     flush: Duration,
 }
@@ -58,13 +59,12 @@ impl Clicks {
             buffer: Buffer::new(config.buffer),
             flusher: Flusher::new(
                 store,
-                Arc::clone(&clock),
+                clock,
                 Arc::clone(&metrics),
                 Arc::clone(&sums),
                 sampler,
                 config.flush,
             ),
-            clock,
             metrics,
             flush: config.flush,
         });
@@ -79,11 +79,11 @@ impl Clicks {
         Self(inner)
     }
 
-    /// Takes the click of an answered redirect. `counted` if the link's click limit has counted it already.
-    pub fn record(&self, slug: &Slug, counted: bool, seen: &Seen<'_>) {
+    /// Takes the click, at `now`, of an answered redirect. `counted` if the link's click limit has counted it already.
+    pub fn record(&self, slug: &Slug, now: Timestamp, counted: bool, seen: &Seen<'_>) {
         let inner = &self.0;
         inner.metrics.clicks.taken.add_one();
-        let lost = inner.buffer.push(seen.pending(slug, counted, inner.clock.now()));
+        let lost = inner.buffer.push(seen.pending(slug, counted, now));
         inner.metrics.clicks.dropped.add(lost);
     }
 
@@ -152,7 +152,8 @@ impl Inner {
 
     /// How long the oldest click has waited, in the buffer or out of it.
     fn oldest(&self) -> Option<Duration> {
-        self.buffer.oldest().max(self.flusher.oldest())
+        let since = [self.buffer.since(), self.flusher.since()];
+        since.into_iter().flatten().min().map(|since| since.elapsed())
     }
 
     /// Stores what is there if it is due, and otherwise only what fills a batch.
