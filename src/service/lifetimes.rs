@@ -61,7 +61,7 @@ impl Lifetimes {
     /// Whether a visit at `now` has an entry looked up again, though it is still fresh.
     pub(super) fn is_renewed(&self, entry: &Entry, now: Timestamp) -> bool {
         let early = (self.0.memory_fresh / 5).min(EARLY);
-        // In numbers: this is asked at every visit, and sums of times cost more than all else here.
+        // In numbers: this is asked at every visit, and to add times costs more than the rest of it.
         let left = entry.fresh_until.as_microsecond() - now.as_microsecond();
         left <= i64::try_from(early.as_micros()).unwrap_or(i64::MAX)
     }
