@@ -9,8 +9,11 @@ use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 
+use tracing::{Instrument, Span};
+
 use super::origin::{is_https, is_loopback_host};
 use super::problem::Problem;
+use super::trace::Watched;
 use super::{Services, redirect, services, trace, ui, yourls};
 use crate::domain::Slug;
 
@@ -45,13 +48,19 @@ pub(super) async fn frame(
     let id = RequestId::new();
     let path = request.match_info().as_str();
     let slug = redirect::slug_of(path);
-    if path.starts_with("/api/") || path.starts_with("/app/") || path == yourls::PATH {
-        // Its span is made further in, where its route is known.
+    // Of these, the span is made further in, where the route is known.
+    let watched = if path.starts_with("/api/") || path.starts_with("/app/") || path == yourls::PATH {
         request.extensions_mut().insert(id);
-    } else if let Some(watched) = trace::watched(&request, &id) {
-        return Box::pin(watched.over(answered(request, next, slug, id, began))).await;
+        None
+    } else {
+        trace::watched(&request, &id)
+    };
+    let span = watched.as_ref().map_or_else(Span::none, Watched::span);
+    let result = answered(request, next, slug, id, began).instrument(span).await;
+    if let Some(watched) = watched {
+        watched.tell(&result);
     }
-    answered(request, next, slug, id, began).await
+    result
 }
 
 async fn answered(

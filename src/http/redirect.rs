@@ -19,7 +19,7 @@ pub(super) const METHODS: &str = "GET, HEAD";
 /// How long a browser may keep a permanent redirect when its link does not say, in seconds.
 const PERMANENT_CACHE_SECONDS: u32 = 300;
 
-/// The slug that a path is, unless another route has it.
+/// The slug that a path is, unless it is a word that no link can have.
 pub(super) fn slug_of(path: &str) -> Option<Slug> {
     let slug: Slug = only_segment(path)?.parse().ok()?;
     (!Slug::RESERVED.contains(&slug.as_str())).then_some(slug)
@@ -58,22 +58,14 @@ pub(super) async fn redirect(
     }
 }
 
-/// Answers what no route has and the frame does not take for a slug. What could be no slug of any link looks the same
-/// as a slug that no link has.
+/// Answers what neither the frame takes for a slug nor a route has. It looks the same as a slug that no link has.
 pub(super) async fn rest(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let services = services(&request);
-    let path = request.match_info().as_str();
-    if let Some(segment) = only_segment(path) {
-        // A reserved word may be the slug of a link that is older than its reservation.
-        if let Ok(slug) = segment.parse() {
-            return redirect(&slug, &request, services).await;
-        }
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return Err(Problem::method_not_allowed(METHODS));
-        }
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !is_read && only_segment(request.match_info().as_str()).is_some() {
+        return Err(Problem::method_not_allowed(METHODS));
     }
     // The preview and the QR codes stand beside a slug.
-    ui::beside(&request, services)
+    ui::beside(&request, services(&request))
         .await
         .unwrap_or_else(|| Err(no_such_slug()))
 }

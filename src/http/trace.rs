@@ -1,7 +1,6 @@
 //! What is told of each request: a span and a line for every one of the API, and for those of the others that are
 //! sampled. A redirect that is not has neither: building them costs more than the redirect.
 
-use std::future::Future;
 use std::time::Instant;
 
 use actix_web::body::{BodySize, MessageBody};
@@ -10,7 +9,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName};
 use actix_web::{Error, HttpMessage, HttpRequest};
 use tracing::field::Empty;
-use tracing::{Instrument, Level, Span};
+use tracing::{Level, Span};
 use tracing_actix_web::RootSpanBuilder;
 
 use super::frame::RequestId;
@@ -165,19 +164,19 @@ fn watch(request: &HttpRequest, id: &RequestId, remote: Option<Remote>, sampled:
 }
 
 impl Watched {
-    /// Waits for the answer, and tells of it.
-    pub(super) async fn over<B: MessageBody>(
-        self,
-        answer: impl Future<Output = Result<ServiceResponse<B>, Error>>,
-    ) -> Result<ServiceResponse<B>, Error> {
-        let result = answer.instrument(self.span.clone()).await;
-        match &result {
+    /// What the answer is made in.
+    pub(super) fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    /// Tells of the answer.
+    pub(super) fn tell<B: MessageBody>(self, result: &Result<ServiceResponse<B>, Error>) {
+        match result {
             Ok(response) => self
                 .span
                 .in_scope(|| ended(&self.span, response, self.began, self.level)),
             Err(error) => record_status(&self.span, error.as_response_error().status_code()),
         }
-        result
     }
 }
 
