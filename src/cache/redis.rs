@@ -149,15 +149,15 @@ impl RedisCache {
         }))
     }
 
-    /// Keeps those of many entries that Redis holds nothing of; `false` for the others. `None` if it is not known of which.
-    async fn keep_new(&self, writes: &[Write<'_>], mut redis: Asked) -> RedisResult<Option<Vec<bool>>> {
+    /// Keeps those of many entries that Redis holds nothing of; `false` for the others, and for all if Redis does not say.
+    async fn keep_new(&self, writes: &[Write<'_>], mut redis: Asked) -> RedisResult<Vec<bool>> {
         let mut pipeline = Pipeline::with_capacity(writes.len());
         for write in writes {
             pipeline.add_command(write.set_new());
         }
         match pipeline.query_async::<Vec<Option<String>>>(&mut redis).await {
-            Ok(sets) => Ok(Some(sets.iter().map(Option::is_some).collect())),
-            Err(err) if is_answer(&err) => Ok(None),
+            Ok(sets) => Ok(sets.iter().map(Option::is_some).collect()),
+            Err(err) if is_answer(&err) => Ok(vec![false; writes.len()]),
             Err(err) => Err(err),
         }
     }
@@ -302,18 +302,14 @@ impl Cache for RedisCache {
                 .servers
                 .call(leave, |redis| self.keep_new(&writes, redis))
                 .await;
-            match kept {
-                None => vec![Put::Lost; entries.len()],
-                Some(None) => join_all(entries.iter().map(put)).await,
-                Some(Some(kept)) => {
-                    let puts = entries.iter().zip(kept).map(
-                        async |(entry, kept)| {
-                            if kept { Put::Kept } else { put(entry).await }
-                        },
-                    );
-                    join_all(puts).await
-                }
-            }
+            let Some(kept) = kept else {
+                return vec![Put::Lost; entries.len()];
+            };
+            let puts = entries
+                .iter()
+                .zip(kept)
+                .map(async |(entry, kept)| if kept { Put::Kept } else { put(entry).await });
+            join_all(puts).await
         }
         .boxed()
     }

@@ -8,7 +8,6 @@ use actix_web::http::header::{self, Accept, Header, HeaderMap, HeaderName, Heade
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
-
 use tracing::{Instrument, Span};
 
 use super::origin::{is_https, is_loopback_host};

@@ -19,7 +19,7 @@ pub(super) const METHODS: &str = "GET, HEAD";
 /// How long a browser may keep a permanent redirect when its link does not say, in seconds.
 const PERMANENT_CACHE_SECONDS: u32 = 300;
 
-/// The slug that a path is, unless it is a word that no link can have.
+/// The slug that a path is, unless it is a reserved word: then the routes come first.
 pub(super) fn slug_of(path: &str) -> Option<Slug> {
     let slug: Slug = only_segment(path)?.parse().ok()?;
     (!Slug::RESERVED.contains(&slug.as_str())).then_some(slug)
@@ -58,14 +58,21 @@ pub(super) async fn redirect(
     }
 }
 
-/// Answers what neither the frame takes for a slug nor a route has. It looks the same as a slug that no link has.
+/// Answers what neither the frame takes for a slug nor a route has. What could be no slug of any link looks the same as
+/// a slug that no link has.
 pub(super) async fn rest(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !is_read && only_segment(request.match_info().as_str()).is_some() {
-        return Err(Problem::method_not_allowed(METHODS));
+    let services = services(&request);
+    if let Some(segment) = only_segment(request.match_info().as_str()) {
+        // A reserved word that no route has: a link may be older than the reservation.
+        if let Ok(slug) = segment.parse() {
+            return redirect(&slug, &request, services).await;
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return Err(Problem::method_not_allowed(METHODS));
+        }
     }
     // The preview and the QR codes stand beside a slug.
-    ui::beside(&request, services(&request))
+    ui::beside(&request, services)
         .await
         .unwrap_or_else(|| Err(no_such_slug()))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::app::TestApp;
+use crate::app::{Backend, TestApp};
 use crate::on_both_stores;
 
 on_both_stores! {
@@ -240,4 +240,17 @@ on_both_stores! {
 
         assert_eq!(app.get("/phoenix").header("location"), Some("https://example.org/2"));
     }
+}
+
+#[test]
+fn a_link_that_is_older_than_the_reservation_of_its_slug_still_leads() {
+    let app = TestApp::start(Backend::Postgres);
+    app.create(json!({"url": "https://example.org/older", "slug": "older"}));
+    app.database
+        .execute("UPDATE links SET slug = 'admin' WHERE slug = 'older'");
+
+    assert_eq!(
+        app.get("/admin").header("location"),
+        Some("https://example.org/older")
+    );
 }
