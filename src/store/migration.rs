@@ -65,7 +65,7 @@ pub struct Migrated {
 }
 
 /// The schema's version that this build knows.
-pub const SCHEMA_VERSION: i64 = 8;
+pub const SCHEMA_VERSION: i64 = 1;
 
 macro_rules! migrations {
     ($dialect:literal: $($version:literal $name:literal works_from $oldest_build:literal),+ $(,)?) => {
@@ -80,24 +80,10 @@ macro_rules! migrations {
 
 /// For PostgreSQL.
 pub(super) const POSTGRES: &[Migration] = migrations!("postgres":
-    1 "0001_links" works_from 1,
-    2 "0002_clicks" works_from 1,
-    3 "0003_api" works_from 1,
-    4 "0004_web" works_from 1,
-    5 "0005_hosts" works_from 1,
-    6 "0006_alike_clicks" works_from 1,
-    7 "0007_unsummed_clicks" works_from 1,
-    8 "0008_old_sums" works_from 1,
+    1 "0001_baseline" works_from 1,
 );
 
 /// For SQLite.
 pub(super) const SQLITE: &[Migration] = migrations!("sqlite":
-    1 "0001_links" works_from 1,
-    2 "0002_clicks" works_from 1,
-    3 "0003_api" works_from 1,
-    4 "0004_web" works_from 1,
-    5 "0005_hosts" works_from 1,
-    6 "0006_alike_clicks" works_from 1,
-    7 "0007_unsummed_clicks" works_from 1,
-    8 "0008_old_sums" works_from 1,
+    1 "0001_baseline" works_from 1,
 );

@@ -85,7 +85,7 @@ fn three_workers_at_once_do_every_job_once() {
     assert_eq!(ground.number("SELECT count(*) FROM click_batches"), 1);
     assert_eq!(ground.number("SELECT count(*) FROM visitor_secrets"), 1);
     assert_eq!(ground.number("SELECT count(*) FROM clicks"), 1);
-    assert_eq!(ground.number("SELECT count(*) FROM link_remains"), 0);
+    assert_eq!(ground.number("SELECT count(*) FROM orphaned_stats"), 0);
     let again = worker(&ground, &["--once"]).output().unwrap();
     assert_eq!(again.status.code(), Some(0));
     assert_eq!(ground.number("SELECT count(*) FROM links"), 2);

@@ -34,7 +34,7 @@ WITH back AS (
     RETURNING id, slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
         expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner
 ), sums AS (
-    DELETE FROM link_remains WHERE link_id IN (SELECT id FROM back)
+    DELETE FROM orphaned_stats WHERE link_id IN (SELECT id FROM back)
 )
 INSERT INTO links (id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
     expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner)

@@ -60,21 +60,21 @@ DELETE FROM links WHERE id = ANY(ARRAY(
 // The sums of a link that may still be wanted back stay.
 const REMAINS_HOURS: &str = "-- remains_hours()
 DELETE FROM click_hours WHERE ctid = ANY(ARRAY(
-    SELECT h.ctid FROM link_remains r JOIN click_hours h ON h.link_id = r.link_id
+    SELECT h.ctid FROM orphaned_stats r JOIN click_hours h ON h.link_id = r.link_id
     WHERE NOT EXISTS (SELECT FROM deleted_links d WHERE d.id = r.link_id) LIMIT $1))";
 
 const REMAINS_VALUES: &str = "-- remains_values()
 DELETE FROM click_values WHERE ctid = ANY(ARRAY(
-    SELECT v.ctid FROM link_remains r JOIN click_values v ON v.link_id = r.link_id
+    SELECT v.ctid FROM orphaned_stats r JOIN click_values v ON v.link_id = r.link_id
     WHERE NOT EXISTS (SELECT FROM deleted_links d WHERE d.id = r.link_id) LIMIT $1))";
 
 const REMAINS_UNSUMMED: &str = "-- remains_unsummed()
 DELETE FROM unsummed_clicks WHERE ctid = ANY(ARRAY(
-    SELECT c.ctid FROM link_remains r JOIN unsummed_clicks c ON c.link_id = r.link_id
+    SELECT c.ctid FROM orphaned_stats r JOIN unsummed_clicks c ON c.link_id = r.link_id
     WHERE NOT EXISTS (SELECT FROM deleted_links d WHERE d.id = r.link_id) LIMIT $1))";
 
 const FORGET_REMAINS: &str = "-- forget_remains()
-DELETE FROM link_remains r WHERE NOT EXISTS (SELECT FROM click_hours h WHERE h.link_id = r.link_id)
+DELETE FROM orphaned_stats r WHERE NOT EXISTS (SELECT FROM click_hours h WHERE h.link_id = r.link_id)
     AND NOT EXISTS (SELECT FROM click_values v WHERE v.link_id = r.link_id)
     AND NOT EXISTS (SELECT FROM unsummed_clicks c WHERE c.link_id = r.link_id)";
 

@@ -36,7 +36,7 @@ const FORGET: &str = "-- forget()
 DELETE FROM deleted_links WHERE id = ?1";
 
 const KEEP_SUMS: &str = "-- keep_sums()
-DELETE FROM link_remains WHERE link_id = ?1";
+DELETE FROM orphaned_stats WHERE link_id = ?1";
 
 /// Removes a link and keeps it aside.
 pub(super) fn set_aside(

@@ -40,24 +40,24 @@ DELETE FROM links WHERE id IN (SELECT id FROM links WHERE expires_at < ?1 LIMIT 
 // The sums of a link that may still be wanted back stay.
 const REMAINS_HOURS: &str = "-- remains_hours()
 DELETE FROM click_hours WHERE (link_id, start) IN (
-    SELECT h.link_id, h.start FROM link_remains r JOIN click_hours h ON h.link_id = r.link_id
+    SELECT h.link_id, h.start FROM orphaned_stats r JOIN click_hours h ON h.link_id = r.link_id
     WHERE r.link_id NOT IN (SELECT id FROM deleted_links) LIMIT ?1)";
 
 const REMAINS_VALUES: &str = "-- remains_values()
 DELETE FROM click_values WHERE (link_id, span, start, dimension, value) IN (
     SELECT v.link_id, v.span, v.start, v.dimension, v.value
-    FROM link_remains r JOIN click_values v ON v.link_id = r.link_id
+    FROM orphaned_stats r JOIN click_values v ON v.link_id = r.link_id
     WHERE r.link_id NOT IN (SELECT id FROM deleted_links) LIMIT ?1)";
 
 const REMAINS_UNSUMMED: &str = "-- remains_unsummed()
 DELETE FROM unsummed_clicks WHERE rowid IN (
-    SELECT c.rowid FROM link_remains r JOIN unsummed_clicks c ON c.link_id = r.link_id
+    SELECT c.rowid FROM orphaned_stats r JOIN unsummed_clicks c ON c.link_id = r.link_id
     WHERE r.link_id NOT IN (SELECT id FROM deleted_links) LIMIT ?1)";
 
 const FORGET_REMAINS: &str = "-- forget_remains()
-DELETE FROM link_remains WHERE NOT EXISTS (SELECT 1 FROM click_hours h WHERE h.link_id = link_remains.link_id)
-    AND NOT EXISTS (SELECT 1 FROM click_values v WHERE v.link_id = link_remains.link_id)
-    AND NOT EXISTS (SELECT 1 FROM unsummed_clicks c WHERE c.link_id = link_remains.link_id)";
+DELETE FROM orphaned_stats WHERE NOT EXISTS (SELECT 1 FROM click_hours h WHERE h.link_id = orphaned_stats.link_id)
+    AND NOT EXISTS (SELECT 1 FROM click_values v WHERE v.link_id = orphaned_stats.link_id)
+    AND NOT EXISTS (SELECT 1 FROM unsummed_clicks c WHERE c.link_id = orphaned_stats.link_id)";
 
 const FORGET_SET_ASIDE: &str = "-- forget_set_aside()
 DELETE FROM deleted_links WHERE id IN (SELECT id FROM deleted_links WHERE deleted_at < ?1 LIMIT ?2)";

@@ -1,0 +1,276 @@
+-- The schema of the first release.
+
+-- Links.
+
+CREATE SEQUENCE link_revision AS bigint NO CYCLE;
+
+CREATE TABLE links (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    revision bigint NOT NULL,
+    clicks bigint NOT NULL DEFAULT 0,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    redirect_status smallint NOT NULL,
+    forward_query boolean NOT NULL,
+    disabled boolean NOT NULL,
+    cache_seconds integer,
+    valid_from timestamptz,
+    expires_at timestamptz,
+    max_clicks bigint,
+    -- "C": slugs are compared byte by byte, regardless of the database's locale.
+    slug text COLLATE "C" NOT NULL,
+    target text NOT NULL,
+    title text,
+    tags text[] NOT NULL,
+    -- The API key that created the link. NULL: the key from the settings, or an anonymous visitor.
+    owner text COLLATE "C",
+    CONSTRAINT links_slug_key UNIQUE (slug),
+    CONSTRAINT links_slug_check CHECK (slug ~ '^[A-Za-z0-9_-]{1,64}$'),
+    CONSTRAINT links_revision_check CHECK (revision > 0),
+    CONSTRAINT links_target_check CHECK (target ~ '^https?://' AND octet_length(target) <= 2048),
+    CONSTRAINT links_title_check CHECK (char_length(title) <= 200),
+    CONSTRAINT links_tags_check CHECK (cardinality(tags) <= 16 AND array_position(tags, NULL) IS NULL),
+    CONSTRAINT links_redirect_status_check CHECK (redirect_status IN (301, 302, 307, 308)),
+    CONSTRAINT links_cache_seconds_check CHECK (cache_seconds BETWEEN 0 AND 31536000),
+    CONSTRAINT links_time_order_check CHECK (valid_from < expires_at),
+    CONSTRAINT links_max_clicks_check CHECK (max_clicks >= 1),
+    CONSTRAINT links_clicks_check CHECK (clicks >= 0)
+)
+-- Free space on each page: a new click count is written beside the old row, and no index is touched (HOT).
+WITH (fillfactor = 90);
+
+CREATE INDEX links_owner_idx ON links (owner, id) WHERE owner IS NOT NULL;
+CREATE INDEX links_tags_idx ON links USING gin (tags);
+CREATE INDEX links_disabled_idx ON links (id) WHERE disabled;
+CREATE INDEX links_valid_from_idx ON links (valid_from) WHERE valid_from IS NOT NULL;
+-- Also for the purge of links that expired long ago.
+CREATE INDEX links_expires_at_idx ON links (expires_at) WHERE expires_at IS NOT NULL;
+-- `clicks` is no column of it: each counted click would have to touch the index.
+CREATE INDEX links_max_clicks_idx ON links (id) WHERE max_clicks IS NOT NULL;
+-- Reuse: the link of an owner to a destination.
+CREATE INDEX links_target_idx ON links (hashtextextended(target, 0), owner);
+-- The destination's host reversed, with a dot at its end: a domain and all its subdomains are adjacent.
+CREATE INDEX links_host_idx ON links (
+    ((reverse(regexp_replace(split_part(target, '/', 3), ':[0-9]+$', '')) || '.') COLLATE "C"), id
+);
+
+-- The index of the search needs pg_trgm, a trusted extension: each role with CREATE on the database may install it.
+-- Without it the search reads one link after the other. migrations/README.md says how to add it later.
+DO $$
+DECLARE
+    schema_of_extension text;
+BEGIN
+    BEGIN
+        CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public;
+    EXCEPTION
+        -- The last two: another session installs it at this moment.
+        WHEN insufficient_privilege OR undefined_file OR feature_not_supported OR invalid_schema_name
+            OR unique_violation OR duplicate_object THEN
+            RAISE WARNING 'pg_trgm was not installed: %', SQLERRM;
+    END;
+    SELECT namespace.nspname INTO schema_of_extension
+    FROM pg_extension AS extension JOIN pg_namespace AS namespace ON namespace.oid = extension.extnamespace
+    WHERE extension.extname = 'pg_trgm';
+    IF schema_of_extension IS NOT NULL THEN
+        EXECUTE format(
+            'CREATE INDEX links_search_idx ON links USING gin
+                (slug %1$I.gin_trgm_ops, target %1$I.gin_trgm_ops, title %1$I.gin_trgm_ops)',
+            schema_of_extension
+        );
+    END IF;
+END
+$$;
+
+-- Soft-deleted links that can still be restored, under the ids that their stats have. Maintenance empties the table.
+CREATE TABLE deleted_links (
+    id bigint PRIMARY KEY,
+    slug text COLLATE "C" NOT NULL,
+    target text NOT NULL,
+    title text,
+    tags text[] NOT NULL,
+    redirect_status smallint NOT NULL,
+    cache_seconds integer,
+    forward_query boolean NOT NULL,
+    valid_from timestamptz,
+    expires_at timestamptz,
+    max_clicks bigint,
+    disabled boolean NOT NULL,
+    clicks bigint NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    owner text COLLATE "C",
+    deleted_at timestamptz NOT NULL
+);
+
+CREATE INDEX deleted_links_slug_idx ON deleted_links (slug);
+CREATE INDEX deleted_links_deleted_at_idx ON deleted_links (deleted_at);
+
+-- Ids of deleted links whose stats still exist. Maintenance deletes the stats, then the row.
+CREATE TABLE orphaned_stats (
+    link_id bigint NOT NULL,
+    CONSTRAINT orphaned_stats_pkey PRIMARY KEY (link_id)
+);
+
+CREATE FUNCTION record_orphaned_stats() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO orphaned_stats (link_id) VALUES (OLD.id) ON CONFLICT (link_id) DO NOTHING;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER links_orphaned_stats AFTER DELETE ON links FOR EACH ROW EXECUTE FUNCTION record_orphaned_stats();
+
+-- Clicks, their stats by hour and day, and what counts each click exactly once.
+
+-- Partitioned by UTC month, so that old clicks are dropped with their partition.
+CREATE TABLE clicks (
+    clicked_at timestamptz NOT NULL,
+    link_id bigint NOT NULL,
+    bot boolean NOT NULL,
+    -- A click through a QR code.
+    scan boolean NOT NULL DEFAULT false,
+    -- How many clicks the row counts: clicks of one second that have all other columns in common are one row.
+    number integer NOT NULL DEFAULT 1,
+    -- A hash keyed with the secret of its day, which is deleted after that day. NULL for bots.
+    visitor bigint,
+    referrer text COLLATE "C" NOT NULL,
+    browser text COLLATE "C" NOT NULL,
+    system text COLLATE "C" NOT NULL,
+    device text COLLATE "C" NOT NULL,
+    country text COLLATE "C",
+    language text COLLATE "C" NOT NULL,
+    CONSTRAINT clicks_lengths_check CHECK (
+        octet_length(referrer) <= 255 AND octet_length(browser) <= 64 AND octet_length(system) <= 64
+        AND octet_length(device) <= 16 AND octet_length(country) <= 2 AND octet_length(language) <= 16
+    )
+) PARTITION BY RANGE (clicked_at);
+
+-- Takes the clicks of a month that has no partition yet. Maintenance creates the partition and moves them.
+CREATE TABLE clicks_default PARTITION OF clicks DEFAULT;
+
+DO $$
+DECLARE
+    month timestamp := date_trunc('month', now() AT TIME ZONE 'UTC');
+BEGIN
+    FOR ahead IN 0..2 LOOP
+        EXECUTE format(
+            'CREATE TABLE clicks_%s PARTITION OF clicks FOR VALUES FROM (%L) TO (%L)',
+            to_char(month, 'YYYYMM'), month AT TIME ZONE 'UTC', (month + interval '1 month') AT TIME ZONE 'UTC'
+        );
+        month := month + interval '1 month';
+    END LOOP;
+END
+$$;
+
+-- Counts by hour. `visitors` are those first seen on their day in this hour, `scans` the clicks through a QR code.
+CREATE TABLE click_hours (
+    link_id bigint NOT NULL,
+    start timestamptz NOT NULL,
+    clicks bigint NOT NULL,
+    bots bigint NOT NULL,
+    scans bigint NOT NULL DEFAULT 0,
+    visitors bigint NOT NULL,
+    CONSTRAINT click_hours_pkey PRIMARY KEY (link_id, start)
+)
+-- Free space on each page: a count is written beside its old row.
+WITH (fillfactor = 70);
+
+-- For retention.
+CREATE INDEX click_hours_start_idx ON click_hours (start);
+
+-- Human clicks by value of a dimension, of each hour (span 0) and of each day (span 1).
+-- Dimensions: 1 referrer, 2 browser, 3 operating system, 4 device, 5 country, 6 language.
+CREATE TABLE click_values (
+    link_id bigint NOT NULL,
+    span smallint NOT NULL,
+    start timestamptz NOT NULL,
+    dimension smallint NOT NULL,
+    value text COLLATE "C" NOT NULL,
+    clicks bigint NOT NULL,
+    CONSTRAINT click_values_pkey PRIMARY KEY (link_id, span, start, dimension, value),
+    CONSTRAINT click_values_span_check CHECK (span IN (0, 1)),
+    CONSTRAINT click_values_dimension_check CHECK (dimension BETWEEN 1 AND 6),
+    CONSTRAINT click_values_value_check CHECK (octet_length(value) <= 255)
+)
+WITH (fillfactor = 70);
+
+-- For retention.
+CREATE INDEX click_values_start_idx ON click_values (start);
+
+-- Human clicks that click_values does not count yet. Clicks of a batch, a link and an hour that have all values in
+-- common are one row. Statistics add these rows to click_values; the rollup moves them there.
+CREATE TABLE unsummed_clicks (
+    link_id bigint NOT NULL,
+    -- The hour.
+    start timestamptz NOT NULL,
+    referrer text COLLATE "C" NOT NULL,
+    browser text COLLATE "C" NOT NULL,
+    system text COLLATE "C" NOT NULL,
+    device text COLLATE "C" NOT NULL,
+    country text COLLATE "C",
+    language text COLLATE "C" NOT NULL,
+    clicks bigint NOT NULL
+);
+
+-- The rows of one link are read together and rolled up together.
+CREATE INDEX unsummed_clicks_link_id_idx ON unsummed_clicks (link_id);
+
+-- Visitors that were counted, by link and day.
+CREATE TABLE click_visitors (
+    day timestamptz NOT NULL,
+    link_id bigint NOT NULL,
+    visitor bigint NOT NULL,
+    CONSTRAINT click_visitors_pkey PRIMARY KEY (day, link_id, visitor)
+);
+
+-- Batches of clicks that were stored: a batch with one of these ids is not stored again.
+CREATE TABLE click_batches (
+    id text COLLATE "C" NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    CONSTRAINT click_batches_pkey PRIMARY KEY (id)
+);
+
+CREATE INDEX click_batches_recorded_at_idx ON click_batches (recorded_at);
+
+-- The secret that keys the visitor hashes of a day. All instances share it. It is deleted when the day is over.
+-- UNLOGGED: the rows are in no WAL, and so in no WAL archive, no base backup and no replica. With a secret from a backup,
+-- the hashes of its day could be reversed by trying all IP addresses. A crash of the server empties the table: then the
+-- instances draw a new secret, and visitors of that day who return may be counted twice.
+CREATE UNLOGGED TABLE visitor_secrets (
+    day timestamptz NOT NULL,
+    secret text NOT NULL,
+    CONSTRAINT visitor_secrets_pkey PRIMARY KEY (day)
+);
+
+-- API keys.
+CREATE TABLE api_keys (
+    id text COLLATE "C" PRIMARY KEY,
+    -- SHA-256 of the key. The key itself is not stored.
+    hash bytea NOT NULL,
+    name text NOT NULL,
+    scopes text[] NOT NULL,
+    own_links_only boolean NOT NULL,
+    expires_at timestamptz,
+    created_at timestamptz NOT NULL,
+    last_used_at timestamptz,
+    CONSTRAINT api_keys_hash_key UNIQUE (hash),
+    CONSTRAINT api_keys_hash_check CHECK (octet_length(hash) = 32),
+    CONSTRAINT api_keys_name_check CHECK (char_length(name) BETWEEN 1 AND 200)
+);
+
+-- Idempotency records: the first response to each request with an Idempotency-Key.
+CREATE TABLE answers (
+    caller text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    -- SHA-256 of the request.
+    request bytea NOT NULL,
+    -- NULL only within the transaction that creates the links.
+    status smallint,
+    location text,
+    body bytea,
+    expires_at timestamptz NOT NULL,
+    CONSTRAINT answers_pkey PRIMARY KEY (caller, key),
+    CONSTRAINT answers_request_check CHECK (octet_length(request) = 32)
+);
+
+CREATE INDEX answers_expires_at_idx ON answers (expires_at);

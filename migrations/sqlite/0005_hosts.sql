@@ -1,1 +1,0 @@
--- Links by the host that they lead to. Nothing to do: the index of the search finds them.

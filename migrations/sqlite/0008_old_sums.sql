@@ -1,2 +1,0 @@
--- Nothing to do: these tables are kept by their keys, and an index by time would hold every key once more. No statement has
--- a limit here; what is old is found by reading.
