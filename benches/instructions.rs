@@ -54,7 +54,7 @@ fn visit(slug: &Slug, times: u64) {
     let hour = Duration::from_secs(3600);
     let times_of_caches = config::Cache {
         redis: None,
-        memory_entries: 1_000,
+        memory_bytes: 1 << 20,
         memory_fresh: hour,
         redis_fresh: hour,
         negative_fresh: hour,
@@ -65,7 +65,7 @@ fn visit(slug: &Slug, times: u64) {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let memory = Arc::new(MemoryCache::new(1_000));
+        let memory = Arc::new(MemoryCache::new(1 << 20));
         let fresh = Entry {
             fresh_until: SystemClock.now().checked_add(hour).unwrap(),
             ..entry(slug)
@@ -100,7 +100,7 @@ fn run(operation: &str, times: u64) {
         return visit(&slug, times);
     }
     let entry = entry(&slug);
-    let cache = MemoryCache::new(1_000);
+    let cache = MemoryCache::new(1 << 20);
     drop(cache.put(&slug, &entry, Rank::UNSEEN));
     let bytes = encode(&slug, &entry);
     let look_up = |slug: &Slug, found: bool| match cache.get(black_box(slug)) {

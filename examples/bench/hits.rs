@@ -16,12 +16,12 @@ const METRICS: f64 = 0.05;
 impl Bench {
     pub fn rate(&self, connections: u32, report: &mut Report) -> Result<()> {
         let redis = [("REDIS_URL", self.redis.as_str())];
-        let no_memory = [("REDIS_URL", self.redis.as_str()), ("MEMORY_CACHE_ENTRIES", "0")];
+        let no_memory = [("REDIS_URL", self.redis.as_str()), ("MEMORY_CACHE_MIB", "0")];
         let bare = self.bare("fixed")?;
         let bare_postgres = self.bare("postgres")?;
         let service = self.service(&self.database, &redis)?;
         let from_redis = self.service(&self.database, &no_memory)?;
-        let from_postgres = self.service(&self.database, &[("MEMORY_CACHE_ENTRIES", "0")])?;
+        let from_postgres = self.service(&self.database, &[("MEMORY_CACHE_MIB", "0")])?;
         // Puts each of the links into Redis.
         self.loader
             .run(&from_redis, Traffic::Uniform(EVEN), connections, 4)?;
@@ -166,7 +166,7 @@ impl Bench {
     /// How latency grows with the connections of one instance.
     pub fn concurrency(&self, report: &mut Report) -> Result<()> {
         let service = self.service(&self.database, &[("REDIS_URL", &self.redis)])?;
-        let below = self.service(&self.database, &[("MEMORY_CACHE_ENTRIES", "0")])?;
+        let below = self.service(&self.database, &[("MEMORY_CACHE_MIB", "0")])?;
         let even = Traffic::Uniform(EVEN);
         for connections in [8, 64, 250, 500] {
             let rows = [

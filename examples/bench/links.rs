@@ -1,6 +1,6 @@
 //! Links: what making them costs, and what having many of them adds to a look-up.
 
-use crate::load::{BULK, Traffic, sql};
+use crate::load::{BULK, Traffic};
 use crate::report::{Report, median, middle};
 use crate::{Bench, EVEN, Load, Pair, READERS, Result, agree};
 
@@ -65,12 +65,9 @@ impl Bench {
         let mut servers = Vec::new();
         for (schema, links) in [("few", EVEN), ("many", LARGE)] {
             eprintln!("bench: making {links} links in a schema of their own");
-            sql(&self.postgres, &self.database, &format!("CREATE SCHEMA {schema}"))?;
-            let separator = if self.database.contains('?') { '&' } else { '?' };
-            let database = format!("{}{separator}options=-csearch_path%3D{schema}", self.database);
-            self.command(&database, &["migrate"])?;
+            let database = self.schema(schema)?;
             self.fill(&database, links)?;
-            servers.push(self.service(&database, &[("MEMORY_CACHE_ENTRIES", "0")])?);
+            servers.push(self.service(&database, &[("MEMORY_CACHE_MIB", "0")])?);
         }
         let rows = [
             ("Postgres hit, 10,000 links", &servers[0], Traffic::Zipf(EVEN)),

@@ -184,15 +184,29 @@ impl Bench {
     }
 
     fn fill(&self, database: &str, links: u32) -> Result<()> {
+        self.fill_with(database, links, "'?utm_source=bench'")
+    }
+
+    /// So many links, the end of whose destination URLs is the SQL expression `tail`.
+    fn fill_with(&self, database: &str, links: u32, tail: &str) -> Result<()> {
         let insert = format!(
             "INSERT INTO links (slug, revision, target, tags, redirect_status, forward_query, disabled, created_at, updated_at)
             SELECT 'b' || lpad(i::text, 7, '0'), nextval('link_revision'),
-                'https://example.org/articles/' || i || '?utm_source=bench', '{{}}', 302, false, false, now(), now()
+                'https://example.org/articles/' || i || {tail}, '{{}}', 302, false, false, now(), now()
             FROM generate_series(0, {links} - 1) AS i"
         );
         sql(&self.postgres, database, &insert)?;
         sql(&self.postgres, database, "VACUUM (ANALYZE) links")?;
         sql(&self.postgres, database, "CHECKPOINT").or(Ok(()))
+    }
+
+    /// A database of its own for links that no other row sees: a schema, migrated.
+    fn schema(&self, name: &str) -> Result<String> {
+        sql(&self.postgres, &self.database, &format!("CREATE SCHEMA {name}"))?;
+        let separator = if self.database.contains('?') { '&' } else { '?' };
+        let database = format!("{}{separator}options=-csearch_path%3D{name}", self.database);
+        self.command(&database, &["migrate"])?;
+        Ok(database)
     }
 
     /// The service with all defaults but `more`.

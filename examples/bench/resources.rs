@@ -6,6 +6,8 @@ use crate::report::{Report, median};
 use crate::{Bench, FULL, Result};
 
 const STARTS: usize = 20;
+/// The default of `MEMORY_CACHE_MIB`, and a quarter of it for what the allocator and connections take besides.
+const LONG_LINKS: f64 = 40.0 * 1.25;
 
 impl Bench {
     /// From the start of a process to its first redirect.
@@ -60,6 +62,30 @@ impl Bench {
             "the same after 2,000,000 requests",
             &[server.resident_mib()?],
             64.0,
+            " MiB",
+        );
+        drop(server);
+        self.memory_of_long_links(report)
+    }
+
+    /// What as many links as before take when each destination URL has 2,000 bytes: `MEMORY_CACHE_MIB` bounds it.
+    fn memory_of_long_links(&self, report: &mut Report) -> Result<()> {
+        eprintln!("bench: making {FULL} links with destination URLs of 2,000 bytes");
+        let database = self.schema("long")?;
+        self.fill_with(&database, FULL, "'?' || repeat('x', 1964)")?;
+        let server = self.service(&database, &[])?;
+        let idle = server.resident_mib()?;
+        let mut requests = 0.0;
+        while requests < f64::from(FULL) * 3.0 {
+            requests += self
+                .loader
+                .run(&server, Traffic::UniformHead(FULL), 64, 5)?
+                .requests;
+        }
+        report.at_most(
+            "memory that 100,000 links with destination URLs of 2,000 bytes add to an idle instance",
+            &[server.resident_mib()? - idle],
+            LONG_LINKS,
             " MiB",
         );
         Ok(())

@@ -39,7 +39,7 @@ parameters! {
     rate = 1e6, "redirects/s", "the question";
     exponent = 1.0, "", "assumed: the link of rank r is visited r^-exponent as often as the first; 0.8 and 1.2 stand beside it";
     // The caches.
-    memory_entries = 1e5, "entries", "`MEMORY_CACHE_ENTRIES`, `.env.example`";
+    memory_entries = 1e5, "entries", "`MEMORY_CACHE_MIB`, `.env.example`: what 40 MiB hold of links with short URLs";
     memory_seconds = 5.0, "s", "`MEMORY_CACHE_SECONDS`";
     refresh_seconds = 1.0, "s", "`EARLY` in `src/service/resolver.rs`: before its end, an entry that is visited is looked up again";
     jitter = 0.1, "", "`jittered` in `src/service/resolver.rs`: up to so much less of a time";

@@ -67,7 +67,7 @@ pub(super) fn build(config: &Config) -> Build {
             StoreKind::Sqlite(_) => "sqlite",
             StoreKind::Postgres(_) => "postgres",
         },
-        cache: match (config.cache.memory_entries > 0, &config.cache.redis) {
+        cache: match (config.cache.memory_bytes > 0, &config.cache.redis) {
             (true, Some(redis)) if redis.cluster => "memory+redis-cluster",
             (true, Some(_)) => "memory+redis",
             (true, None) => "memory",

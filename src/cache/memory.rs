@@ -6,21 +6,25 @@ use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use jiff::Timestamp;
+use quick_cache::Weighter;
 
 use super::{Cache, CacheHealth, Entry, Known, Lookup, Put};
-use crate::domain::{Rank, Slug};
+use crate::domain::{Rank, Redirect, Slug};
 
-/// The most slugs without a link that are remembered.
-const MAX_ABSENTS: usize = 65_536;
+/// One part of so many is for absent slugs; the rest is for links.
+const ABSENTS: u64 = 8;
 /// Writers of different slugs seldom meet on one of so many locks.
 const STRIPES: usize = 64;
 
-/// Entries in this process. It does not look at the clock: whoever asks judges whether an entry still serves.
+type Bounded = quick_cache::sync::Cache<Slug, Held, Bytes>;
+
+/// Entries in this process, bounded by the bytes that they take. It does not look at the clock: the caller judges
+/// whether an entry still serves.
 ///
 /// Links and absent slugs are bounded apart, so that a scan of unknown slugs cannot push out links.
 pub struct MemoryCache {
-    links: quick_cache::sync::Cache<Slug, Held>,
-    absents: quick_cache::sync::Cache<Slug, Held>,
+    links: Bounded,
+    absents: Bounded,
     /// Held by a writer from reading what stands to replacing it. Readers take none.
     writers: [Mutex<()>; STRIPES],
     hasher: RandomState,
@@ -53,16 +57,93 @@ impl Held {
     }
 }
 
+/// Weighs an entry by the memory that it takes. Asked when an entry is put or removed, never when one is read.
+#[derive(Debug, Clone, Copy)]
+struct Bytes;
+
+impl Bytes {
+    /// The place of an entry in the cache: the entry with its state and two links in a slab, and its number in a hash
+    /// table that is between seven sixteenths and seven eighths full.
+    const PLACE: usize = size_of::<Slug>() + size_of::<Held>() + 16 + 8;
+    /// A link with a short destination URL, for the estimate of how many fit.
+    const SHORT_LINK: usize =
+        Self::PLACE + Self::block(Self::SHARED + size_of::<Redirect>()) + Self::block(56);
+    /// The two counters before what an `Arc` holds.
+    const SHARED: usize = 2 * size_of::<usize>();
+    /// The longest slug that takes no block.
+    const INLINE_SLUG: usize = 23;
+
+    /// What the allocator takes for so many bytes: a word before them, and the whole in steps of two words.
+    const fn block(bytes: usize) -> usize {
+        (bytes + size_of::<usize>()).next_multiple_of(2 * size_of::<usize>())
+    }
+
+    fn text(text: &str) -> usize {
+        Self::block(Self::SHARED + text.len())
+    }
+
+    fn slug(slug: &Slug) -> usize {
+        let text = slug.as_str();
+        if text.len() > Self::INLINE_SLUG {
+            Self::text(text)
+        } else {
+            0
+        }
+    }
+
+    fn link(link: &Redirect) -> usize {
+        let always = link.period.valid_from().is_none() && link.period.expires_at().is_none();
+        let period = if always {
+            0
+        } else {
+            Self::block(2 * size_of::<Option<Timestamp>>())
+        };
+        Self::block(Self::SHARED + size_of::<Redirect>())
+            + Self::slug(&link.slug)
+            + Self::text(link.target.as_str())
+            + period
+    }
+}
+
+impl Weighter<Slug, Held> for Bytes {
+    fn weight(&self, slug: &Slug, held: &Held) -> u64 {
+        let known = match &held.known {
+            Known::Link(link) => Self::link(link),
+            Known::Absent(_) => 0,
+        };
+        (Self::PLACE + Self::slug(slug) + known) as u64
+    }
+}
+
+/// A cache that takes at most `bytes`, of entries that are not often smaller than `least`.
+fn bounded(bytes: u64, least: usize) -> Bounded {
+    let least = least as u64;
+    // Half as many evicted slugs as there are entries keep their places for a while: one that returns is used often.
+    let entries = bytes / (least + Bytes::PLACE as u64 / 2);
+    quick_cache::sync::Cache::with_weighter(
+        usize::try_from(entries).unwrap_or(usize::MAX),
+        entries * least,
+        Bytes,
+    )
+}
+
 impl MemoryCache {
-    /// A cache of at most so many links, and as many absent slugs up to 65536. `entries` is not 0.
+    /// A cache of at most `bytes`.
     #[must_use]
-    pub fn new(entries: usize) -> Self {
+    pub fn new(bytes: u64) -> Self {
+        let for_absents = bytes / ABSENTS;
         Self {
-            links: quick_cache::sync::Cache::new(entries),
-            absents: quick_cache::sync::Cache::new(entries.min(MAX_ABSENTS)),
+            links: bounded(bytes - for_absents, Bytes::SHORT_LINK),
+            absents: bounded(for_absents, Bytes::PLACE),
             writers: std::array::from_fn(|_| Mutex::new(())),
             hasher: RandomState::new(),
         }
+    }
+
+    /// The bytes that its entries take.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.links.weight() + self.absents.weight()
     }
 
     fn keep(&self, slug: &Slug, entry: &Entry, seen: Rank) -> Put {
@@ -111,6 +192,7 @@ impl fmt::Debug for MemoryCache {
         f.debug_struct("MemoryCache")
             .field("links", &self.links.len())
             .field("absents", &self.absents.len())
+            .field("bytes", &self.bytes())
             .finish_non_exhaustive()
     }
 }

@@ -26,7 +26,7 @@ pub fn faults(config: &config::Cache) -> Vec<String> {
 /// The in-process cache, unless it is turned off.
 #[must_use]
 pub fn memory(config: &config::Cache) -> Option<Arc<dyn Cache>> {
-    (config.memory_entries > 0).then(|| Arc::new(MemoryCache::new(config.memory_entries)) as _)
+    (config.memory_bytes > 0).then(|| Arc::new(MemoryCache::new(config.memory_bytes)) as _)
 }
 
 /// The shared cache, if there is one. Does not wait for it: a Redis that is down is no reason not to start.

@@ -12,8 +12,8 @@ use super::Env;
 pub struct Cache {
     /// The shared cache; `None` runs without one.
     pub redis: Option<Redis>,
-    /// Links that the in-process cache holds; 0 turns it off.
-    pub memory_entries: usize,
+    /// The most that the in-process cache takes; 0 turns it off.
+    pub memory_bytes: u64,
     /// How long an entry of the in-process cache is fresh.
     pub memory_fresh: Duration,
     /// How long an entry of the shared cache is fresh.
@@ -57,7 +57,7 @@ impl Cache {
                 ca_file,
                 key_prefix,
             }),
-            memory_entries: env.number_or("MEMORY_CACHE_ENTRIES", 100_000, 0..=100_000_000),
+            memory_bytes: env.number_or::<u64>("MEMORY_CACHE_MIB", 40, 0..=1_048_576) * 1024 * 1024,
             memory_fresh: seconds(env, "MEMORY_CACHE_SECONDS", 5),
             redis_fresh: seconds(env, "REDIS_CACHE_SECONDS", 300),
             negative_fresh: seconds(env, "NEGATIVE_CACHE_SECONDS", 10),

@@ -99,7 +99,7 @@ fn what_can_be_used_has_no_faults() {
 
 #[tokio::test]
 async fn a_cache_that_is_not_set_is_not_there() {
-    let settings = settings(&[("MEMORY_CACHE_ENTRIES", "0")]);
+    let settings = settings(&[("MEMORY_CACHE_MIB", "0")]);
 
     assert!(cache::memory(&settings).is_none());
     assert!(

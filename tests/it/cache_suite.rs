@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use curtail::cache::{Cache, Entry, MemoryCache, Put};
-use curtail::domain::{Clock, ManualClock, Rank, Revision};
+use curtail::domain::{Clock, ManualClock, Rank, Revision, Slug};
 
 use crate::cache_codec::samples_of;
-use crate::redis_server::{Opened, absent, any_slug, get, is_healthy, keep, link};
+use crate::redis_server::{Opened, absent, any_slug, get, is_healthy, keep, link, link_to};
 
 /// Makes one test of each function for each cache.
 macro_rules! suite {
@@ -15,7 +15,7 @@ macro_rules! suite {
         mod memory {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                super::$test(std::sync::Arc::new(super::MemoryCache::new(1000))).await;
+                super::$test(std::sync::Arc::new(super::MemoryCache::new(1 << 20))).await;
             })*
         }
         mod redis {
@@ -208,7 +208,7 @@ async fn a_cache_that_answers_is_healthy(cache: Arc<dyn Cache>) {
 /// Were they kept together, anyone could empty the cache by asking for random slugs.
 #[tokio::test]
 async fn a_scan_of_unknown_slugs_leaves_the_links_in_memory() {
-    let cache = MemoryCache::new(100);
+    let cache = MemoryCache::new(100_000);
     let slug = any_slug();
     keep(&cache, &slug, &link(&slug, 1)).await;
 
@@ -217,12 +217,51 @@ async fn a_scan_of_unknown_slugs_leaves_the_links_in_memory() {
     }
 
     assert_eq!(get(&cache, &slug).await, Some(link(&slug, 1)));
-    assert!(format!("{cache:?}").contains("absents: 100"), "{cache:?}");
+    assert!(cache.bytes() <= 100_000 / 8 + 1_000, "{cache:?}");
+}
+
+/// Memory was bounded by the number of entries: with long destination URLs 100,000 of them took 225 MiB.
+#[tokio::test]
+async fn memory_is_bounded_by_bytes_however_long_slugs_and_destinations_are() {
+    const BYTES: u64 = 4 << 20;
+    let cache = MemoryCache::new(BYTES);
+    let long = format!("https://example.org/{}", "x".repeat(1_980));
+
+    let mut held = Vec::new();
+    for number in 0..20_000 {
+        let slug: Slug = format!("{number:064}").parse().unwrap();
+        keep(&cache, &slug, &link_to(&slug, &long)).await;
+        let absent_slug: Slug = format!("{number:063}x").parse().unwrap();
+        keep(&cache, &absent_slug, &absent(Rank::UNSEEN)).await;
+        held.push(slug);
+    }
+
+    assert!(cache.bytes() <= BYTES, "{cache:?}");
+    let mut found = 0_u64;
+    for slug in &held {
+        found += u64::from(get(&cache, slug).await.is_some());
+    }
+    // What is counted is what is there: each link holds its destination URL at least.
+    assert!(found * 2_000 <= BYTES, "{found} links");
+    assert!(found * 2_000 >= BYTES / 2, "{found} links");
 }
 
 #[tokio::test]
-async fn memory_of_one_entry_holds_the_last() {
-    let cache = MemoryCache::new(1);
+async fn the_default_memory_holds_some_100_000_links_with_short_destinations() {
+    let cache = MemoryCache::new(40 << 20);
+
+    for number in 0..100_000 {
+        let slug: Slug = format!("b{number:07}").parse().unwrap();
+        let destination = format!("https://example.org/articles/{number}?utm_source=bench");
+        keep(&cache, &slug, &link_to(&slug, &destination)).await;
+    }
+
+    assert!(format!("{cache:?}").contains("links: 100000"), "{cache:?}");
+}
+
+#[tokio::test]
+async fn the_smallest_memory_holds_the_last_entry() {
+    let cache = MemoryCache::new(1 << 20);
 
     for _ in 0..10 {
         let slug = any_slug();

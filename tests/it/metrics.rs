@@ -241,7 +241,7 @@ fn a_lost_cache_shows() {
     let redis = switch.redis_url();
     let app = shown(
         Backend::Postgres,
-        &[("REDIS_URL", &redis), ("MEMORY_CACHE_ENTRIES", "0")],
+        &[("REDIS_URL", &redis), ("MEMORY_CACHE_MIB", "0")],
     );
     app.create(json!({"url": "https://example.org/", "slug": "seen"}));
     let open = r#"curtail_redis_breaker_open{connection="links"}"#;

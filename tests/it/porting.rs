@@ -131,7 +131,7 @@ on_both_stores! {
 
     fn a_link_that_is_written_over_redirects_anew_on_every_instance(backend) {
         let app = TestApp::start(backend);
-        let twin = app.twin(backend, &[("MEMORY_CACHE_ENTRIES", "0")]);
+        let twin = app.twin(backend, &[("MEMORY_CACHE_MIB", "0")]);
         import(&app, "", FULL.as_bytes());
         assert_eq!(twin.get("/plain").header("location"), Some("http://example.com/"));
 

@@ -234,7 +234,7 @@ fn an_import_into_a_database_without_its_schema_says_so() {
 
 #[test]
 fn links_that_are_written_over_reach_a_running_instance() {
-    let app = crate::app::TestApp::start_with(Backend::Postgres, &[("MEMORY_CACHE_ENTRIES", "0")]);
+    let app = crate::app::TestApp::start_with(Backend::Postgres, &[("MEMORY_CACHE_MIB", "0")]);
     app.create(json!({"slug": "moved", "url": "https://example.org/old"}));
     assert_eq!(
         app.get("/moved").header("location"),

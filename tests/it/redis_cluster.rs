@@ -219,7 +219,7 @@ fn a_change_that_a_failover_undid_is_written_again() {
         &[
             ("REDIS_URL", &url),
             ("REDIS_CLUSTER", "true"),
-            ("MEMORY_CACHE_ENTRIES", "0"),
+            ("MEMORY_CACHE_MIB", "0"),
         ],
     );
     app.create(json!({"url": "https://example.org/1", "slug": "undone"}));
@@ -254,7 +254,7 @@ fn a_change_is_heard_whichever_node_it_was_told_and_after_the_death_of_the_one_t
     let settings = [("REDIS_URL", url.as_str()), ("REDIS_CLUSTER", "true")];
     let app = TestApp::start_with(
         Backend::Postgres,
-        &[&settings[..], &[("MEMORY_CACHE_ENTRIES", "0")]].concat(),
+        &[&settings[..], &[("MEMORY_CACHE_MIB", "0")]].concat(),
     );
     // It trusts its memory for an hour: only what it hears can change its mind.
     let other = app.twin(
@@ -325,7 +325,7 @@ fn redirects_go_on_while_a_replica_takes_the_place_of_its_primary() {
     let settings = [
         ("REDIS_URL", url.as_str()),
         ("REDIS_CLUSTER", "true"),
-        ("MEMORY_CACHE_ENTRIES", "0"),
+        ("MEMORY_CACHE_MIB", "0"),
     ];
     let app = TestApp::start_with(Backend::Postgres, &settings);
     let prefix = app.database.redis_prefix().to_owned();

@@ -113,10 +113,19 @@ pub fn key(slug: &Slug) -> String {
 }
 
 pub fn link(slug: &Slug, revision: i64) -> Entry {
+    link_at(slug, revision, &format!("https://example.org/{slug}/{revision}"))
+}
+
+/// A link that redirects to `destination`.
+pub fn link_to(slug: &Slug, destination: &str) -> Entry {
+    link_at(slug, 1, destination)
+}
+
+fn link_at(slug: &Slug, revision: i64, destination: &str) -> Entry {
     let redirect = Redirect {
         slug: slug.clone(),
         revision: Revision::new(revision),
-        target: TargetUrl::from_stored(&format!("https://example.org/{slug}/{revision}")).unwrap(),
+        target: TargetUrl::from_stored(destination).unwrap(),
         status: RedirectStatus::Found,
         cache_seconds: None,
         forward_query: false,

@@ -50,7 +50,7 @@ on_both_stores! {
     }
 
     fn without_a_memory_cache_every_visit_asks_below(backend) {
-        let app = TestApp::start_with(backend, &[("MEMORY_CACHE_ENTRIES", "0")]);
+        let app = TestApp::start_with(backend, &[("MEMORY_CACHE_MIB", "0")]);
         app.create(json!({"url": "https://example.org/", "slug": "bare"}));
 
         for _ in 0..3 {
@@ -66,7 +66,7 @@ on_both_stores! {
 #[test]
 fn a_lying_shared_cache_cannot_send_a_visitor_elsewhere() {
     let app = TestApp::start(Backend::Postgres);
-    let reader = app.twin(Backend::Postgres, &[("MEMORY_CACHE_ENTRIES", "0")]);
+    let reader = app.twin(Backend::Postgres, &[("MEMORY_CACHE_MIB", "0")]);
     app.create(json!({"url": "https://example.org/right", "slug": "right"}));
     app.create(json!({"url": "https://example.org/wrong", "slug": "wrong"}));
     let mut redis = app.database.redis();
@@ -129,9 +129,9 @@ fn a_change_made_while_the_shared_cache_was_down_is_not_undone_when_it_returns()
     let proxy = crate::ground::Switch::before_redis();
     let url = proxy.redis_url();
     let database = Arc::new(crate::ground::Ground::fresh(Backend::Postgres));
-    let settings = [("REDIS_URL", url.as_str()), ("MEMORY_CACHE_ENTRIES", "0")];
+    let settings = [("REDIS_URL", url.as_str()), ("MEMORY_CACHE_MIB", "0")];
     let app = TestApp::start_on(Backend::Postgres, database, &settings);
-    let direct = app.twin(Backend::Postgres, &[("MEMORY_CACHE_ENTRIES", "0")]);
+    let direct = app.twin(Backend::Postgres, &[("MEMORY_CACHE_MIB", "0")]);
     app.create(json!({"url": "https://example.org/old", "slug": "moved"}));
     assert_eq!(
         direct.get("/moved").header("location"),

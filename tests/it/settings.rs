@@ -73,6 +73,7 @@ fn every_fault_is_named_at_once_and_no_value_is_repeated() {
         ("API_CONCURRENCY", "0"),
         ("YOURLS_API", "SENTINEL"),
         ("REFERRER_POLICY", "SENTINEL"),
+        ("MEMORY_CACHE_MIB", "1048577"),
         ("MEMORY_CACHE_SECONDS", "1.5"),
         ("CLICK_FLUSH_MS", "0"),
         ("CLICK_BUFFER", "0"),

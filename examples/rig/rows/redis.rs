@@ -151,7 +151,7 @@ pub async fn slow(ground: Arc<Ground>) -> Vec<Check> {
 /// Memory trusts nothing for long here, so that Redis is asked again and again.
 pub async fn lies(ground: Arc<Ground>) -> Vec<Check> {
     let scale = ground.scale;
-    let bed = ground.bed_with(2, &[("MEMORY_CACHE_ENTRIES", "0")]).await;
+    let bed = ground.bed_with(2, &[("MEMORY_CACHE_MIB", "0")]).await;
     bed.warm_up().await;
     let rate = scale.pick(2000.0, 300.0);
     let load = Load::start(
