@@ -218,11 +218,11 @@ impl Bed {
 
     /// The value that Redis has for a slug.
     pub async fn cached(&self, slug: &str) -> Vec<u8> {
-        let mut redis = self.ground.redis.connect().await;
-        redis::cmd("GET")
-            .arg(format!("curtail:link:{slug}"))
-            .query_async(&mut redis)
-            .await
-            .unwrap_or_default()
+        self.ground.redis.value(&cache_key(slug)).await
     }
+}
+
+/// Where Redis has a slug.
+pub fn cache_key(slug: &str) -> String {
+    format!("curtail:link:{slug}")
 }

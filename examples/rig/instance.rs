@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,6 +17,7 @@ pub struct Instance {
     child: Child,
     pub client: Arc<Client>,
     pub began: Instant,
+    warnings: Arc<Mutex<Vec<serde_json::Value>>>,
 }
 
 /// The program with these settings and no others.
@@ -40,8 +41,11 @@ impl Instance {
             .unwrap();
         let mut log = BufReader::new(child.stdout.take().unwrap());
         let (found, address) = tokio::sync::oneshot::channel();
+        let warnings: Arc<Mutex<Vec<serde_json::Value>>> = Arc::default();
+        let kept = Arc::clone(&warnings);
         std::thread::spawn(move || {
-            // The port is all that is read of the log. The rest is taken away, or the program would wait.
+            // The port and the warnings are all that is read of the log. The rest is taken away, or the program would
+            // wait.
             let mut found = Some(found);
             let mut line = String::new();
             while log.read_line(&mut line).is_ok_and(|length| length > 0) {
@@ -49,6 +53,8 @@ impl Instance {
                     && let Some(address) = address_in(&line)
                 {
                     let _ = found.take().unwrap().send(address);
+                } else if let Some(warning) = warning_in(&line) {
+                    kept.lock().unwrap().push(warning);
                 }
                 line.clear();
             }
@@ -58,7 +64,15 @@ impl Instance {
             child,
             client: Arc::new(Client::new(address)),
             began,
+            warnings,
         }
+    }
+
+    /// How many clicks its log says are lost.
+    pub fn lost_clicks(&self) -> u64 {
+        let warnings = self.warnings.lock().unwrap();
+        let number = |line: &serde_json::Value| line["clicks.lost"].as_u64();
+        warnings.iter().filter_map(number).sum()
     }
 
     /// Waits until it says that it has started.
@@ -119,4 +133,9 @@ fn address_in(line: &str) -> Option<SocketAddr> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
     let (_, rest) = line["message"].as_str()?.split_once("listens on ")?;
     rest.split(',').next()?.parse().ok()
+}
+
+fn warning_in(line: &str) -> Option<serde_json::Value> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    matches!(line["severity"].as_str()?, "WARNING" | "ERROR" | "CRITICAL").then_some(line)
 }

@@ -13,10 +13,12 @@ mod client;
 mod instance;
 mod ledger;
 mod load;
+mod pooler;
 mod proxy;
 pub(crate) mod report;
 pub(crate) mod rows;
 mod servers;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;

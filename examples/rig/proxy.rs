@@ -25,6 +25,8 @@ pub struct Faults {
     pub to_server: Duration,
     /// Nothing passes; it is kept, and passes later, as after a partition.
     pub blackhole: bool,
+    /// What the server says is kept, and passes later. What the client says passes at once.
+    pub hold_answers: bool,
     /// New connections are reset.
     pub refuse: bool,
     /// One byte at a time.
@@ -44,7 +46,7 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct Control {
-    server: SocketAddr,
+    server: Mutex<SocketAddr>,
     faults: watch::Sender<Faults>,
     /// Counts the resets of all that is open.
     resets: watch::Sender<u64>,
@@ -68,7 +70,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let control = Arc::new(Control {
-            server,
+            server: Mutex::new(server),
             faults: watch::Sender::new(Faults::default()),
             resets: watch::Sender::new(0),
             open: Mutex::default(),
@@ -90,6 +92,11 @@ impl Proxy {
         self.address
     }
 
+    /// Connections from now on reach this server.
+    pub fn lead_to(&self, server: SocketAddr) {
+        *self.control.server.lock().unwrap() = server;
+    }
+
     /// Does this from now on, to open connections too.
     pub fn set(&self, faults: Faults) {
         self.control.faults.send_replace(faults);
@@ -98,6 +105,15 @@ impl Proxy {
     /// Does no harm any more.
     pub fn heal(&self) {
         self.set(Faults::default());
+    }
+
+    /// Refuses new connections, and resets those that are open.
+    pub fn cut(&self) {
+        self.set(Faults {
+            refuse: true,
+            ..Faults::default()
+        });
+        self.reset_all();
     }
 
     /// Resets every open connection.
@@ -135,7 +151,8 @@ impl Control {
             let _ = client.set_zero_linger();
             return;
         }
-        let Ok(server) = TcpStream::connect(self.server).await else {
+        let server = *self.server.lock().unwrap();
+        let Ok(server) = TcpStream::connect(server).await else {
             let _ = client.set_zero_linger();
             return;
         };
@@ -201,7 +218,8 @@ async fn pump(
                 }
             };
             let Some((came, bytes)) = next else { return false };
-            if faults.wait_for(|faults| !faults.blackhole).await.is_err() {
+            let passes = |faults: &Faults| !faults.blackhole && (to_server || !faults.hold_answers);
+            if faults.wait_for(passes).await.is_err() {
                 return false;
             }
             let now = faults.borrow().clone();

@@ -45,6 +45,13 @@ impl Check {
         check
     }
 
+    /// A time that must not be longer on any machine: the service promises it.
+    pub fn bound(what: &str, target: Duration, figure: Duration) -> Self {
+        let mut check = Self::at_most(what, target, figure);
+        check.of_speed = false;
+        check
+    }
+
     /// A speed, in words.
     pub fn speed(what: &str, target: &str, figure: &str, met: bool) -> Self {
         let mut check = Self::that(what, target, figure, met);

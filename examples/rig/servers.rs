@@ -22,7 +22,7 @@ fn needed(name: &str) -> String {
     variable(name).unwrap_or_else(|| panic!("{name} is not set: use scripts/rig or scripts/with-servers"))
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -205,22 +205,55 @@ pub struct Redis {
     child: Mutex<Option<Child>>,
     folder: TempDir,
     port: u16,
+    primary: Option<SocketAddr>,
 }
 
 impl Redis {
     pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// Starts a replica of the Redis that answers at this address.
+    pub async fn start_replica(primary: SocketAddr) -> Self {
+        Self::start_with(Some(primary)).await
+    }
+
+    async fn start_with(primary: Option<SocketAddr>) -> Self {
         let redis = Self {
             child: Mutex::default(),
             folder: tempfile::tempdir().unwrap(),
             port: free_port(),
+            primary,
         };
         redis.boot().await;
         redis
     }
 
+    /// Makes a replica a primary, with what it has.
+    pub async fn promote(&self) {
+        let mut redis = self.connect().await;
+        redis::cmd("REPLICAOF")
+            .arg(&["NO", "ONE"])
+            .exec_async(&mut redis)
+            .await
+            .unwrap();
+    }
+
+    /// The value of a key; nothing if there is none.
+    pub async fn value(&self, key: &str) -> Vec<u8> {
+        let mut redis = self.connect().await;
+        let value = redis::cmd("GET").arg(key).query_async(&mut redis).await;
+        value.unwrap_or_default()
+    }
+
     /// Starts it, empty, and waits until it answers.
     pub async fn boot(&self) {
-        let child = Command::new(needed("TEST_REDIS_SERVER"))
+        let mut command = Command::new(needed("TEST_REDIS_SERVER"));
+        if let Some(primary) = self.primary {
+            let (host, port) = (primary.ip().to_string(), primary.port().to_string());
+            command.args(["--replicaof", &host, &port]);
+        }
+        let child = command
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
             .args([
                 "--unixsocket",
@@ -328,7 +361,7 @@ async fn run(mut command: Command) {
     assert!(status.success(), "{command:?}: {status}");
 }
 
-fn give_to_server_user(path: &Path) {
+pub fn give_to_server_user(path: &Path) {
     if let Some(user) = variable("TEST_SERVER_USER") {
         let status = Command::new("chown").arg(user).arg(path).status().unwrap();
         assert!(status.success());

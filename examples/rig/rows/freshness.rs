@@ -200,20 +200,14 @@ pub async fn seen_everywhere(ground: Arc<Ground>) -> Vec<Check> {
     };
     let second = Duration::from_secs(1);
     let five = Duration::from_secs(5);
-    // A bound in seconds is one of correctness here: it does not hang on the machine.
-    let bound = |what: &str, limit: Duration, figure: Duration| {
-        let mut check = Check::at_most(what, limit, figure);
-        check.of_speed = false;
-        check
-    };
     vec![
-        bound(
+        Check::bound(
             &format!("oldest of {sights} answers, {} changes", changes(&histories)),
             second,
             longest,
         ),
-        bound("take-down by another instance, the longest", second, down),
-        bound(
+        Check::bound("take-down by another instance, the longest", second, down),
+        Check::bound(
             &format!(
                 "with Redis dead: oldest of {dark_sights} answers, {} changes",
                 changes(&dark)
@@ -221,7 +215,7 @@ pub async fn seen_everywhere(ground: Arc<Ground>) -> Vec<Check> {
             five,
             dark_longest,
         ),
-        bound(
+        Check::bound(
             "with Redis dead: take-down by another instance, the longest",
             five,
             down_dark,

@@ -1,8 +1,12 @@
 //! The rows: a fault each, what must hold meanwhile, and what holds.
 
+mod counting;
 mod fleet;
 mod freshness;
+mod invalidation;
+mod isolation;
 mod look_ups;
+mod outcomes;
 mod overload;
 mod postgres;
 mod promise;
@@ -51,11 +55,18 @@ rows! {
     "R10" "A stampede" look_ups::stampede;
     "R11" "A scan of unknown slugs" look_ups::scan;
     "R12" "Changes and take-downs seen by three instances" freshness::seen_everywhere;
+    "R12b" "A disable by an instance that is cut off from Redis" invalidation::writer_cut_off;
+    "R12c" "A replica of Redis promoted without the last write" invalidation::replica_promoted;
+    "R12d" "Clients that leave right after they sent a change" outcomes::client_resets;
+    "R12e" "Changes whose answers do not come in time" outcomes::answer_held_back;
+    "R12f" "An instance that was frozen during a disable" invalidation::frozen;
+    "R12g" "A disable after a restore of the database" invalidation::restored;
     "R13" "A slow reader against a writer" freshness::slow_reader;
     "R14" "Rolling restarts behind haproxy" fleet::rolling;
     "R15" "SIGTERM at saturation" stops::terminated;
     "R16" "SIGKILL under load" stops::killed;
     "R17" "No CPU between requests" fleet::without_cpu;
+    "R17b" "Frozen in the middle of a batch of clicks" counting::frozen_in_a_batch;
     "R18" "Many instances at once, few connections" fleet::scale_out;
     "R19" "Requests sent again under their keys" writes::sent_again;
     "R20" "A migration under load" writes::migrated;
@@ -64,6 +75,11 @@ rows! {
     "R23" "Broken, slow and split requests" wire::abuse;
     "R24" "Overload" overload::threefold;
     "R25" "Budgets" overload::budgets;
+    "R26" "Searchers beside clicks" isolation::searchers;
+    "R27" "A used-up link beside creates" isolation::used_up;
+    "R28" "All connections lost, the database far away" isolation::far_away;
+    "R29" "Clicks that the database refuses" counting::poison;
+    "R30" "A stop under as many clicks as there can be" counting::stopped;
 }
 
 /// Redirects of links that there are.
