@@ -200,7 +200,7 @@ impl Loader {
     pub fn insert(&self, postgres: &Path, database: &str, connections: u32, seconds: u32) -> Result<f64> {
         const INSERT: &str = "\\set number random(1, 2000000000)\nINSERT INTO links (slug, revision, target, title, tags, redirect_status, cache_seconds, \
             forward_query, valid_from, expires_at, max_clicks, disabled, updated_at, clicks, created_at) \
-            VALUES (substr(md5(random()::text), 1, 16), nextval('link_revision'), \
+            VALUES (substr(md5(random()::text), 1, 16), next_revision(0), \
             'https://example.org/articles/' || (:number)::text || '?utm_source=bench', NULL, '{}', 302, NULL, false, NULL, NULL, NULL, false, \
             now(), 0, now()) ON CONFLICT (slug) DO NOTHING RETURNING revision;\n";
         let script = self.folder.join("insert.sql");

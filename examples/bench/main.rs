@@ -191,7 +191,7 @@ impl Bench {
     fn fill_with(&self, database: &str, links: u32, tail: &str) -> Result<()> {
         let insert = format!(
             "INSERT INTO links (slug, revision, target, tags, redirect_status, forward_query, disabled, created_at, updated_at)
-            SELECT 'b' || lpad(i::text, 7, '0'), nextval('link_revision'),
+            SELECT 'b' || lpad(i::text, 7, '0'), next_revision(0),
                 'https://example.org/articles/' || i || {tail}, '{{}}', 302, false, false, now(), now()
             FROM generate_series(0, {links} - 1) AS i"
         );

@@ -166,7 +166,7 @@ impl Bed {
             let prefix = slug(kind, 0).trim_end_matches('0').to_owned();
             let insert = format!(
                 "INSERT INTO links (slug, revision, target, tags, redirect_status, forward_query, disabled, created_at, updated_at)
-                 SELECT '{prefix}' || n, nextval('link_revision'), 'https://example.org/{prefix}' || n, '{{}}', 302, false, false, now(), now()
+                 SELECT '{prefix}' || n, next_revision(0), 'https://example.org/{prefix}' || n, '{{}}', 302, false, false, now(), now()
                  FROM generate_series(0, {count} - 1) AS n"
             );
             self.ground.postgres.sql(&self.database, &insert).await;

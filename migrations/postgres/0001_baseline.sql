@@ -2,7 +2,11 @@
 
 -- Links.
 
-CREATE SEQUENCE link_revision AS bigint NO CYCLE;
+-- The revision of a link whose revision was `previous`, or 0 for a new one: microseconds since 1970. A write to an older
+-- copy of the database, such as a restored backup, still outranks what caches hold of the newer one.
+CREATE FUNCTION next_revision(previous bigint) RETURNS bigint LANGUAGE sql VOLATILE AS $$
+    SELECT greatest(previous + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
+$$;
 
 CREATE TABLE links (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -84,6 +88,7 @@ $$;
 -- Soft-deleted links that can still be restored, under the ids that their stats have. Maintenance empties the table.
 CREATE TABLE deleted_links (
     id bigint PRIMARY KEY,
+    revision bigint NOT NULL,
     slug text COLLATE "C" NOT NULL,
     target text NOT NULL,
     title text,
@@ -104,6 +109,32 @@ CREATE TABLE deleted_links (
 
 CREATE INDEX deleted_links_slug_idx ON deleted_links (slug);
 CREATE INDEX deleted_links_deleted_at_idx ON deleted_links (deleted_at);
+
+-- Every change of a link or an API key, recorded by the statement that made it. Only appended to; maintenance deletes what
+-- is old. Clicks are no changes.
+CREATE TABLE changes (
+    id bigint GENERATED ALWAYS AS IDENTITY,
+    -- The clock of the database in that statement: before the change became visible.
+    changed_at timestamptz NOT NULL,
+    link_id bigint,
+    -- Of the link after the change, or the last one of a removed link.
+    revision bigint,
+    -- link.created, link.updated, link.disabled, link.enabled, link.deleted, link.restored, link.purged, key.created or
+    -- key.revoked.
+    kind text COLLATE "C" NOT NULL,
+    -- admin, key:ID, anonymous, operator or system.
+    actor text COLLATE "C" NOT NULL,
+    -- NULL for a change of a key.
+    slug text COLLATE "C",
+    -- The key that was changed.
+    key_id text COLLATE "C",
+    CONSTRAINT changes_pkey PRIMARY KEY (changed_at, id),
+    CONSTRAINT changes_subject_check CHECK (num_nonnulls(slug, key_id) = 1 AND num_nonnulls(slug, link_id, revision) IN (0, 3))
+);
+
+CREATE INDEX changes_slug_idx ON changes (slug, changed_at, id) WHERE slug IS NOT NULL;
+-- Read by every instance every few seconds: no cache holds an older state of a link that was just created.
+CREATE INDEX changes_tail_idx ON changes (changed_at, id) WHERE kind <> 'link.created' AND slug IS NOT NULL;
 
 -- Ids of deleted links whose stats still exist. Maintenance deletes the stats, then the row.
 CREATE TABLE orphaned_stats (

@@ -2,6 +2,8 @@
 
 -- Links.
 
+-- The last revision: microseconds since 1970, or one more than before if the clock is behind. A write to an older copy of
+-- the file still outranks what caches hold of the newer one.
 CREATE TABLE link_revision (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     number INTEGER NOT NULL
@@ -92,6 +94,7 @@ END;
 -- Soft-deleted links that can still be restored, under the ids that their stats have. Maintenance empties the table.
 CREATE TABLE deleted_links (
     id INTEGER PRIMARY KEY NOT NULL,
+    revision INTEGER NOT NULL,
     slug TEXT COLLATE BINARY NOT NULL,
     target TEXT NOT NULL,
     title TEXT,
@@ -112,6 +115,33 @@ CREATE TABLE deleted_links (
 
 CREATE INDEX deleted_links_slug_idx ON deleted_links (slug);
 CREATE INDEX deleted_links_deleted_at_idx ON deleted_links (deleted_at);
+
+-- Every change of a link or an API key, recorded in the transaction that made it. Only appended to; maintenance deletes
+-- what is old. Clicks are no changes.
+CREATE TABLE changes (
+    id INTEGER PRIMARY KEY NOT NULL,
+    changed_at INTEGER NOT NULL,
+    link_id INTEGER,
+    -- Of the link after the change, or the last one of a removed link.
+    revision INTEGER,
+    -- link.created, link.updated, link.disabled, link.enabled, link.deleted, link.restored, link.purged, key.created or
+    -- key.revoked.
+    kind TEXT COLLATE BINARY NOT NULL,
+    -- admin, key:ID, anonymous, operator or system.
+    actor TEXT COLLATE BINARY NOT NULL,
+    -- NULL for a change of a key.
+    slug TEXT COLLATE BINARY,
+    -- The key that was changed.
+    key_id TEXT COLLATE BINARY,
+    CONSTRAINT changes_subject_check CHECK (
+        (slug IS NULL) <> (key_id IS NULL) AND (slug IS NULL) = (link_id IS NULL) AND (slug IS NULL) = (revision IS NULL)
+    )
+) STRICT;
+
+CREATE INDEX changes_changed_at_idx ON changes (changed_at, id);
+CREATE INDEX changes_slug_idx ON changes (slug, changed_at, id) WHERE slug IS NOT NULL;
+-- No cache holds an older state of a link that was just created.
+CREATE INDEX changes_tail_idx ON changes (changed_at, id) WHERE kind <> 'link.created' AND slug IS NOT NULL;
 
 -- Ids of deleted links whose stats still exist. Maintenance deletes the stats, then the row.
 CREATE TABLE orphaned_stats (

@@ -75,7 +75,7 @@ async fn take(links: &Links, arguments: &Arguments) -> Result<(), String> {
         None => Problems::Shown(0),
     };
     let mut import = links
-        .import(&Caller::Admin, request)
+        .import(&Caller::Operator, request)
         .map_err(|err| err.to_string())?;
     let mut progress = Progress::start("imported");
     let mut bytes = 0;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 
 use crate::domain::{KeyDraft, SystemClock};
-use crate::service::{Actor, Error, Keys};
+use crate::service::{Caller, Error, Keys};
 use crate::store;
 use crate::telemetry::log::Stream;
 
@@ -70,7 +70,7 @@ async fn run(keys: &Keys, command: Command) -> Result<(), Error> {
                 own_links_only,
                 expires_at,
             };
-            let issued = keys.create(Actor::Operator, draft).await?;
+            let issued = keys.create(&Caller::Operator, draft).await?;
             eprintln!(
                 "The id of the key is {}. The key itself is not kept:",
                 issued.key.id
@@ -94,7 +94,7 @@ async fn run(keys: &Keys, command: Command) -> Result<(), Error> {
                 );
             }
         }
-        Command::Revoke { id } => keys.revoke(Actor::Operator, &id).await?,
+        Command::Revoke { id } => keys.revoke(&Caller::Operator, &id).await?,
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Nothing here reads a file, a socket, the environment or the time of day.
 
 mod agent;
+mod change;
 mod checks;
 mod click;
 mod clock;
@@ -18,12 +19,17 @@ mod patch;
 mod rate;
 mod redirect;
 mod scan;
+mod scatter;
 mod selection;
 mod slug;
 mod statistics;
 mod target;
 
 pub use agent::{Agent, is_bot};
+pub use change::{
+    Actor, AuditCursor, AuditPage, AuditQuery, AuditRecord, BrokenAuditCursor, ChangeKind, ChangePage,
+    LinkChange, UnknownActor, UnknownChangeKind,
+};
 pub use click::{Click, ClickBatch, Dimension, country, language, referrer};
 pub use clock::{Clock, CorrectedClock, ManualClock, SystemClock};
 pub use domains::{BadList, Domain, DomainList, NoDomain};

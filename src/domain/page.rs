@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
+use super::scatter::{gather, scatter};
 use super::{KeyId, Link};
 
 /// Which links a list shows. What is `None` does not matter.
@@ -128,11 +129,6 @@ pub struct Cursor(i64);
 #[error("a cursor is the next_cursor of an earlier answer")]
 pub struct BrokenCursor;
 
-/// An odd number, so that multiplying by it can be undone.
-const SCATTER: u64 = 0x9e37_79b9_7f4a_7c15;
-/// `SCATTER * GATHER` is 1, modulo 2^64.
-const GATHER: u64 = 0xf1de_83e1_9937_733d;
-
 impl Cursor {
     /// The place of the link that the store keeps under this number.
     #[must_use]
@@ -147,15 +143,9 @@ impl Cursor {
     }
 }
 
-fn check(scattered: u64) -> u32 {
-    let mixed = (scattered ^ (scattered >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    u32::try_from(mixed >> 32).unwrap_or_default()
-}
-
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scattered = self.0.cast_unsigned().wrapping_mul(SCATTER);
-        write!(f, "{scattered:016x}{:08x}", check(scattered))
+        f.write_str(&scatter(self.0))
     }
 }
 
@@ -163,15 +153,7 @@ impl FromStr for Cursor {
     type Err = BrokenCursor;
 
     fn from_str(text: &str) -> Result<Self, BrokenCursor> {
-        if text.len() != 24 || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(BrokenCursor);
-        }
-        let scattered = u64::from_str_radix(&text[..16], 16).map_err(|_| BrokenCursor)?;
-        let number = scattered.wrapping_mul(GATHER).cast_signed();
-        if text[16..] == format!("{:08x}", check(scattered)) && number > 0 {
-            Ok(Self(number))
-        } else {
-            Err(BrokenCursor)
-        }
+        let number = gather(text).filter(|number| *number > 0);
+        number.map(Self).ok_or(BrokenCursor)
     }
 }

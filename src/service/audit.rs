@@ -3,80 +3,28 @@
 
 use tracing::Level;
 
-use super::{Caller, Error};
-use crate::domain::{KeyId, Selection, Slug};
+use super::Error;
+use crate::domain::{Actor, ChangeKind, KeyId, Selection, Slug};
 
 /// What the lines' `target` is, to filter them by.
 const TARGET: &str = "curtail::audit";
 
-/// Who makes a change.
-#[derive(Debug, Clone, Copy)]
-pub enum Actor<'a> {
-    /// Somebody who sent a request.
-    Caller(&'a Caller),
-    /// Somebody at the command line.
-    Operator,
-}
-
-impl Actor<'_> {
-    fn kind(self) -> &'static str {
-        match self {
-            Self::Caller(Caller::Admin) => "admin",
-            Self::Caller(Caller::Key(_)) => "key",
-            Self::Caller(Caller::Anonymous { .. }) => "anonymous",
-            Self::Operator => "operator",
-        }
-    }
-
-    fn key(self) -> Option<tracing::field::DisplayValue<KeyId>> {
-        match self {
-            Self::Caller(Caller::Key(key)) => Some(tracing::field::display(key.id.clone())),
-            Self::Caller(_) | Self::Operator => None,
-        }
-    }
-}
-
-/// What was done to one link.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum LinkChange {
-    Created,
-    Updated,
-    Disabled,
-    Enabled,
-    Deleted,
-    Restored,
-}
-
-impl LinkChange {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Created => "link.created",
-            Self::Updated => "link.updated",
-            Self::Disabled => "link.disabled",
-            Self::Enabled => "link.enabled",
-            Self::Deleted => "link.deleted",
-            Self::Restored => "link.restored",
-        }
-    }
-}
-
 /// A link was changed.
-pub(super) fn link(caller: &Caller, change: LinkChange, slug: &Slug) {
-    let (actor, action) = (Actor::Caller(caller), change.name());
+pub(super) fn link(actor: &Actor, kind: ChangeKind, slug: &Slug) {
+    let action = kind.as_str();
     tracing::event!(
         target: TARGET,
         Level::INFO,
         audit.action = action,
-        audit.actor = actor.kind(),
-        audit.key_id = actor.key(),
+        audit.actor = actor.role(),
+        audit.key_id = actor.key_id().map(tracing::field::display),
         slug = slug.as_str(),
         "{action} {slug}"
     );
 }
 
 /// Many links were taken down or put up again. `failed` is what ended it early.
-pub(super) fn links(caller: &Caller, selection: &Selection, count: u64, failed: Option<&Error>) {
-    let actor = Actor::Caller(caller);
+pub(super) fn links(actor: &Actor, selection: &Selection, count: u64, failed: Option<&Error>) {
     let action = if selection.disabled {
         "links.enabled"
     } else {
@@ -86,8 +34,8 @@ pub(super) fn links(caller: &Caller, selection: &Selection, count: u64, failed: 
         target: TARGET,
         Level::INFO,
         audit.action = action,
-        audit.actor = actor.kind(),
-        audit.key_id = actor.key(),
+        audit.actor = actor.role(),
+        audit.key_id = actor.key_id().map(tracing::field::display),
         audit.count = count,
         audit.whole = failed.is_none(),
         selection.domain = selection.domain.as_ref().map(tracing::field::display),
@@ -99,28 +47,28 @@ pub(super) fn links(caller: &Caller, selection: &Selection, count: u64, failed: 
 }
 
 /// An import made or changed so many links. `whole` is whether it came to its end.
-pub(super) fn import(caller: &Caller, count: u64, whole: bool) {
-    let actor = Actor::Caller(caller);
+pub(super) fn import(actor: &Actor, count: u64, whole: bool) {
     tracing::event!(
         target: TARGET,
         Level::INFO,
         audit.action = "links.imported",
-        audit.actor = actor.kind(),
-        audit.key_id = actor.key(),
+        audit.actor = actor.role(),
+        audit.key_id = actor.key_id().map(tracing::field::display),
         audit.count = count,
         audit.whole = whole,
         "links.imported {count}"
     );
 }
 
-/// A key was issued or revoked.
-pub(super) fn key(actor: Actor<'_>, action: &'static str, id: &KeyId) {
+/// A key was created or revoked.
+pub(super) fn key(actor: &Actor, kind: ChangeKind, id: &KeyId) {
+    let action = kind.as_str();
     tracing::event!(
         target: TARGET,
         Level::INFO,
         audit.action = action,
-        audit.actor = actor.kind(),
-        audit.key_id = actor.key(),
+        audit.actor = actor.role(),
+        audit.key_id = actor.key_id().map(tracing::field::display),
         key.id = %id,
         "{action} {id}"
     );

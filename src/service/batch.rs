@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::audit::LinkChange;
 use super::links::{COLLISIONS_BEFORE_LONGER, Links, TRIES};
 use super::{Caller, Error, Origin, audit};
-use crate::domain::{Fault, Link, LinkDraft, NewLink};
+use crate::domain::{ChangeKind, Fault, Link, LinkDraft, NewLink};
 use crate::store::{self, Answer, BatchOutcome, Candidate, Made, StoreError};
 
 /// How long a request that is sent again gets its first answer.
@@ -119,7 +118,11 @@ impl Links {
         for attempt in 1..=TRIES {
             let once = name.clone().map(|name| once(caller, name, now, &plan, &render));
             let candidates = plan.candidates_at(&open);
-            let collided: Vec<usize> = match self.store.insert_links(&candidates, once.as_ref()).await? {
+            let collided: Vec<usize> = match self
+                .store
+                .insert_links(&candidates, once.as_ref(), &caller.actor())
+                .await?
+            {
                 BatchOutcome::Replayed(answer) => return Ok(Batch::Replayed(answer)),
                 BatchOutcome::Mismatch => return Err(Error::IdempotencyMismatch),
                 BatchOutcome::Collided(which) => which,
@@ -208,8 +211,9 @@ impl Links {
                 Item::Reused(_) | Item::Refused(_) => None,
             })
         };
+        let actor = caller.actor();
         for link in links() {
-            audit::link(caller, LinkChange::Created, &link.slug);
+            audit::link(&actor, ChangeKind::LinkCreated, &link.slug);
         }
         self.resolver
             .publish_links(links().map(Link::redirect).collect())
@@ -220,11 +224,7 @@ impl Links {
 fn once(caller: &Caller, name: RequestName, now: Timestamp, plan: &Plan, render: &Render) -> store::Once {
     let (plan, render) = (plan.clone(), Arc::clone(render));
     store::Once {
-        caller: match caller {
-            Caller::Admin => "admin".to_owned(),
-            Caller::Key(key) => format!("key:{}", key.id),
-            Caller::Anonymous { .. } => "anonymous".to_owned(),
-        },
+        caller: caller.actor().to_string(),
         key: name.key,
         request: name.request,
         now,

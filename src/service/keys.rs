@@ -9,9 +9,9 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Actor, Error, Session, audit};
+use super::{Error, Session, audit};
 use crate::config;
-use crate::domain::{Clock, Key, KeyDraft, KeyId, Link};
+use crate::domain::{Actor, ChangeKind, Clock, Key, KeyDraft, KeyId, Link};
 use crate::store::{KeyHash, Store};
 
 pub use crate::domain::Scope;
@@ -37,6 +37,8 @@ const BASE62: [char; 62] = [
 pub enum Caller {
     /// The holder of the key with every scope, or anybody in trial mode.
     Admin,
+    /// A person at the command line.
+    Operator,
     /// The holder of a key that was issued.
     Key(Arc<Key>),
     /// Somebody without a key.
@@ -50,7 +52,7 @@ impl Caller {
     /// Succeeds if the caller may use `scope`.
     pub fn require(&self, scope: Scope) -> Result<(), Error> {
         match self {
-            Self::Admin => Ok(()),
+            Self::Admin | Self::Operator => Ok(()),
             Self::Key(key) if key.scopes.contains(&scope) => Ok(()),
             Self::Key(_) => Err(Error::InsufficientScope(scope.as_str())),
             Self::Anonymous { may_create: true } if scope == Scope::LinksCreate => Ok(()),
@@ -63,7 +65,18 @@ impl Caller {
     pub fn owner(&self) -> Option<&KeyId> {
         match self {
             Self::Key(key) => Some(&key.id),
-            Self::Admin | Self::Anonymous { .. } => None,
+            Self::Admin | Self::Operator | Self::Anonymous { .. } => None,
+        }
+    }
+
+    /// What the changes that the caller makes are recorded with.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        match self {
+            Self::Admin => Actor::Admin,
+            Self::Operator => Actor::Operator,
+            Self::Key(key) => Actor::Key(key.id.clone()),
+            Self::Anonymous { .. } => Actor::Anonymous,
         }
     }
 
@@ -179,13 +192,14 @@ impl Keys {
     }
 
     /// Makes a key.
-    pub async fn create(&self, by: Actor<'_>, draft: KeyDraft) -> Result<IssuedKey, Error> {
+    pub async fn create(&self, by: &Caller, draft: KeyDraft) -> Result<IssuedKey, Error> {
         let id = nanoid::nanoid!(ID_CHARS, &BASE62);
         let id = id.parse().expect("an id is made of letters and digits");
         let key = Key::check(draft, id, self.clock.now()).map_err(Error::InvalidKey)?;
         let secret = format!("{PREFIX}{}", nanoid::nanoid!(SECRET_CHARS, &BASE62));
-        self.store.insert_key(&key, &hash(&secret)).await?;
-        audit::key(by, "key.issued", &key.id);
+        let actor = by.actor();
+        self.store.insert_key(&key, &hash(&secret), &actor).await?;
+        audit::key(&actor, ChangeKind::KeyCreated, &key.id);
         Ok(IssuedKey {
             key,
             secret: secret.into(),
@@ -198,12 +212,13 @@ impl Keys {
     }
 
     /// Revokes a key.
-    pub async fn revoke(&self, by: Actor<'_>, id: &str) -> Result<(), Error> {
+    pub async fn revoke(&self, by: &Caller, id: &str) -> Result<(), Error> {
         let id: KeyId = id.parse().map_err(|_| Error::KeyNotFound)?;
-        if !self.store.delete_key(&id).await? {
+        let actor = by.actor();
+        if !self.store.delete_key(&id, &actor).await? {
             return Err(Error::KeyNotFound);
         }
-        audit::key(by, "key.revoked", &id);
+        audit::key(&actor, ChangeKind::KeyRevoked, &id);
         // This instance need not wait.
         self.remembered.clear();
         Ok(())

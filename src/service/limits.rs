@@ -67,7 +67,7 @@ impl Limits {
     /// Takes a request that makes links: of the caller's key, or of the address.
     pub async fn create(&self, caller: &Caller, address: IpAddr) -> Result<(), Error> {
         let who = match caller {
-            Caller::Admin => "admin".to_owned(),
+            Caller::Admin | Caller::Operator => "admin".to_owned(),
             Caller::Key(key) => format!("key:{}", key.id),
             Caller::Anonymous { .. } => of_address(address),
         };

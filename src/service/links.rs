@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::audit::LinkChange;
 use super::slugs::SlugSource;
 use super::{Blocklist, Caller, Error, Resolver, Visit, audit};
 use crate::config;
 use crate::domain::{
-    Clock, Cursor, GoneReason, Link, LinkDraft, LinkPage, LinkPatch, LinkQuery, LinkState, LinkUpdate,
-    NewLink, Slug,
+    Actor, ChangeKind, Clock, Cursor, GoneReason, Link, LinkDraft, LinkPage, LinkPatch, LinkQuery, LinkState,
+    LinkUpdate, NewLink, Slug,
 };
 use crate::store::{Store, StoreError};
 
@@ -97,14 +96,15 @@ impl Links {
         let targets = self.config.target_policy(origin.host, &blocked);
         let mut new = NewLink::check(draft, &targets, self.config.slugs).map_err(Error::InvalidLink)?;
         new.owner = caller.owner().cloned();
+        let actor = caller.actor();
         let link = match &new.slug {
             Some(slug) => {
-                self.insert(new.clone().into_link(slug.clone(), self.clock.now()))
+                self.insert(new.clone().into_link(slug.clone(), self.clock.now()), &actor)
                     .await?
             }
-            None => self.insert_under_new_slug(new).await?,
+            None => self.insert_under_new_slug(new, &actor).await?,
         };
-        audit::link(caller, LinkChange::Created, &link.slug);
+        audit::link(&actor, ChangeKind::LinkCreated, &link.slug);
         self.resolver.publish_link(link.redirect()).await;
         Ok(link)
     }
@@ -140,16 +140,18 @@ impl Links {
         let blocked = self.blocklist.current();
         let targets = self.config.target_policy(origin.host, &blocked);
         let update = LinkUpdate::check(patch, &targets).map_err(Error::InvalidPatch)?;
+        let actor = caller.actor();
         let mut tries = UPDATE_TRIES;
         loop {
             let before = self.link(caller, slug).await?;
             let mut link = before
                 .updated(&update, self.clock.now())
                 .map_err(Error::InvalidPatch)?;
-            match self.store.update_link(&link).await {
+            let kind = ChangeKind::of_update(before.disabled, link.disabled);
+            match self.store.update_link(&link, kind, &actor).await {
                 Ok(revision) => {
                     link.revision = revision;
-                    audit::link(caller, change(before.disabled, link.disabled), slug);
+                    audit::link(&actor, kind, slug);
                     self.resolver.publish_change(link.redirect()).await;
                     return Ok(link);
                 }
@@ -174,12 +176,13 @@ impl Links {
 
     /// Deletes a link, but keeps it aside for [`Links::restore`].
     pub async fn set_aside(&self, caller: &Caller, slug: &Slug) -> Result<(), Error> {
+        let actor = caller.actor();
         let last = self
             .store
-            .set_link_aside(slug, caller.held_to(), self.clock.now())
+            .set_link_aside(slug, caller.held_to(), self.clock.now(), &actor)
             .await?;
         let last = last.ok_or(Error::LinkNotFound)?;
-        audit::link(caller, LinkChange::Deleted, slug);
+        audit::link(&actor, ChangeKind::LinkDeleted, slug);
         self.resolver.publish_deletion(slug, last).await;
         Ok(())
     }
@@ -187,9 +190,13 @@ impl Links {
     /// Brings a link back that was set aside within [`Links::UNDO`], with its clicks and statistics.
     pub async fn restore(&self, caller: &Caller, slug: &Slug) -> Result<Link, Error> {
         let since = self.clock.now().checked_sub(Self::UNDO).unwrap_or(Timestamp::MIN);
-        let link = self.store.restore_link(slug, caller.held_to(), since).await?;
+        let actor = caller.actor();
+        let link = self
+            .store
+            .restore_link(slug, caller.held_to(), since, &actor)
+            .await?;
         let link = link.ok_or(Error::LinkNotFound)?;
-        audit::link(caller, LinkChange::Restored, slug);
+        audit::link(&actor, ChangeKind::LinkRestored, slug);
         self.resolver.publish_change(link.redirect()).await;
         Ok(link)
     }
@@ -210,26 +217,25 @@ impl Links {
 
     /// Deletes a link.
     pub async fn delete(&self, caller: &Caller, slug: &Slug) -> Result<(), Error> {
-        let last = match caller.held_to() {
-            None => self.store.delete_link(slug).await?,
-            Some(owner) => self.store.delete_link_of(owner, slug).await?,
-        };
+        let actor = caller.actor();
+        let last = self.store.delete_link(slug, caller.held_to(), &actor).await?;
         let last = last.ok_or(Error::LinkNotFound)?;
-        audit::link(caller, LinkChange::Deleted, slug);
+        audit::link(&actor, ChangeKind::LinkDeleted, slug);
         self.resolver.publish_deletion(slug, last).await;
         Ok(())
     }
 
-    async fn insert(&self, mut link: Link) -> Result<Link, Error> {
-        link.revision = self.store.insert_link(&link).await?;
+    async fn insert(&self, mut link: Link, actor: &Actor) -> Result<Link, Error> {
+        link.revision = self.store.insert_link(&link, actor).await?;
         Ok(link)
     }
 
-    async fn insert_under_new_slug(&self, new: NewLink) -> Result<Link, Error> {
+    async fn insert_under_new_slug(&self, new: NewLink, actor: &Actor) -> Result<Link, Error> {
         let mut length = new.length.unwrap_or(self.config.slug_length);
         for attempt in 1..=TRIES {
             let slug = self.slugs.slug(length);
-            match self.insert(new.clone().into_link(slug, self.clock.now())).await {
+            let link = new.clone().into_link(slug, self.clock.now());
+            match self.insert(link, actor).await {
                 Err(Error::SlugTaken) if attempt == COLLISIONS_BEFORE_LONGER => length += 1,
                 Err(Error::SlugTaken) => {}
                 other => return other,
@@ -237,14 +243,5 @@ impl Links {
         }
         // The client asked for no slug, so that one is taken is not its fault.
         Err(StoreError::Corrupt(format!("{TRIES} generated slugs in a row were taken")).into())
-    }
-}
-
-/// What a change of a link is called, by whether the link was down before and is now.
-fn change(before: bool, now: bool) -> LinkChange {
-    match (before, now) {
-        (false, true) => LinkChange::Disabled,
-        (true, false) => LinkChange::Enabled,
-        _ => LinkChange::Updated,
     }
 }

@@ -21,7 +21,6 @@ mod sessions;
 mod slugs;
 mod stats;
 
-pub use audit::Actor;
 pub use batch::{Batch, Item, Render, RequestName};
 pub use blocklist::Blocklist;
 pub use clicks::{Clicks, Seen, is_program};

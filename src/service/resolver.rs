@@ -15,7 +15,7 @@ use crate::cache::{Cache, Entry, Known, Lookup, Put};
 use crate::config;
 use crate::domain::{Clock, GoneReason, Rank, Redirect, Revision, Slug, Verdict};
 use crate::lifecycle::Lifecycle;
-use crate::store::Store;
+use crate::store::{ClickGrant, Store};
 use crate::telemetry::metrics::Metrics;
 
 /// What a visitor gets.
@@ -108,8 +108,7 @@ impl Resolver {
             Verdict::Follow => Visit::Follow(redirect),
             Verdict::Unknown => Visit::Unknown,
             Verdict::Gone(reason) => Visit::Gone(reason),
-            Verdict::FollowIfGranted if self.0.granted(slug, counts()).await? => Visit::Follow(redirect),
-            Verdict::FollowIfGranted => Visit::Gone(GoneReason::LimitReached),
+            Verdict::FollowIfGranted => return self.0.take_click(slug, redirect, now, counts()).await,
         })
     }
 
@@ -355,13 +354,37 @@ impl Inner {
         bulletin.listen(&mut hear).await;
     }
 
-    /// Whether a link with a click limit redirects once more. The store decides, exactly; no cache is asked.
-    async fn granted(&self, slug: &Slug, counts: bool) -> Result<bool, Error> {
+    /// What a visitor of a link with a click limit gets. The store decides, exactly; no cache is asked. Where the link was
+    /// changed since it was cached, the store is asked for it anew.
+    async fn take_click(
+        &self,
+        slug: &Slug,
+        redirect: Arc<Redirect>,
+        now: Timestamp,
+        counts: bool,
+    ) -> Result<Visit, Error> {
         if counts {
-            return Ok(self.store.take_click(slug).await?);
+            match self.store.take_click(slug).await? {
+                ClickGrant::Granted => return Ok(Visit::Follow(redirect)),
+                ClickGrant::UsedUp => return Ok(Visit::Gone(GoneReason::LimitReached)),
+                ClickGrant::NotLimited | ClickGrant::Gone => {}
+            }
         }
-        let link = self.store.link(slug).await?;
-        Ok(link.is_some_and(|link| link.max_clicks.is_none_or(|limit| link.clicks < limit)))
+        let Some(link) = self.store.link(slug).await? else {
+            return Ok(Visit::Unknown);
+        };
+        let used_up = link.max_clicks.is_some_and(|limit| link.clicks >= limit);
+        let redirect = Arc::new(link.redirect());
+        Ok(match redirect.verdict(now) {
+            Verdict::Unknown => Visit::Unknown,
+            Verdict::Gone(reason) => Visit::Gone(reason),
+            Verdict::FollowIfGranted
+                if used_up || (counts && self.store.take_click(slug).await? != ClickGrant::Granted) =>
+            {
+                Visit::Gone(GoneReason::LimitReached)
+            }
+            Verdict::Follow | Verdict::FollowIfGranted => Visit::Follow(redirect),
+        })
     }
 }
 

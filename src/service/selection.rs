@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Caller, Error, Links, audit};
-use crate::domain::{Selection, Slug};
+use crate::domain::{Actor, Selection, Slug};
 use crate::store::Place;
 
 /// Links that are looked at in one step.
@@ -51,14 +51,22 @@ impl Links {
             }
             selection.owner = Some(own.clone());
         }
-        let walked = self.walk(&selection, dry_run, &mut toggled).await;
+        let walked = self
+            .walk(&caller.actor(), &selection, dry_run, &mut toggled)
+            .await;
         if !dry_run && (toggled.count > 0 || walked.is_ok()) {
-            audit::links(caller, &selection, toggled.count, walked.as_ref().err());
+            audit::links(&caller.actor(), &selection, toggled.count, walked.as_ref().err());
         }
         walked.map(|()| toggled)
     }
 
-    async fn walk(&self, selection: &Selection, dry_run: bool, toggled: &mut Toggled) -> Result<(), Error> {
+    async fn walk(
+        &self,
+        actor: &Actor,
+        selection: &Selection,
+        dry_run: bool,
+        toggled: &mut Toggled,
+    ) -> Result<(), Error> {
         let began = Instant::now();
         let mut from = Place::default();
         loop {
@@ -68,7 +76,7 @@ impl Links {
             } else {
                 for slugs in selected.slugs.chunks(TRANSACTION) {
                     let now = self.clock.now();
-                    let changed = self.store.toggle_links(selection, slugs, now).await?;
+                    let changed = self.store.toggle_links(selection, slugs, now, actor).await?;
                     toggled.note(changed.iter().map(|redirect| &redirect.slug));
                     self.resolver.publish_changes(changed).await;
                 }

@@ -1,6 +1,7 @@
 //! Floor 2: where links are kept. One port, [`Store`], and two adapters behind it.
 
 mod batch;
+mod changes;
 mod chores;
 mod error;
 mod limits;
@@ -19,8 +20,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::domain::{
-    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Ranking, Redirect, Revision, Selection, Slug,
-    Tally, Totals,
+    Actor, AuditPage, AuditQuery, ChangeKind, ChangePage, ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery,
+    Range, Ranking, Redirect, Revision, Selection, Slug, Tally, Totals,
 };
 
 pub use batch::{Answer, BatchOutcome, Candidate, Made, Once, Render};
@@ -53,11 +54,28 @@ pub enum Chore {
     ForgetAnswers(Timestamp),
     /// Delete links that expired before this time.
     PurgeLinks(Timestamp),
+    /// Delete changes that were recorded before this time.
+    DropChanges(Timestamp),
 }
+
+/// What became of a click of a link with a click limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClickGrant {
+    /// It is counted, and redirects.
+    Granted,
+    /// The limit is reached.
+    UsedUp,
+    /// The link has no limit any more. Nothing is counted.
+    NotLimited,
+    /// There is no such link any more, or it is disabled.
+    Gone,
+}
+
 /// SHA-256 of a key.
 pub type KeyHash = [u8; 32];
 
-/// Keeps links. Every operation is whole: it happens, or nothing of it does.
+/// Keeps links. Every operation is whole: it happens, or nothing of it does. One that changes links or keys takes the
+/// actor, and records the change in the same transaction.
 ///
 /// Any operation may answer [`StoreError::Unavailable`]: the database was not reached, did not answer in
 /// time, or refused for a reason that is not the caller's.
@@ -71,31 +89,35 @@ pub trait Store: Porting + std::fmt::Debug + Send + Sync {
 
     /// Keeps a new link and answers the revision drawn for it; the link's own is ignored.
     /// [`StoreError::SlugTaken`] if its slug is in use.
-    async fn insert_link(&self, link: &Link) -> Result<Revision, StoreError>;
+    async fn insert_link(&self, link: &Link, actor: &Actor) -> Result<Revision, StoreError>;
 
     /// Keeps new links, in one transaction. A slug that is taken concerns its own candidate alone. Of any number of
     /// calls at once with candidates that may be reused, one makes the link and the others reuse it.
     ///
     /// With `once`, the answer is kept in the same transaction. Of any number of calls with one name, one does the
-    /// work, and the others answer what it answered.
+    /// work, and the others answer what it answered. A link with an owner is recorded as created by it.
     async fn insert_links(
         &self,
         candidates: &[Candidate],
         once: Option<&Once>,
+        actor: &Actor,
     ) -> Result<BatchOutcome, StoreError>;
 
     /// Writes every field of `link` but its slug, clicks, owner and creation time, and answers the new revision.
     /// [`StoreError::Conflict`] if the kept link is no longer at `link.revision`, or is gone.
-    async fn update_link(&self, link: &Link) -> Result<Revision, StoreError>;
+    async fn update_link(&self, link: &Link, kind: ChangeKind, actor: &Actor)
+    -> Result<Revision, StoreError>;
 
-    /// Removes a link and answers its last revision, or `None` if there was none.
-    async fn delete_link(&self, slug: &Slug) -> Result<Option<Revision>, StoreError>;
+    /// Removes a link, of `owner` if one is given, and answers its last revision, or `None` if there was none.
+    async fn delete_link(
+        &self,
+        slug: &Slug,
+        owner: Option<&KeyId>,
+        actor: &Actor,
+    ) -> Result<Option<Revision>, StoreError>;
 
     /// The newest links that `query` asks for.
     async fn links(&self, query: &LinkQuery) -> Result<LinkPage, StoreError>;
-
-    /// Removes a link that `owner` made and answers its last revision, or `None` if there was none.
-    async fn delete_link_of(&self, owner: &KeyId, slug: &Slug) -> Result<Option<Revision>, StoreError>;
 
     /// The links of an owner, or of all, in an order; `limit` of them, without the first `start`.
     async fn ranked_links(
@@ -125,6 +147,7 @@ pub trait Store: Porting + std::fmt::Debug + Send + Sync {
         selection: &Selection,
         slugs: &[Slug],
         now: Timestamp,
+        actor: &Actor,
     ) -> Result<Vec<Redirect>, StoreError>;
 
     /// Removes a link, of `owner` if one is given, but keeps it for [`Store::restore_link`]; answers its last revision, or
@@ -134,6 +157,7 @@ pub trait Store: Porting + std::fmt::Debug + Send + Sync {
         slug: &Slug,
         owner: Option<&KeyId>,
         now: Timestamp,
+        actor: &Actor,
     ) -> Result<Option<Revision>, StoreError>;
 
     /// Brings back the link that was set aside last under `slug`, of `owner` if one is given, with its clicks and sums,
@@ -144,10 +168,11 @@ pub trait Store: Porting + std::fmt::Debug + Send + Sync {
         slug: &Slug,
         owner: Option<&KeyId>,
         since: Timestamp,
+        actor: &Actor,
     ) -> Result<Option<Link>, StoreError>;
 
     /// Keeps a new key.
-    async fn insert_key(&self, key: &Key, hash: &KeyHash) -> Result<(), StoreError>;
+    async fn insert_key(&self, key: &Key, hash: &KeyHash, actor: &Actor) -> Result<(), StoreError>;
 
     /// The key with this hash, expired or not, or `None` if there is none.
     async fn key(&self, hash: &KeyHash) -> Result<Option<Key>, StoreError>;
@@ -156,14 +181,13 @@ pub trait Store: Porting + std::fmt::Debug + Send + Sync {
     async fn keys(&self) -> Result<Vec<Key>, StoreError>;
 
     /// Removes a key; `false` if there was none. Links that it made keep it as their owner.
-    async fn delete_key(&self, id: &KeyId) -> Result<bool, StoreError>;
+    async fn delete_key(&self, id: &KeyId, actor: &Actor) -> Result<bool, StoreError>;
 
     /// Notes that a key was used at a time, unless it was used later.
     async fn touch_key(&self, id: &KeyId, at: Timestamp) -> Result<(), StoreError>;
 
-    /// Takes one click of a link with a click limit: `true` if the limit granted it. Exact, however many
-    /// instances ask at once. A link that is gone or has no limit grants none.
-    async fn take_click(&self, slug: &Slug) -> Result<bool, StoreError>;
+    /// Takes one click of a link with a click limit. Exact, however many instances ask at once.
+    async fn take_click(&self, slug: &Slug) -> Result<ClickGrant, StoreError>;
 
     /// Keeps a batch of clicks and adds them to the sums, whole and once: a batch whose id was kept before is
     /// left out, so one whose outcome is not known may be sent again. Clicks of links that are gone are left
@@ -181,6 +205,14 @@ pub trait Store: Porting + std::fmt::Debug + Send + Sync {
     /// Does a piece of a chore that is small enough to disturb nobody, and answers how many rows or tables it
     /// touched; 0 if there was nothing left to do. Many instances may do the same one at once.
     async fn keep_house(&self, chore: Chore) -> Result<u64, StoreError>;
+
+    /// The changes of links since a time, in the order of their times, but for those that created one; `limit` of them
+    /// or fewer. A change becomes visible when its transaction commits, which may be seconds after its time.
+    async fn changes_since(&self, since: Timestamp, limit: u32) -> Result<ChangePage, StoreError>;
+
+    /// The recorded changes that `query` asks for, newest first. Looks at a bounded number of them, so that a page may
+    /// be short and have a next one.
+    async fn audit(&self, query: &AuditQuery) -> Result<AuditPage, StoreError>;
 
     /// Succeeds if the database answers and its schema is the one that this build knows, or a newer one: a
     /// migration runs before the deploy, and new instances of the old build must start meanwhile.

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::domain::{Cursor, KeyId, Link, Revision};
+use crate::domain::{Actor, Cursor, KeyId, Link, Revision};
 
 /// A link that comes from elsewhere.
 #[derive(Debug, Clone)]
@@ -52,7 +52,12 @@ pub trait Porting {
     /// Takes links, no two of which have one slug, and answers what became of each. Doing it again changes nothing.
     /// A link that is
     /// written over keeps its owner, and the greater number of clicks.
-    async fn take_links(&self, arrivals: &[Arrival], rules: &Rules) -> Result<Vec<Taken>, StoreError>;
+    async fn take_links(
+        &self,
+        arrivals: &[Arrival],
+        rules: &Rules,
+        actor: &Actor,
+    ) -> Result<Vec<Taken>, StoreError>;
 }
 
 impl Rules {

@@ -10,13 +10,13 @@ use tracing::Instrument;
 use tracing::field::Empty;
 
 use super::{
-    Arrival, BatchOutcome, Candidate, Chore, KeyHash, Once, Place, Porting, Rules, Selected, Store,
-    StoreError, Taken,
+    Arrival, BatchOutcome, Candidate, Chore, ClickGrant, KeyHash, Once, Place, Porting, Rules, Selected,
+    Store, StoreError, Taken,
 };
 use crate::config;
 use crate::domain::{
-    ClickBatch, Cursor, Key, KeyId, Link, LinkPage, LinkQuery, Range, Ranking, Redirect, Revision, Selection,
-    Slug, Tally, Totals,
+    Actor, AuditPage, AuditQuery, ChangeKind, ChangePage, ClickBatch, Cursor, Key, KeyId, Link, LinkPage,
+    LinkQuery, Range, Ranking, Redirect, Revision, Selection, Slug, Tally, Totals,
 };
 use crate::telemetry::traces;
 
@@ -89,34 +89,46 @@ impl Store for Traced {
         self.within("SELECT links", self.inner.link(slug)).await
     }
 
-    async fn insert_link(&self, link: &Link) -> Result<Revision, StoreError> {
-        self.within("INSERT links", self.inner.insert_link(link)).await
+    async fn insert_link(&self, link: &Link, actor: &Actor) -> Result<Revision, StoreError> {
+        self.within("INSERT links", self.inner.insert_link(link, actor))
+            .await
     }
 
     async fn insert_links(
         &self,
         candidates: &[Candidate],
         once: Option<&Once>,
+        actor: &Actor,
     ) -> Result<BatchOutcome, StoreError> {
-        self.within("INSERT links answers", self.inner.insert_links(candidates, once))
+        self.within(
+            "INSERT links answers",
+            self.inner.insert_links(candidates, once, actor),
+        )
+        .await
+    }
+
+    async fn update_link(
+        &self,
+        link: &Link,
+        kind: ChangeKind,
+        actor: &Actor,
+    ) -> Result<Revision, StoreError> {
+        self.within("UPDATE links", self.inner.update_link(link, kind, actor))
             .await
     }
 
-    async fn update_link(&self, link: &Link) -> Result<Revision, StoreError> {
-        self.within("UPDATE links", self.inner.update_link(link)).await
-    }
-
-    async fn delete_link(&self, slug: &Slug) -> Result<Option<Revision>, StoreError> {
-        self.within("DELETE links", self.inner.delete_link(slug)).await
+    async fn delete_link(
+        &self,
+        slug: &Slug,
+        owner: Option<&KeyId>,
+        actor: &Actor,
+    ) -> Result<Option<Revision>, StoreError> {
+        self.within("DELETE links", self.inner.delete_link(slug, owner, actor))
+            .await
     }
 
     async fn links(&self, query: &LinkQuery) -> Result<LinkPage, StoreError> {
         self.within("SELECT links", self.inner.links(query)).await
-    }
-
-    async fn delete_link_of(&self, owner: &KeyId, slug: &Slug) -> Result<Option<Revision>, StoreError> {
-        self.within("DELETE links", self.inner.delete_link_of(owner, slug))
-            .await
     }
 
     async fn set_link_aside(
@@ -124,8 +136,9 @@ impl Store for Traced {
         slug: &Slug,
         owner: Option<&KeyId>,
         now: Timestamp,
+        actor: &Actor,
     ) -> Result<Option<Revision>, StoreError> {
-        self.within("DELETE links", self.inner.set_link_aside(slug, owner, now))
+        self.within("DELETE links", self.inner.set_link_aside(slug, owner, now, actor))
             .await
     }
 
@@ -134,8 +147,9 @@ impl Store for Traced {
         slug: &Slug,
         owner: Option<&KeyId>,
         since: Timestamp,
+        actor: &Actor,
     ) -> Result<Option<Link>, StoreError> {
-        self.within("INSERT links", self.inner.restore_link(slug, owner, since))
+        self.within("INSERT links", self.inner.restore_link(slug, owner, since, actor))
             .await
     }
 
@@ -172,13 +186,18 @@ impl Store for Traced {
         selection: &Selection,
         slugs: &[Slug],
         now: Timestamp,
+        actor: &Actor,
     ) -> Result<Vec<Redirect>, StoreError> {
-        self.within("UPDATE links", self.inner.toggle_links(selection, slugs, now))
-            .await
+        self.within(
+            "UPDATE links",
+            self.inner.toggle_links(selection, slugs, now, actor),
+        )
+        .await
     }
 
-    async fn insert_key(&self, key: &Key, hash: &KeyHash) -> Result<(), StoreError> {
-        self.within("INSERT keys", self.inner.insert_key(key, hash)).await
+    async fn insert_key(&self, key: &Key, hash: &KeyHash, actor: &Actor) -> Result<(), StoreError> {
+        self.within("INSERT keys", self.inner.insert_key(key, hash, actor))
+            .await
     }
 
     async fn key(&self, hash: &KeyHash) -> Result<Option<Key>, StoreError> {
@@ -189,15 +208,15 @@ impl Store for Traced {
         self.within("SELECT keys", self.inner.keys()).await
     }
 
-    async fn delete_key(&self, id: &KeyId) -> Result<bool, StoreError> {
-        self.within("DELETE keys", self.inner.delete_key(id)).await
+    async fn delete_key(&self, id: &KeyId, actor: &Actor) -> Result<bool, StoreError> {
+        self.within("DELETE keys", self.inner.delete_key(id, actor)).await
     }
 
     async fn touch_key(&self, id: &KeyId, at: Timestamp) -> Result<(), StoreError> {
         self.within("UPDATE keys", self.inner.touch_key(id, at)).await
     }
 
-    async fn take_click(&self, slug: &Slug) -> Result<bool, StoreError> {
+    async fn take_click(&self, slug: &Slug) -> Result<ClickGrant, StoreError> {
         self.within("UPDATE links", self.inner.take_click(slug)).await
     }
 
@@ -223,6 +242,15 @@ impl Store for Traced {
         self.inner.keep_house(chore).await
     }
 
+    async fn changes_since(&self, since: Timestamp, limit: u32) -> Result<ChangePage, StoreError> {
+        self.within("SELECT changes", self.inner.changes_since(since, limit))
+            .await
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<AuditPage, StoreError> {
+        self.within("SELECT changes", self.inner.audit(query)).await
+    }
+
     async fn check(&self) -> Result<Option<Timestamp>, StoreError> {
         self.inner.check().await
     }
@@ -244,8 +272,13 @@ impl Porting for Traced {
             .await
     }
 
-    async fn take_links(&self, arrivals: &[Arrival], rules: &Rules) -> Result<Vec<Taken>, StoreError> {
-        self.within("INSERT links", self.inner.take_links(arrivals, rules))
+    async fn take_links(
+        &self,
+        arrivals: &[Arrival],
+        rules: &Rules,
+        actor: &Actor,
+    ) -> Result<Vec<Taken>, StoreError> {
+        self.within("INSERT links", self.inner.take_links(arrivals, rules, actor))
             .await
     }
 }

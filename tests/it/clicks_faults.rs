@@ -142,7 +142,7 @@ fn start(ground: &Ground) -> Curtail {
 fn make_link(ground: &Ground) {
     ground.execute(
         "INSERT INTO links (slug, revision, target, tags, redirect_status, forward_query, disabled, created_at, updated_at)
-         VALUES ('hot', nextval('link_revision'), 'https://example.org/', '{}', 302, false, false, now(), now())",
+         VALUES ('hot', next_revision(0), 'https://example.org/', '{}', 302, false, false, now(), now())",
     );
 }
 

@@ -27,7 +27,7 @@ fn worker(ground: &Ground, arguments: &[&str]) -> Command {
 
 const PREPARE: &str = "
 INSERT INTO links (slug, revision, target, tags, redirect_status, forward_query, disabled, expires_at, created_at, updated_at)
-SELECT slug, nextval('link_revision'), 'https://example.org/', '{}', 302, false, false, expires_at, now(), now()
+SELECT slug, next_revision(0), 'https://example.org/', '{}', 302, false, false, expires_at, now(), now()
 FROM (VALUES ('old', now() - interval '31 days'), ('ended', now() - interval '29 days'), ('lasting', NULL)) AS l (slug, expires_at);
 INSERT INTO click_hours (link_id, start, clicks, bots, visitors)
 SELECT id, date_trunc('hour', now()), 1, 0, 1 FROM links;

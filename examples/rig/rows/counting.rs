@@ -164,7 +164,7 @@ pub async fn poison(ground: Arc<Ground>) -> Vec<Check> {
     bed.sql(
         "ALTER TABLE links DROP CONSTRAINT IF EXISTS links_clicks_check;
          INSERT INTO links (slug, revision, target, tags, redirect_status, forward_query, disabled, created_at, updated_at, clicks)
-         VALUES ('poison', nextval('link_revision'), 'https://example.org/poison', '{}', 302, false, false, now(), now(),
+         VALUES ('poison', next_revision(0), 'https://example.org/poison', '{}', 302, false, false, now(), now(),
              9223372036854775807);
          ALTER TABLE clicks ADD CONSTRAINT rig_referrer_check CHECK (referrer <> 'poison.example')",
     )

@@ -244,7 +244,7 @@ pub async fn slow_reader(ground: Arc<Ground>) -> Vec<Check> {
     bed.instances.push(slow);
     bed.sql(
         "INSERT INTO links (slug, revision, target, tags, redirect_status, forward_query, disabled, created_at, updated_at)
-         SELECT 'race-' || n, nextval('link_revision'), 'https://example.org/old', '{}', 302, false, false, now(), now()
+         SELECT 'race-' || n, next_revision(0), 'https://example.org/old', '{}', 302, false, false, now(), now()
          FROM generate_series(0, 999) AS n",
     )
     .await;

@@ -360,15 +360,14 @@ pub async fn restored(ground: Arc<Ground>) -> Vec<Check> {
             .await;
         assert_eq!(answer.map(|answer| answer.status), Ok(200));
     }
-    bed.sql("UPDATE links SET revision = nextval('link_revision') + 1000 WHERE slug LIKE 'restored-%'")
+    bed.sql("UPDATE links SET revision = next_revision(revision) WHERE slug LIKE 'restored-%'")
         .await;
     pause(BOUND).await;
     learn(&bed.clients(), &all).await;
     pause(millis(100)).await;
     let before = values(&ground.redis, &all).await;
     bed.sql(&format!(
-        "UPDATE links SET revision = {first}, target = split_part(target, '?', 1) WHERE slug LIKE 'restored-%';
-         SELECT setval('link_revision', {first})"
+        "UPDATE links SET revision = {first}, target = split_part(target, '?', 1) WHERE slug LIKE 'restored-%'"
     ))
     .await;
     let mut watch = Watch::of(&all);

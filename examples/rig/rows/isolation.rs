@@ -87,7 +87,7 @@ async fn grow(bed: &Bed, links: u32) {
     let drop = texts("'DROP INDEX ' || indexrelid::regclass::text").await;
     let insert = format!(
         "INSERT INTO links (slug, revision, target, title, tags, redirect_status, forward_query, disabled, created_at, updated_at)
-         SELECT 'many-' || n, nextval('link_revision'), 'https://example.org/' || md5(n::text),
+         SELECT 'many-' || n, next_revision(0), 'https://example.org/' || md5(n::text),
              'A title of ' || md5((n * 7)::text), ARRAY['common'], 302, false, false, now(), now()
          FROM generate_series(1, {links}) AS n"
     );

@@ -255,7 +255,7 @@ async fn clocks(bed: &Bed) -> Vec<Check> {
             let slug = format!("{slug}{}", &shift[..1].replace('+', "p").replace('-', "m"));
             bed.sql(&format!(
                 "INSERT INTO links (slug, revision, target, tags, redirect_status, forward_query, disabled, expires_at, created_at, updated_at)
-                 VALUES ('{slug}', nextval('link_revision'), 'https://example.org/', '{{}}', 302, false, false, now() {ends} interval '1 hour', now(), now())"
+                 VALUES ('{slug}', next_revision(0), 'https://example.org/', '{{}}', 302, false, false, now() {ends} interval '1 hour', now(), now())"
             ))
             .await;
             let status = instance

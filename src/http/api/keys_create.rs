@@ -16,7 +16,7 @@ use crate::http::auth::Sender;
 use crate::http::body::{self, Fields};
 use crate::http::openapi::Operation;
 use crate::http::problem::Problem;
-use crate::service::{Actor, Error, Scope};
+use crate::service::{Error, Scope};
 
 /// A key that was just made.
 #[derive(Serialize, ToSchema)]
@@ -38,7 +38,7 @@ pub(in crate::http) async fn create(
     caller.require(Scope::KeysAdmin)?;
     let body = body::json(&request, payload, body::LIMIT).await?;
     let draft = draft(body).map_err(Error::InvalidKey)?;
-    let issued = services.keys.create(Actor::Caller(&caller), draft).await?;
+    let issued = services.keys.create(&caller, draft).await?;
     Ok(answer(StatusCode::CREATED).json(Body {
         about: KeyBody::new(&issued.key),
         key: issued.secret.expose_secret(),

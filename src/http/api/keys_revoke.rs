@@ -10,7 +10,7 @@ use crate::http::Services;
 use crate::http::auth::Sender;
 use crate::http::openapi::Operation;
 use crate::http::problem::Problem;
-use crate::service::{Actor, Scope};
+use crate::service::Scope;
 
 /// Revokes a key.
 pub(in crate::http) async fn revoke(
@@ -19,7 +19,7 @@ pub(in crate::http) async fn revoke(
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::KeysAdmin)?;
-    services.keys.revoke(Actor::Caller(&caller), &path).await?;
+    services.keys.revoke(&caller, &path).await?;
     Ok(answer(StatusCode::NO_CONTENT).finish())
 }
 

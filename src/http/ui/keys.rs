@@ -13,7 +13,7 @@ use super::guest::Guest;
 use super::layout::{Place, page};
 use super::{member, visible};
 use crate::domain::{Fault, Key, KeyDraft};
-use crate::service::{Actor, Error, IssuedKey, Scope};
+use crate::service::{Error, IssuedKey, Scope};
 
 /// The ends that a key may be given here.
 const TIMES: [(&str, &str, u32); 3] = [
@@ -74,7 +74,7 @@ pub(super) async fn create(
         own_links_only: form.has("own_links_only"),
         expires_at: seconds.and_then(|(_, _, seconds)| services.links.in_seconds(*seconds)),
     };
-    match services.keys.create(Actor::Caller(&guest.caller), draft).await {
+    match services.keys.create(&guest.caller, draft).await {
         Ok(issued) => {
             let above = Above {
                 issued: Some(&issued),
@@ -111,7 +111,7 @@ pub(super) async fn revoke(
     };
     let form = Form::read(&request, payload, form::LIMIT, &guest, &services).await?;
     if form.is_ours {
-        match services.keys.revoke(Actor::Caller(&guest.caller), &path).await {
+        match services.keys.revoke(&guest.caller, &path).await {
             // Somebody else was faster.
             Ok(()) | Err(Error::KeyNotFound) => {}
             Err(err) => return Err(visible(err)),

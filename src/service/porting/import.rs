@@ -122,7 +122,7 @@ impl Drop for Import<'_> {
     fn drop(&mut self) {
         let count = self.report.created + self.report.overwritten;
         if count > 0 {
-            audit::import(&self.caller, count, self.whole);
+            audit::import(&self.caller.actor(), count, self.whole);
         }
     }
 }
@@ -384,7 +384,12 @@ impl Import<'_> {
     async fn patiently(&self, arrivals: &[Arrival]) -> Result<Vec<Taken>, Error> {
         let mut tries = 0;
         loop {
-            match self.links.store.take_links(arrivals, &self.rules).await {
+            match self
+                .links
+                .store
+                .take_links(arrivals, &self.rules, &self.caller.actor())
+                .await
+            {
                 Err(StoreError::Unavailable(_)) if tries < TRIES => {
                     tokio::time::sleep(PAUSE * 2_u32.pow(tries)).await;
                     tries += 1;

@@ -7,23 +7,26 @@ use tokio_postgres::types::Type;
 use super::links::{to_link, to_revision};
 use super::patience::within_or_longer;
 use super::pool::{Parameter, Pool};
-use crate::domain::{KeyId, Link, Revision, Slug};
+use crate::domain::{Actor, KeyId, Link, Revision, Slug};
 use crate::store::StoreError;
 use crate::store::limits::WRITE_LIMIT;
 
 const SET_ASIDE: &str = "-- set_aside()
-WITH gone AS (
+WITH changed AS (
     DELETE FROM links WHERE slug = $1 AND ($2::text IS NULL OR owner = $2)
     RETURNING id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
         expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner
 ), kept AS (
-    INSERT INTO deleted_links (id, slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
-        expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner, deleted_at)
-    SELECT id, slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+    INSERT INTO deleted_links (id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query,
+        valid_from, expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner, deleted_at)
+    SELECT id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
         expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner, $3
-    FROM gone
+    FROM changed
+), recorded AS (
+    INSERT INTO changes (changed_at, kind, slug, link_id, revision, actor)
+    SELECT clock_timestamp(), 'link.deleted', slug, id, revision, $4 FROM changed
 )
-SELECT revision FROM gone";
+SELECT revision FROM changed";
 
 // Of two at once, the second waits for the row and then finds it gone.
 const RESTORE: &str = "-- restore()
@@ -31,19 +34,26 @@ WITH back AS (
     DELETE FROM deleted_links WHERE id = (
         SELECT id FROM deleted_links WHERE slug = $1 AND ($2::text IS NULL OR owner = $2) AND deleted_at >= $3
         ORDER BY deleted_at DESC LIMIT 1)
-    RETURNING id, slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+    RETURNING id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
         expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner
 ), sums AS (
     DELETE FROM orphaned_stats WHERE link_id IN (SELECT id FROM back)
+), changed AS (
+    INSERT INTO links (id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query,
+        valid_from, expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner)
+    OVERRIDING SYSTEM VALUE
+    SELECT id, slug, next_revision(revision), target, title, tags, redirect_status, cache_seconds, forward_query,
+        valid_from, expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner
+    FROM back
+    RETURNING id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+        expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner
+), recorded AS (
+    INSERT INTO changes (changed_at, kind, slug, link_id, revision, actor)
+    SELECT clock_timestamp(), 'link.restored', slug, id, revision, $4 FROM changed
 )
-INSERT INTO links (id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
-    expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner)
-OVERRIDING SYSTEM VALUE
-SELECT id, slug, nextval('link_revision'), target, title, tags, redirect_status, cache_seconds, forward_query,
-    valid_from, expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner
-FROM back
-RETURNING revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
-    max_clicks, disabled, clicks, created_at, updated_at, owner";
+SELECT revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
+    max_clicks, disabled, clicks, created_at, updated_at, owner
+FROM changed";
 
 /// Removes a link and keeps it aside.
 pub(super) async fn set_aside(
@@ -51,11 +61,13 @@ pub(super) async fn set_aside(
     slug: &Slug,
     owner: Option<&KeyId>,
     now: Timestamp,
+    actor: &Actor,
 ) -> Result<Option<Revision>, StoreError> {
-    let parameters: [Parameter<'_>; 3] = [
+    let parameters: [Parameter<'_>; 4] = [
         (/* slug */ &slug.as_str(), Type::TEXT),
         (/* owner */ &owner.map(KeyId::as_str), Type::TEXT),
         (/* deleted_at */ &now, Type::TIMESTAMPTZ),
+        (/* actor */ &actor.to_string(), Type::TEXT),
     ];
     let row = within_or_longer(pool, WRITE_LIMIT, pool.query_opt(SET_ASIDE, &parameters))
         .await
@@ -69,11 +81,13 @@ pub(super) async fn restore(
     slug: &Slug,
     owner: Option<&KeyId>,
     since: Timestamp,
+    actor: &Actor,
 ) -> Result<Option<Link>, StoreError> {
-    let parameters: [Parameter<'_>; 3] = [
+    let parameters: [Parameter<'_>; 4] = [
         (/* slug */ &slug.as_str(), Type::TEXT),
         (/* owner */ &owner.map(KeyId::as_str), Type::TEXT),
         (/* since */ &since, Type::TIMESTAMPTZ),
+        (/* actor */ &actor.to_string(), Type::TEXT),
     ];
     match within_or_longer(pool, WRITE_LIMIT, pool.query_opt(RESTORE, &parameters)).await {
         Ok(row) => row.map(|row| to_link(slug, &row)).transpose(),

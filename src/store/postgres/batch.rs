@@ -13,21 +13,23 @@ use super::links::{column, corrupt, to_link};
 use super::patience::within_or_longer;
 use super::pool::{Parameter, Pool, Queue};
 use super::work::Work;
-use crate::domain::{KeyId, Revision, Slug};
+use crate::domain::{Actor, KeyId, Revision, Slug};
 use crate::store::batch::collided;
 use crate::store::limits::{LONG_LIMIT, WRITE_LIMIT};
 use crate::store::{Answer, BatchOutcome, Candidate, Made, Once, StoreError};
 
 /// Numbered in the order of the list, so that a later link is a newer one and the first of two with one slug wins.
 /// Inserted in the order of their slugs, so that two lists with the same slugs do not wait for each other in a circle.
+/// A link with an owner was created by it.
 const INSERT_LINKS: &str = "-- insert_links()
+WITH changed AS (
 INSERT INTO links (id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
     expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner)
 OVERRIDING SYSTEM VALUE
-SELECT id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+SELECT id, slug, next_revision(0), target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
     expires_at, max_clicks, false, created_at, 0, created_at, owner
 FROM (
-    SELECT nextval('links_id_seq') AS id, nextval('link_revision') AS revision,
+    SELECT nextval('links_id_seq') AS id,
         slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at, max_clicks,
         created_at, owner
     FROM (
@@ -43,7 +45,12 @@ FROM (
 ) AS numbered
 ORDER BY slug COLLATE \"C\", id
 ON CONFLICT (slug) DO NOTHING
-RETURNING slug, revision";
+RETURNING id, slug, revision, owner
+), recorded AS (
+    INSERT INTO changes (changed_at, kind, slug, link_id, revision, actor)
+    SELECT clock_timestamp(), 'link.created', slug, id, revision, coalesce('key:' || owner, $2) FROM changed
+)
+SELECT slug, revision FROM changed";
 
 const REUSABLE_LINKS: &str = "-- reusable_links()
 SELECT item.place, found.slug, found.revision, found.target, found.title, found.tags, found.redirect_status,
@@ -100,12 +107,13 @@ pub(super) async fn insert_links(
     writes: &Pool,
     candidates: &[Candidate],
     once: Option<&Once>,
+    actor: &Actor,
 ) -> Result<BatchOutcome, StoreError> {
     let work = async {
         if once.is_some() || candidates.iter().any(|candidate| candidate.reuse) {
-            return in_transaction(writes, candidates, once).await;
+            return in_transaction(writes, candidates, once, actor).await;
         }
-        let made = insert_all(writes, candidates).await?;
+        let made = insert_all(writes, candidates, actor).await?;
         Ok(BatchOutcome::Done(made, None))
     };
     let limit = if candidates.len() > 1 {
@@ -119,13 +127,19 @@ pub(super) async fn insert_links(
 }
 
 /// Inserts links that nothing stands in the way of but a taken slug. One statement is a transaction of its own, and
-/// one round trip.
-pub(super) async fn insert_all(writes: &Pool, candidates: &[Candidate]) -> Result<Vec<Made>, Failure> {
+/// one round trip. `actor` is that of the links without an owner.
+pub(super) async fn insert_all(
+    writes: &Pool,
+    candidates: &[Candidate],
+    actor: &Actor,
+) -> Result<Vec<Made>, Failure> {
     let places: Vec<usize> = (0..candidates.len()).collect();
     let document = document(candidates.iter().map(|candidate| Item::from(&candidate.link)))?;
-    let rows = writes
-        .query_kept(Queue::Long, INSERT_LINKS, &[(&document, Type::TEXT)])
-        .await?;
+    let parameters: [Parameter<'_>; 2] = [
+        (/* links */ &document, Type::TEXT),
+        (/* actor */ &actor.to_string(), Type::TEXT),
+    ];
+    let rows = writes.query_kept(Queue::Long, INSERT_LINKS, &parameters).await?;
     let mut made = vec![Made::SlugTaken; candidates.len()];
     note_inserted(candidates, &places, &rows, &mut made)?;
     Ok(made)
@@ -135,6 +149,7 @@ async fn in_transaction(
     writes: &Pool,
     candidates: &[Candidate],
     once: Option<&Once>,
+    actor: &Actor,
 ) -> Result<BatchOutcome, Failure> {
     let work = Work::begin(writes).await?;
     if let Some(once) = once
@@ -147,7 +162,11 @@ async fn in_transaction(
     let open = reuse(&work, candidates, &mut made).await?;
     if !open.is_empty() {
         let document = document(open.iter().map(|at| Item::from(&candidates[*at].link)))?;
-        let rows = work.query(INSERT_LINKS, &[(&document, Type::TEXT)]).await?;
+        let parameters: [Parameter<'_>; 2] = [
+            (/* links */ &document, Type::TEXT),
+            (/* actor */ &actor.to_string(), Type::TEXT),
+        ];
+        let rows = work.query(INSERT_LINKS, &parameters).await?;
         note_inserted(candidates, &open, &rows, &mut made)?;
     }
     let Some(once) = once else {

@@ -53,9 +53,20 @@ DELETE FROM answers WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM answers WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
 const PURGE_LINKS: &str = "-- purge_links()
-DELETE FROM links WHERE id = ANY(ARRAY(
-    SELECT id FROM links WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))
-    AND expires_at < $1";
+WITH changed AS (
+    DELETE FROM links WHERE id = ANY(ARRAY(
+        SELECT id FROM links WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))
+        AND expires_at < $1
+    RETURNING id, slug, revision
+), recorded AS (
+    INSERT INTO changes (changed_at, kind, slug, link_id, revision, actor)
+    SELECT clock_timestamp(), 'link.purged', slug, id, revision, 'system' FROM changed
+)
+SELECT slug FROM changed";
+
+const DROP_CHANGES: &str = "-- drop_changes()
+DELETE FROM changes WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM changes WHERE changed_at < $1 ORDER BY changed_at, id LIMIT $2))";
 
 // The sums of a link that may still be wanted back stay.
 const REMAINS_HOURS: &str = "-- remains_hours()
@@ -105,6 +116,7 @@ pub(super) async fn keep_house(pool: &Pool, chore: Chore) -> Result<u64, Failure
         Chore::ForgetSetAside(before) => old(&work, FORGET_SET_ASIDE, before).await?,
         Chore::ForgetAnswers(now) => old(&work, FORGET_ANSWERS, now).await?,
         Chore::PurgeLinks(before) => old(&work, PURGE_LINKS, before).await?,
+        Chore::DropChanges(before) => old(&work, DROP_CHANGES, before).await?,
         Chore::DropRemains => {
             let some: [Parameter<'_>; 1] = [(/* limit */ &ROWS, Type::INT8)];
             work.execute(REMAINS_HOURS, &some).await?

@@ -12,16 +12,22 @@ use super::failure::Failure;
 use super::links::{cache_seconds, owner, status, to_revision};
 use super::patience::within_or_longer;
 use super::pool::{Parameter, Pool};
-use crate::domain::{Link, Revision};
+use crate::domain::{Actor, Link, Revision};
 use crate::store::limits::WRITE_LIMIT;
 use crate::store::{Candidate, Made, StoreError};
 
 const INSERT_LINK: &str = "-- insert_link()
-INSERT INTO links (slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query,
-    valid_from, expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner)
-VALUES ($1, nextval('link_revision'), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-ON CONFLICT (slug) DO NOTHING
-RETURNING revision";
+WITH changed AS (
+    INSERT INTO links (slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query,
+        valid_from, expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner)
+    VALUES ($1, next_revision(0), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+    ON CONFLICT (slug) DO NOTHING
+    RETURNING id, slug, revision
+), recorded AS (
+    INSERT INTO changes (changed_at, kind, slug, link_id, revision, actor)
+    SELECT clock_timestamp(), 'link.created', slug, id, revision, $16 FROM changed
+)
+SELECT revision FROM changed";
 
 /// The most links of one statement. It bounds how long the first of them waits for the last.
 const MOST: usize = 64;
@@ -51,6 +57,7 @@ struct Queue {
 #[derive(Debug)]
 struct Waiting {
     link: Link,
+    actor: Actor,
     answer: oneshot::Sender<Result<Revision, StoreError>>,
 }
 
@@ -67,13 +74,14 @@ impl Inserts {
     }
 
     /// Keeps a new link, by itself or with others.
-    pub(super) async fn insert(&self, link: &Link) -> Result<Revision, StoreError> {
-        if !is_new(link) {
-            return self.0.insert_alone(link).await;
+    pub(super) async fn insert(&self, link: &Link, actor: &Actor) -> Result<Revision, StoreError> {
+        if !is_new(link) || link.owner.as_ref() != actor.key_id() {
+            return self.0.insert_alone(link, actor).await;
         }
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting {
             link: link.clone(),
+            actor: actor.clone(),
             answer,
         };
         if self.0.admit(waiting)? {
@@ -110,9 +118,21 @@ impl Inner {
         let mut queue = self.queue.lock().expect("insert lock poisoned");
         // Whoever does not wait any more was told that the link may not be there.
         queue.waiting.retain(|waiting| !waiting.answer.is_closed());
-        let number = queue.waiting.len().min(MOST);
-        queue.under_way -= usize::from(number == 0);
-        queue.waiting.drain(..number).collect()
+        // A statement has one actor for the links without an owner. Those of others wait for the next one.
+        let mut actor: Option<Actor> = None;
+        let mut group = Vec::new();
+        for waiting in std::mem::take(&mut queue.waiting) {
+            let fits = group.len() < MOST
+                && (waiting.actor.key_id().is_some()
+                    || *actor.get_or_insert_with(|| waiting.actor.clone()) == waiting.actor);
+            if fits {
+                group.push(waiting);
+            } else {
+                queue.waiting.push(waiting);
+            }
+        }
+        queue.under_way -= usize::from(group.is_empty());
+        group
     }
 
     async fn work(&self) {
@@ -122,7 +142,7 @@ impl Inner {
                 0 => return,
                 1 => {
                     for waiting in group {
-                        let result = self.insert_alone(&waiting.link).await;
+                        let result = self.insert_alone(&waiting.link, &waiting.actor).await;
                         let _ = waiting.answer.send(result);
                     }
                 }
@@ -136,6 +156,7 @@ impl Inner {
     }
 
     async fn insert_group(&self, group: Vec<Waiting>) {
+        let actors: Vec<Actor> = group.iter().map(|waiting| waiting.actor.clone()).collect();
         let (candidates, answers): (Vec<Candidate>, Vec<_>) = group
             .into_iter()
             .map(|waiting| {
@@ -147,7 +168,12 @@ impl Inner {
                 (candidate, waiting.answer)
             })
             .unzip();
-        let inserting = batch::insert_all(&self.pool, &candidates);
+        // That of the links without an owner, if there are any.
+        let actor = actors
+            .iter()
+            .find(|actor| actor.key_id().is_none())
+            .unwrap_or(&Actor::System);
+        let inserting = batch::insert_all(&self.pool, &candidates, actor);
         match within_or_longer(&self.pool, WRITE_LIMIT, inserting).await {
             Ok(made) => {
                 for (made, answer) in made.into_iter().zip(answers) {
@@ -159,8 +185,8 @@ impl Inner {
             }
             // The server refused, so nothing was done: one of them may be at fault, the others are not.
             Err(Failure { code: Some(_), .. }) => {
-                for (candidate, answer) in candidates.iter().zip(answers) {
-                    let _ = answer.send(self.insert_alone(&candidate.link).await);
+                for ((candidate, actor), answer) in candidates.iter().zip(&actors).zip(answers) {
+                    let _ = answer.send(self.insert_alone(&candidate.link, actor).await);
                 }
             }
             Err(Failure {
@@ -180,8 +206,8 @@ impl Inner {
         }
     }
 
-    async fn insert_alone(&self, link: &Link) -> Result<Revision, StoreError> {
-        let parameters: [Parameter<'_>; 15] = [
+    async fn insert_alone(&self, link: &Link, actor: &Actor) -> Result<Revision, StoreError> {
+        let parameters: [Parameter<'_>; 16] = [
             (/* slug */ &link.slug.as_str(), Type::TEXT),
             (/* target */ &link.target.as_str(), Type::TEXT),
             (/* title */ &link.title, Type::TEXT),
@@ -197,6 +223,7 @@ impl Inner {
             (/* clicks */ &link.clicks, Type::INT8),
             (/* created_at */ &link.created_at, Type::TIMESTAMPTZ),
             (/* owner */ &owner(link), Type::TEXT),
+            (/* actor */ &actor.to_string(), Type::TEXT),
         ];
         let inserting = self.pool.query_opt(INSERT_LINK, &parameters);
         let row: Option<Row> = within_or_longer(&self.pool, WRITE_LIMIT, inserting)

@@ -7,13 +7,20 @@ use tokio_postgres::types::Type;
 use super::links::{PostgresStore, column, corrupt};
 use super::patience::{within, within_or_longer};
 use super::pool::{Parameter, Pool};
-use crate::domain::{Key, KeyId, Scope};
+use crate::domain::{Actor, Key, KeyId, Scope};
 use crate::store::limits::{READ_LIMIT, WRITE_LIMIT};
 use crate::store::{KeyHash, StoreError};
 
 const INSERT_KEY: &str = "-- insert_key()
-INSERT INTO api_keys (id, hash, name, scopes, own_links_only, expires_at, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7)";
+WITH changed AS (
+    INSERT INTO api_keys (id, hash, name, scopes, own_links_only, expires_at, created_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
+    RETURNING id
+), recorded AS (
+    INSERT INTO changes (changed_at, kind, actor, key_id)
+    SELECT clock_timestamp(), 'key.created', $8, id FROM changed
+)
+SELECT id FROM changed";
 
 const KEY: &str = "-- key()
 SELECT id, name, scopes, own_links_only, expires_at, created_at, last_used_at FROM api_keys WHERE hash = $1";
@@ -23,7 +30,13 @@ SELECT id, name, scopes, own_links_only, expires_at, created_at, last_used_at FR
 ORDER BY created_at DESC, id";
 
 const DELETE_KEY: &str = "-- delete_key()
-DELETE FROM api_keys WHERE id = $1 RETURNING id";
+WITH changed AS (
+    DELETE FROM api_keys WHERE id = $1 RETURNING id
+), recorded AS (
+    INSERT INTO changes (changed_at, kind, actor, key_id)
+    SELECT clock_timestamp(), 'key.revoked', $2, id FROM changed
+)
+SELECT id FROM changed";
 
 const TOUCH_KEY: &str = "-- touch_key()
 UPDATE api_keys SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
@@ -37,9 +50,14 @@ impl PostgresStore {
     }
 }
 
-pub(super) async fn insert_key(writes: &Pool, key: &Key, hash: &KeyHash) -> Result<(), StoreError> {
+pub(super) async fn insert_key(
+    writes: &Pool,
+    key: &Key,
+    hash: &KeyHash,
+    actor: &Actor,
+) -> Result<(), StoreError> {
     let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
-    let parameters: [Parameter<'_>; 7] = [
+    let parameters: [Parameter<'_>; 8] = [
         (/* id */ &key.id.as_str(), Type::TEXT),
         (/* hash */ &hash.as_slice(), Type::BYTEA),
         (/* name */ &key.name, Type::TEXT),
@@ -47,6 +65,7 @@ pub(super) async fn insert_key(writes: &Pool, key: &Key, hash: &KeyHash) -> Resu
         (/* own_links_only */ &key.own_links_only, Type::BOOL),
         (/* expires_at */ &key.expires_at, Type::TIMESTAMPTZ),
         (/* created_at */ &key.created_at, Type::TIMESTAMPTZ),
+        (/* actor */ &actor.to_string(), Type::TEXT),
     ];
     write(writes, INSERT_KEY, &parameters).await.map(drop)
 }
@@ -62,8 +81,12 @@ pub(super) async fn keys(store: &PostgresStore) -> Result<Vec<Key>, StoreError> 
     store.read_keys(KEYS, &[]).await
 }
 
-pub(super) async fn delete_key(writes: &Pool, id: &KeyId) -> Result<bool, StoreError> {
-    let rows = write(writes, DELETE_KEY, &[(/* id */ &id.as_str(), Type::TEXT)]).await?;
+pub(super) async fn delete_key(writes: &Pool, id: &KeyId, actor: &Actor) -> Result<bool, StoreError> {
+    let parameters: [Parameter<'_>; 2] = [
+        (/* id */ &id.as_str(), Type::TEXT),
+        (/* actor */ &actor.to_string(), Type::TEXT),
+    ];
+    let rows = write(writes, DELETE_KEY, &parameters).await?;
     Ok(!rows.is_empty())
 }
 

@@ -17,15 +17,17 @@ use super::patience::{within, within_or_longer};
 use super::pool::{Parameter, Pool, Queue};
 use super::pulse::Pulse;
 use super::settings::{Purpose, Settings};
-use super::{aside, batch, chores, clicks, keys, list, ranking, selection, tally};
+use super::{aside, batch, changes, chores, clicks, keys, list, ranking, selection, tally};
 use crate::config;
 use crate::domain::{
-    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Period, Range, Ranking, Redirect, Revision, Selection,
-    Slug, Tally, TargetUrl, Totals,
+    Actor, AuditPage, AuditQuery, ChangeKind, ChangePage, ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery,
+    Period, Range, Ranking, Redirect, Revision, Selection, Slug, Tally, TargetUrl, Totals,
 };
 use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, LONG_LIMIT, READ_LIMIT, WRITE_LIMIT};
 use crate::store::migration::Found;
-use crate::store::{BatchOutcome, Candidate, Chore, KeyHash, Once, Place, Selected, Store, StoreError};
+use crate::store::{
+    BatchOutcome, Candidate, Chore, ClickGrant, KeyHash, Once, Place, Selected, Store, StoreError,
+};
 use crate::telemetry::metrics::Metrics;
 
 const REDIRECT: &str = "-- redirect()
@@ -39,20 +41,39 @@ SELECT revision, target, title, tags, redirect_status, cache_seconds, forward_qu
 FROM links WHERE slug = $1";
 
 const UPDATE_LINK: &str = "-- update_link()
-UPDATE links SET revision = nextval('link_revision'), target = $2, title = $3, tags = $4, redirect_status = $5,
-    cache_seconds = $6, forward_query = $7, valid_from = $8, expires_at = $9, max_clicks = $10, disabled = $11,
-    updated_at = $12
-WHERE slug = $1 AND revision = $13
-RETURNING revision";
+WITH changed AS (
+    UPDATE links SET revision = next_revision(revision), target = $2, title = $3, tags = $4, redirect_status = $5,
+        cache_seconds = $6, forward_query = $7, valid_from = $8, expires_at = $9, max_clicks = $10, disabled = $11,
+        updated_at = $12
+    WHERE slug = $1 AND revision = $13
+    RETURNING id, slug, revision
+), recorded AS (
+    INSERT INTO changes (changed_at, kind, slug, link_id, revision, actor)
+    SELECT clock_timestamp(), $14, slug, id, revision, $15 FROM changed
+)
+SELECT revision FROM changed";
 
 const DELETE_LINK: &str = "-- delete_link()
-DELETE FROM links WHERE slug = $1 RETURNING revision";
+WITH changed AS (
+    DELETE FROM links WHERE slug = $1 AND ($2::text IS NULL OR owner = $2)
+    RETURNING id, slug, revision
+), recorded AS (
+    INSERT INTO changes (changed_at, kind, slug, link_id, revision, actor)
+    SELECT clock_timestamp(), 'link.deleted', slug, id, revision, $3 FROM changed
+)
+SELECT revision FROM changed";
 
-const DELETE_LINK_OF: &str = "-- delete_link_of()
-DELETE FROM links WHERE slug = $1 AND owner = $2 RETURNING revision";
-
+/// Answers what the statement saw when it began as well: the row that it waited for may have changed since.
 const TAKE_CLICK: &str = "-- take_click()
-UPDATE links SET clicks = clicks + 1 WHERE slug = $1 AND clicks < max_clicks AND NOT disabled RETURNING clicks";
+WITH taken AS (
+    UPDATE links SET clicks = clicks + 1 WHERE slug = $1 AND clicks < max_clicks AND NOT disabled RETURNING clicks
+)
+SELECT EXISTS (SELECT FROM taken) AS granted, disabled, max_clicks IS NOT NULL AS limited,
+    coalesce(clicks >= max_clicks, false) AS used_up
+FROM links WHERE slug = $1";
+
+/// How often a click is tried to be taken of a link that others change meanwhile.
+const CLICK_TRIES: u8 = 3;
 
 const SCHEMA: &str = "-- check()
 SELECT coalesce(max(version), 0) AS version, coalesce(max(coalesce(oldest_build, version)), 0) AS oldest_build,
@@ -153,20 +174,26 @@ impl Store for PostgresStore {
         row.map(|row| to_link(slug, &row)).transpose()
     }
 
-    async fn insert_link(&self, link: &Link) -> Result<Revision, StoreError> {
-        self.inserts.insert(link).await
+    async fn insert_link(&self, link: &Link, actor: &Actor) -> Result<Revision, StoreError> {
+        self.inserts.insert(link, actor).await
     }
 
     async fn insert_links(
         &self,
         candidates: &[Candidate],
         once: Option<&Once>,
+        actor: &Actor,
     ) -> Result<BatchOutcome, StoreError> {
-        batch::insert_links(&self.writes, candidates, once).await
+        batch::insert_links(&self.writes, candidates, once, actor).await
     }
 
-    async fn update_link(&self, link: &Link) -> Result<Revision, StoreError> {
-        let parameters: [Parameter<'_>; 13] = [
+    async fn update_link(
+        &self,
+        link: &Link,
+        kind: ChangeKind,
+        actor: &Actor,
+    ) -> Result<Revision, StoreError> {
+        let parameters: [Parameter<'_>; 15] = [
             (/* slug */ &link.slug.as_str(), Type::TEXT),
             (/* target */ &link.target.as_str(), Type::TEXT),
             (/* title */ &link.title, Type::TEXT),
@@ -180,28 +207,30 @@ impl Store for PostgresStore {
             (/* disabled */ &link.disabled, Type::BOOL),
             (/* updated_at */ &link.updated_at, Type::TIMESTAMPTZ),
             (/* expected revision */ &link.revision.get(), Type::INT8),
+            (/* kind */ &kind.as_str(), Type::TEXT),
+            (/* actor */ &actor.to_string(), Type::TEXT),
         ];
         let row = self.write(WRITE_LIMIT, UPDATE_LINK, &parameters).await?;
         to_revision(&row.ok_or(StoreError::Conflict)?)
     }
 
-    async fn delete_link(&self, slug: &Slug) -> Result<Option<Revision>, StoreError> {
-        let parameters: [Parameter<'_>; 1] = [(/* slug */ &slug.as_str(), Type::TEXT)];
+    async fn delete_link(
+        &self,
+        slug: &Slug,
+        owner: Option<&KeyId>,
+        actor: &Actor,
+    ) -> Result<Option<Revision>, StoreError> {
+        let parameters: [Parameter<'_>; 3] = [
+            (/* slug */ &slug.as_str(), Type::TEXT),
+            (/* owner */ &owner.map(KeyId::as_str), Type::TEXT),
+            (/* actor */ &actor.to_string(), Type::TEXT),
+        ];
         let row = self.write(WRITE_LIMIT, DELETE_LINK, &parameters).await?;
         row.map(|row| to_revision(&row)).transpose()
     }
 
     async fn links(&self, query: &LinkQuery) -> Result<LinkPage, StoreError> {
         list::links(self, query).await
-    }
-
-    async fn delete_link_of(&self, owner: &KeyId, slug: &Slug) -> Result<Option<Revision>, StoreError> {
-        let parameters: [Parameter<'_>; 2] = [
-            (/* slug */ &slug.as_str(), Type::TEXT),
-            (/* owner */ &owner.as_str(), Type::TEXT),
-        ];
-        let row = self.write(WRITE_LIMIT, DELETE_LINK_OF, &parameters).await?;
-        row.map(|row| to_revision(&row)).transpose()
     }
 
     async fn ranked_links(
@@ -232,8 +261,9 @@ impl Store for PostgresStore {
         selection: &Selection,
         slugs: &[Slug],
         now: Timestamp,
+        actor: &Actor,
     ) -> Result<Vec<Redirect>, StoreError> {
-        selection::toggle(&self.writes, selection, slugs, now).await
+        selection::toggle(&self.writes, selection, slugs, now, actor).await
     }
 
     async fn set_link_aside(
@@ -241,8 +271,9 @@ impl Store for PostgresStore {
         slug: &Slug,
         owner: Option<&KeyId>,
         now: Timestamp,
+        actor: &Actor,
     ) -> Result<Option<Revision>, StoreError> {
-        aside::set_aside(&self.writes, slug, owner, now).await
+        aside::set_aside(&self.writes, slug, owner, now, actor).await
     }
 
     async fn restore_link(
@@ -250,12 +281,13 @@ impl Store for PostgresStore {
         slug: &Slug,
         owner: Option<&KeyId>,
         since: Timestamp,
+        actor: &Actor,
     ) -> Result<Option<Link>, StoreError> {
-        aside::restore(&self.writes, slug, owner, since).await
+        aside::restore(&self.writes, slug, owner, since, actor).await
     }
 
-    async fn insert_key(&self, key: &Key, hash: &KeyHash) -> Result<(), StoreError> {
-        keys::insert_key(&self.writes, key, hash).await
+    async fn insert_key(&self, key: &Key, hash: &KeyHash, actor: &Actor) -> Result<(), StoreError> {
+        keys::insert_key(&self.writes, key, hash, actor).await
     }
 
     async fn key(&self, hash: &KeyHash) -> Result<Option<Key>, StoreError> {
@@ -266,17 +298,28 @@ impl Store for PostgresStore {
         keys::keys(self).await
     }
 
-    async fn delete_key(&self, id: &KeyId) -> Result<bool, StoreError> {
-        keys::delete_key(&self.writes, id).await
+    async fn delete_key(&self, id: &KeyId, actor: &Actor) -> Result<bool, StoreError> {
+        keys::delete_key(&self.writes, id, actor).await
     }
 
     async fn touch_key(&self, id: &KeyId, at: Timestamp) -> Result<(), StoreError> {
         keys::touch_key(&self.writes, id, at).await
     }
 
-    async fn take_click(&self, slug: &Slug) -> Result<bool, StoreError> {
+    async fn take_click(&self, slug: &Slug) -> Result<ClickGrant, StoreError> {
         let parameters: [Parameter<'_>; 1] = [(/* slug */ &slug.as_str(), Type::TEXT)];
-        Ok(self.write(CLICK_LIMIT, TAKE_CLICK, &parameters).await?.is_some())
+        let taking = async {
+            for _ in 0..CLICK_TRIES {
+                let row = self.writes.query_opt(TAKE_CLICK, &parameters).await?;
+                if let Some(grant) = to_grant(row.as_ref()).map_err(Failure::of_outcome)? {
+                    return Ok(grant);
+                }
+            }
+            Ok(ClickGrant::UsedUp)
+        };
+        within_or_longer(&self.writes, CLICK_LIMIT, taking)
+            .await
+            .map_err(|failure| failure.error)
     }
 
     async fn record_clicks(&self, batch: &Arc<ClickBatch>) -> Result<(), StoreError> {
@@ -303,6 +346,14 @@ impl Store for PostgresStore {
     async fn keep_house(&self, chore: Chore) -> Result<u64, StoreError> {
         self.whole(BATCH_LIMIT, chores::keep_house(self.bulk(), chore))
             .await
+    }
+
+    async fn changes_since(&self, since: Timestamp, limit: u32) -> Result<ChangePage, StoreError> {
+        changes::since(self.reads(), since, limit).await
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<AuditPage, StoreError> {
+        changes::audit(self.reads(), query).await
     }
 
     async fn check(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -342,6 +393,26 @@ impl Store for PostgresStore {
         }
         self.writes.close();
     }
+}
+
+/// What a try to take a click came to; `None` if the link changed while the statement waited for it, so that it has to
+/// be asked again.
+fn to_grant(row: Option<&Row>) -> Result<Option<ClickGrant>, StoreError> {
+    let Some(row) = row else {
+        return Ok(Some(ClickGrant::Gone));
+    };
+    let (granted, disabled, limited): (bool, bool, bool) = (
+        column(row, "granted")?,
+        column(row, "disabled")?,
+        column(row, "limited")?,
+    );
+    Ok(match (granted, disabled, limited, column(row, "used_up")?) {
+        (true, ..) => Some(ClickGrant::Granted),
+        (false, true, ..) => Some(ClickGrant::Gone),
+        (false, false, false, _) => Some(ClickGrant::NotLimited),
+        (false, false, true, true) => Some(ClickGrant::UsedUp),
+        (false, false, true, false) => None,
+    })
 }
 
 pub(super) fn owner(link: &Link) -> Option<&str> {

@@ -2,6 +2,7 @@
 
 mod aside;
 mod batch;
+mod changes;
 mod chores;
 mod clicks;
 mod connect;

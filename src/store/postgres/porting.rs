@@ -14,7 +14,7 @@ use super::links::{PostgresStore, column, corrupt, to_link};
 use super::patience::within;
 use super::pool::Parameter;
 use super::work::Work;
-use crate::domain::{Cursor, KeyId, Link, Revision, Slug};
+use crate::domain::{Actor, ChangeKind, Cursor, KeyId, Link, Revision, Slug};
 use crate::store::limits::{IMPORT_LIMIT, LONG_LIMIT};
 use crate::store::{Arrival, Porting, Rules, StoreError, Taken};
 
@@ -28,9 +28,10 @@ LIMIT $3";
 
 /// Rows in their order, so that the export lists them in the order of the import.
 const TAKE_NEW: &str = "-- take_new()
+WITH changed AS (
 INSERT INTO links (slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
     expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner)
-SELECT slug, nextval('link_revision'), target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+SELECT slug, next_revision(0), target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
     expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner
 FROM (
     SELECT slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
@@ -44,7 +45,12 @@ FROM (
     ORDER BY place
 ) AS item
 ON CONFLICT (slug) DO NOTHING
-RETURNING slug, revision";
+RETURNING id, slug, revision
+), recorded AS (
+    INSERT INTO changes (changed_at, kind, slug, link_id, revision, actor)
+    SELECT clock_timestamp(), 'link.created', slug, id, revision, $2 FROM changed
+)
+SELECT slug, revision FROM changed";
 
 const KEPT: &str = "-- kept()
 SELECT slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
@@ -58,16 +64,22 @@ SELECT slug, revision, target, title, tags, redirect_status, cache_seconds, forw
 FROM links WHERE slug = ANY ($1) ORDER BY slug FOR UPDATE";
 
 const OVERWRITE: &str = "-- overwrite()
-UPDATE links SET revision = nextval('link_revision'), target = item.target, title = item.title, tags = item.tags,
+WITH changed AS (
+UPDATE links SET revision = next_revision(links.revision), target = item.target, title = item.title, tags = item.tags,
     redirect_status = item.redirect_status, cache_seconds = item.cache_seconds, forward_query = item.forward_query,
     valid_from = item.valid_from, expires_at = item.expires_at, max_clicks = item.max_clicks,
     disabled = item.disabled, updated_at = item.updated_at, clicks = item.clicks, created_at = item.created_at
 FROM json_to_recordset(CAST($1 AS json)) AS item (slug text, target text, title text, tags text[],
     redirect_status smallint, cache_seconds integer, forward_query boolean, valid_from timestamptz,
     expires_at timestamptz, max_clicks bigint, disabled boolean, updated_at timestamptz, clicks bigint,
-    created_at timestamptz)
+    created_at timestamptz, kind text)
 WHERE links.slug = item.slug
-RETURNING links.slug, links.revision";
+RETURNING links.id, links.slug, links.revision, item.kind
+), recorded AS (
+    INSERT INTO changes (changed_at, kind, slug, link_id, revision, actor)
+    SELECT clock_timestamp(), kind, slug, id, revision, $2 FROM changed
+)
+SELECT slug, revision FROM changed";
 
 #[async_trait]
 impl Porting for PostgresStore {
@@ -90,8 +102,13 @@ impl Porting for PostgresStore {
             .collect()
     }
 
-    async fn take_links(&self, arrivals: &[Arrival], rules: &Rules) -> Result<Vec<Taken>, StoreError> {
-        within(IMPORT_LIMIT, take(self, arrivals, rules))
+    async fn take_links(
+        &self,
+        arrivals: &[Arrival],
+        rules: &Rules,
+        actor: &Actor,
+    ) -> Result<Vec<Taken>, StoreError> {
+        within(IMPORT_LIMIT, take(self, arrivals, rules, actor))
             .await
             .map_err(|failure| {
                 self.writes.learn_from(&failure);
@@ -100,10 +117,20 @@ impl Porting for PostgresStore {
     }
 }
 
-async fn take(store: &PostgresStore, arrivals: &[Arrival], rules: &Rules) -> Result<Vec<Taken>, Failure> {
+async fn take(
+    store: &PostgresStore,
+    arrivals: &[Arrival],
+    rules: &Rules,
+    actor: &Actor,
+) -> Result<Vec<Taken>, Failure> {
+    let actor = actor.to_string();
     let mut taken = vec![Taken::Differs; arrivals.len()];
-    let arrived = document(arrivals.iter().map(|arrival| Arrived::from(&arrival.link)))?;
-    let rows = store.writes.query(TAKE_NEW, &[(&arrived, Type::TEXT)]).await?;
+    let arrived = document(arrivals.iter().map(|arrival| Arrived::new(&arrival.link, None)))?;
+    let parameters: [Parameter<'_>; 2] = [
+        (/* links */ &arrived, Type::TEXT),
+        (/* actor */ &actor, Type::TEXT),
+    ];
+    let rows = store.writes.query(TAKE_NEW, &parameters).await?;
     let new = revisions(&rows).map_err(Failure::of_outcome)?;
     let mut open: HashMap<&str, usize> = HashMap::new();
     for (at, arrival) in arrivals.iter().enumerate() {
@@ -131,8 +158,16 @@ async fn take(store: &PostgresStore, arrivals: &[Arrival], rules: &Rules) -> Res
         replaced.extend(settle(&row, &open, arrivals, rules, &mut taken).map_err(Failure::of_outcome)?);
     }
     if !replaced.is_empty() {
-        let replacing = document(replaced.iter().map(Arrived::from))?;
-        let rows = work.query(OVERWRITE, &[(&replacing, Type::TEXT)]).await?;
+        let replacing = document(
+            replaced
+                .iter()
+                .map(|(link, kind)| Arrived::new(link, Some(*kind))),
+        )?;
+        let parameters: [Parameter<'_>; 2] = [
+            (/* links */ &replacing, Type::TEXT),
+            (/* actor */ &actor, Type::TEXT),
+        ];
+        let rows = work.query(OVERWRITE, &parameters).await?;
         for (slug, revision) in revisions(&rows).map_err(Failure::of_outcome)? {
             if let Some(at) = open.get(slug) {
                 taken[*at] = Taken::Overwritten(revision);
@@ -143,14 +178,15 @@ async fn take(store: &PostgresStore, arrivals: &[Arrival], rules: &Rules) -> Res
     Ok(taken)
 }
 
-/// Notes what becomes of the arrival that a kept link stands in the way of; `Some` is what is to be kept instead.
+/// Notes what becomes of the arrival that a kept link stands in the way of; `Some` is what is to be kept instead, and
+/// the kind of that change.
 fn settle(
     row: &Row,
     open: &HashMap<&str, usize>,
     arrivals: &[Arrival],
     rules: &Rules,
     taken: &mut [Taken],
-) -> Result<Option<Link>, StoreError> {
+) -> Result<Option<(Link, ChangeKind)>, StoreError> {
     let kept = kept_link(row)?;
     let Some(at) = open.get(kept.slug.as_str()).copied() else {
         return Ok(None);
@@ -161,7 +197,11 @@ fn settle(
             Ok(None)
         }
         Err(false) => Ok(None),
-        Err(true) => Ok(Some(rules.replacement(&kept, &arrivals[at]))),
+        Err(true) => {
+            let link = rules.replacement(&kept, &arrivals[at]);
+            let kind = ChangeKind::of_update(kept.disabled, link.disabled);
+            Ok(Some((link, kind)))
+        }
     }
 }
 
@@ -184,15 +224,18 @@ struct Arrived<'a> {
     disabled: bool,
     updated_at: Timestamp,
     clicks: i64,
+    /// What writing it over another changes.
+    kind: Option<ChangeKind>,
 }
 
-impl<'a> From<&'a Link> for Arrived<'a> {
-    fn from(link: &'a Link) -> Self {
+impl<'a> Arrived<'a> {
+    fn new(link: &'a Link, kind: Option<ChangeKind>) -> Self {
         Self {
             link: Item::from(link),
             disabled: link.disabled,
             updated_at: link.updated_at,
             clicks: link.clicks,
+            kind,
         }
     }
 }

@@ -6,7 +6,7 @@ use tokio_postgres::types::Type;
 use super::links::{column, corrupt, to_redirect};
 use super::patience::within;
 use super::pool::{Parameter, Pool};
-use crate::domain::{Domain, KeyId, Redirect, Selection, Slug};
+use crate::domain::{Actor, Domain, KeyId, Redirect, Selection, Slug};
 use crate::store::limits::LONG_LIMIT;
 use crate::store::{Place, Selected, StoreError};
 
@@ -77,11 +77,18 @@ WITH named AS MATERIALIZED (
     SELECT id, ",
     held!(),
     " AS held FROM links WHERE slug IN (SELECT unnest($6)) ORDER BY slug FOR NO KEY UPDATE
+), changed AS (
+    UPDATE links SET disabled = NOT $5, revision = next_revision(revision), updated_at = greatest($7, created_at)
+    FROM named WHERE links.id = named.id AND named.held
+    RETURNING links.id, links.slug, revision, target, redirect_status, cache_seconds, forward_query, valid_from,
+        expires_at, max_clicks IS NOT NULL AS limited, disabled
+), recorded AS (
+    INSERT INTO changes (changed_at, kind, slug, link_id, revision, actor)
+    SELECT clock_timestamp(), CASE WHEN disabled THEN 'link.disabled' ELSE 'link.enabled' END, slug, id, revision, $8
+    FROM changed
 )
-UPDATE links SET disabled = NOT $5, revision = nextval('link_revision'), updated_at = greatest($7, created_at)
-FROM named WHERE links.id = named.id AND named.held
-RETURNING links.slug, revision, target, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
-    max_clicks IS NOT NULL AS limited, disabled"
+SELECT slug, revision, target, redirect_status, cache_seconds, forward_query, valid_from, expires_at, limited, disabled
+FROM changed"
 );
 
 /// A selection as the statements take it.
@@ -179,12 +186,14 @@ pub(super) async fn toggle(
     selection: &Selection,
     slugs: &[Slug],
     now: Timestamp,
+    actor: &Actor,
 ) -> Result<Vec<Redirect>, StoreError> {
     let filter = Filter::of(selection);
     let slugs: Vec<&str> = slugs.iter().map(Slug::as_str).collect();
-    let further: [Parameter<'_>; 2] = [
+    let further: [Parameter<'_>; 3] = [
         (/* slugs */ &slugs, Type::TEXT_ARRAY),
         (/* now */ &now, Type::TIMESTAMPTZ),
+        (/* actor */ &actor.to_string(), Type::TEXT),
     ];
     let parameters: Vec<Parameter<'_>> = filter.parameters().into_iter().chain(further).collect();
     let rows = within(LONG_LIMIT, writes.query(TOGGLE, &parameters))

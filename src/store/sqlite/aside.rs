@@ -3,23 +3,24 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
+use super::changes;
 use super::failure::unavailable;
 use super::links::{draw_revision, to_link};
-use crate::domain::{KeyId, Link, Revision, Slug};
+use crate::domain::{Actor, ChangeKind, KeyId, Link, Revision, Slug};
 use crate::store::StoreError;
 
 const KEEP: &str = "-- keep()
-INSERT INTO deleted_links (id, slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
-    expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner, deleted_at)
-SELECT id, slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
+INSERT INTO deleted_links (id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query,
+    valid_from, expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner, deleted_at)
+SELECT id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
     max_clicks, disabled, clicks, created_at, updated_at, owner, ?3
 FROM links WHERE slug = ?1 AND (?2 IS NULL OR owner = ?2)";
 
 const REMOVE: &str = "-- remove()
-DELETE FROM links WHERE slug = ?1 RETURNING revision";
+DELETE FROM links WHERE slug = ?1 RETURNING id, revision";
 
 const FIND: &str = "-- find()
-SELECT id FROM deleted_links WHERE slug = ?1 AND (?2 IS NULL OR owner = ?2) AND deleted_at >= ?3
+SELECT id, revision FROM deleted_links WHERE slug = ?1 AND (?2 IS NULL OR owner = ?2) AND deleted_at >= ?3
 ORDER BY deleted_at DESC LIMIT 1";
 
 const BRING_BACK: &str = "-- bring_back()
@@ -44,6 +45,7 @@ pub(super) fn set_aside(
     slug: &Slug,
     owner: Option<&KeyId>,
     now: Timestamp,
+    actor: &Actor,
 ) -> Result<Option<Revision>, StoreError> {
     let mut work = || -> rusqlite::Result<Option<i64>> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -55,9 +57,18 @@ pub(super) fn set_aside(
         if transaction.prepare_cached(KEEP)?.execute(parameters)? == 0 {
             return Ok(None);
         }
-        let revision = transaction
+        let (id, revision) = transaction
             .prepare_cached(REMOVE)?
-            .query_row(params![/* slug */ slug.as_str()], |row| row.get(0))?;
+            .query_row(params![/* slug */ slug.as_str()], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        changes::record_link(
+            &transaction,
+            ChangeKind::LinkDeleted,
+            slug.as_str(),
+            (id, revision),
+            actor,
+        )?;
         transaction.commit()?;
         Ok(Some(revision))
     };
@@ -70,6 +81,7 @@ pub(super) fn restore(
     slug: &Slug,
     owner: Option<&KeyId>,
     since: Timestamp,
+    actor: &Actor,
 ) -> Result<Option<Link>, StoreError> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -79,12 +91,15 @@ pub(super) fn restore(
         /* owner */ owner.map(KeyId::as_str),
         /* since */ since.as_microsecond()
     ];
-    let id: Option<i64> = transaction
+    let found: Option<(i64, i64)> = transaction
         .prepare_cached(FIND)
-        .and_then(|mut find| find.query_row(parameters, |row| row.get(0)).optional())
+        .and_then(|mut find| {
+            find.query_row(parameters, |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()
+        })
         .map_err(unavailable)?;
-    let Some(id) = id else { return Ok(None) };
-    let revision = draw_revision(&transaction)?;
+    let Some((id, last)) = found else { return Ok(None) };
+    let revision = draw_revision(&transaction, last)?;
     let link = {
         let mut statement = transaction.prepare_cached(BRING_BACK).map_err(unavailable)?;
         let mut rows = statement
@@ -99,6 +114,14 @@ pub(super) fn restore(
             .and_then(|mut statement| statement.execute(params![/* id */ id]))
             .map_err(unavailable)?;
     }
+    changes::record_link(
+        &transaction,
+        ChangeKind::LinkRestored,
+        slug.as_str(),
+        (id, revision),
+        actor,
+    )
+    .map_err(unavailable)?;
     transaction.commit().map_err(unavailable)?;
     Ok(Some(link))
 }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::failure::unavailable;
 use super::links::{column, corrupt, insert_row, tags, to_link};
-use crate::domain::{KeyId, Link, Slug};
+use crate::domain::{Actor, KeyId, Link, Slug};
 use crate::store::batch::collided;
 use crate::store::{Answer, BatchOutcome, Candidate, Made, Once, StoreError};
 
@@ -38,6 +38,7 @@ pub(super) fn insert_links(
     connection: &mut Connection,
     candidates: &[Candidate],
     once: Option<&Once>,
+    actor: &Actor,
 ) -> Result<BatchOutcome, StoreError> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -49,7 +50,7 @@ pub(super) fn insert_links(
     }
     let made = candidates
         .iter()
-        .map(|candidate| make(&transaction, candidate))
+        .map(|candidate| make(&transaction, candidate, actor))
         .collect::<Result<Vec<_>, _>>()?;
     let mut answer = None;
     if let Some(once) = once {
@@ -67,13 +68,13 @@ pub(super) fn insert_links(
     Ok(BatchOutcome::Done(made, answer))
 }
 
-fn make(connection: &Connection, candidate: &Candidate) -> Result<Made, StoreError> {
+fn make(connection: &Connection, candidate: &Candidate, actor: &Actor) -> Result<Made, StoreError> {
     if candidate.reuse
         && let Some(link) = reusable(connection, candidate)?
     {
         return Ok(Made::Reused(Box::new(link)));
     }
-    Ok(insert_row(connection, &candidate.link)?.map_or(Made::SlugTaken, Made::Inserted))
+    Ok(insert_row(connection, &candidate.link, actor)?.map_or(Made::SlugTaken, Made::Inserted))
 }
 
 fn reusable(connection: &Connection, candidate: &Candidate) -> Result<Option<Link>, StoreError> {

@@ -3,7 +3,8 @@
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::failure::unavailable;
-use super::values;
+use super::{changes, values};
+use crate::domain::{Actor, ChangeKind};
 use crate::store::chores::ROWS;
 use crate::store::{Chore, StoreError};
 
@@ -35,7 +36,10 @@ const FORGET_ANSWERS: &str = "-- forget_answers()
 DELETE FROM answers WHERE (caller, key) IN (SELECT caller, key FROM answers WHERE expires_at <= ?1 LIMIT ?2)";
 
 const PURGE_LINKS: &str = "-- purge_links()
-DELETE FROM links WHERE id IN (SELECT id FROM links WHERE expires_at < ?1 LIMIT ?2)";
+DELETE FROM links WHERE id IN (SELECT id FROM links WHERE expires_at < ?1 LIMIT ?2) RETURNING id, slug, revision";
+
+const DROP_CHANGES: &str = "-- drop_changes()
+DELETE FROM changes WHERE id IN (SELECT id FROM changes WHERE changed_at < ?1 ORDER BY changed_at, id LIMIT ?2)";
 
 // The sums of a link that may still be wanted back stay.
 const REMAINS_HOURS: &str = "-- remains_hours()
@@ -89,7 +93,25 @@ pub(super) fn keep_house(connection: &mut Connection, chore: Chore) -> Result<u6
             Chore::ForgetBatches(before) => old(FORGET_BATCHES, before)?,
             Chore::ForgetSetAside(before) => old(FORGET_SET_ASIDE, before)?,
             Chore::ForgetAnswers(now) => old(FORGET_ANSWERS, now)?,
-            Chore::PurgeLinks(before) => old(PURGE_LINKS, before)?,
+            Chore::PurgeLinks(before) => {
+                let parameters = params![/* before */ before.as_microsecond(), /* limit */ ROWS];
+                let mut statement = transaction.prepare_cached(PURGE_LINKS)?;
+                let purged = statement.query_map(parameters, |row| {
+                    Ok(((row.get(0)?, row.get(2)?), row.get::<_, String>(1)?))
+                })?;
+                let purged = purged.collect::<rusqlite::Result<Vec<((i64, i64), String)>>>()?;
+                for (of_link, slug) in &purged {
+                    changes::record_link(
+                        &transaction,
+                        ChangeKind::LinkPurged,
+                        slug,
+                        *of_link,
+                        &Actor::System,
+                    )?;
+                }
+                purged.len()
+            }
+            Chore::DropChanges(before) => old(DROP_CHANGES, before)?,
             Chore::DropRemains => {
                 let some = params![/* limit */ ROWS];
                 let sums = transaction.prepare_cached(REMAINS_HOURS)?.execute(some)?

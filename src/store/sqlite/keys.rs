@@ -1,11 +1,12 @@
 //! Keys.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Params, Row, params};
+use rusqlite::{Connection, Params, Row, TransactionBehavior, params};
 
+use super::changes;
 use super::failure::unavailable;
 use super::links::{column, corrupt, to_time};
-use crate::domain::{Key, KeyId, Scope};
+use crate::domain::{Actor, ChangeKind, Key, KeyId, Scope};
 use crate::store::{KeyHash, StoreError};
 
 const INSERT_KEY: &str = "-- insert_key()
@@ -25,7 +26,12 @@ DELETE FROM api_keys WHERE id = ?1";
 const TOUCH_KEY: &str = "-- touch_key()
 UPDATE api_keys SET last_used_at = ?2 WHERE id = ?1 AND (last_used_at IS NULL OR last_used_at < ?2)";
 
-pub(super) fn insert_key(connection: &Connection, key: &Key, hash: &KeyHash) -> Result<(), StoreError> {
+pub(super) fn insert_key(
+    connection: &mut Connection,
+    key: &Key,
+    hash: &KeyHash,
+    actor: &Actor,
+) -> Result<(), StoreError> {
     let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
     let parameters = params![
         /* id */ key.id.as_str(),
@@ -36,7 +42,12 @@ pub(super) fn insert_key(connection: &Connection, key: &Key, hash: &KeyHash) -> 
         /* expires_at */ key.expires_at.map(Timestamp::as_microsecond),
         /* created_at */ key.created_at.as_microsecond(),
     ];
-    write(connection, INSERT_KEY, parameters).map(drop)
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(unavailable)?;
+    write(&transaction, INSERT_KEY, parameters)?;
+    changes::record_key(&transaction, ChangeKind::KeyCreated, &key.id, actor).map_err(unavailable)?;
+    transaction.commit().map_err(unavailable)
 }
 
 pub(super) fn key(connection: &Connection, hash: &KeyHash) -> Result<Option<Key>, StoreError> {
@@ -48,8 +59,16 @@ pub(super) fn keys(connection: &Connection) -> Result<Vec<Key>, StoreError> {
     read(connection, KEYS, params![])
 }
 
-pub(super) fn delete_key(connection: &Connection, id: &KeyId) -> Result<bool, StoreError> {
-    Ok(write(connection, DELETE_KEY, params![/* id */ id.as_str()])? == 1)
+pub(super) fn delete_key(connection: &mut Connection, id: &KeyId, actor: &Actor) -> Result<bool, StoreError> {
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(unavailable)?;
+    if write(&transaction, DELETE_KEY, params![/* id */ id.as_str()])? == 0 {
+        return Ok(false);
+    }
+    changes::record_key(&transaction, ChangeKind::KeyRevoked, id, actor).map_err(unavailable)?;
+    transaction.commit().map_err(unavailable)?;
+    Ok(true)
 }
 
 pub(super) fn touch_key(connection: &Connection, id: &KeyId, at: Timestamp) -> Result<(), StoreError> {

@@ -12,13 +12,17 @@ use super::failure::unavailable;
 use super::pool::{Pool, blocking};
 use super::rows::to_redirect;
 pub(super) use super::rows::{column, corrupt, to_link, to_time};
-use super::{aside, batch, chores, clicks, connect, faults, keys, list, migrate, ranking, selection};
+use super::{
+    aside, batch, changes, chores, clicks, connect, faults, keys, list, migrate, ranking, selection,
+};
 use crate::domain::{
-    ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery, Range, Ranking, Redirect, Revision, Selection, Slug,
-    Tally, Totals,
+    Actor, AuditPage, AuditQuery, ChangeKind, ChangePage, ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery,
+    Range, Ranking, Redirect, Revision, Selection, Slug, Tally, Totals,
 };
 use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, LONG_LIMIT, READ_LIMIT};
-use crate::store::{BatchOutcome, Candidate, Chore, KeyHash, Once, Place, Selected, Store, StoreError};
+use crate::store::{
+    BatchOutcome, Candidate, Chore, ClickGrant, KeyHash, Once, Place, Selected, Store, StoreError,
+};
 use crate::telemetry::metrics::Metrics;
 
 const REDIRECT: &str = "-- redirect()
@@ -31,8 +35,10 @@ SELECT revision, target, title, tags, redirect_status, cache_seconds, forward_qu
     max_clicks, disabled, clicks, created_at, updated_at, owner
 FROM links WHERE slug = ?1";
 
+/// The microseconds of the clock, so that it is higher than what caches hold even if the file is an older copy; one more
+/// than the last if the clock is behind.
 const DRAW_REVISION: &str = "-- draw_revision()
-UPDATE link_revision SET number = number + 1 RETURNING number";
+UPDATE link_revision SET number = max(number + 1, ?1 + 1, ?2) RETURNING number";
 
 // The first revision is the id: SQLite itself would give the id of a deleted link again, and with it its clicks.
 const INSERT_LINK: &str = "-- insert_link()
@@ -44,13 +50,11 @@ ON CONFLICT (slug) DO NOTHING";
 const UPDATE_LINK: &str = "-- update_link()
 UPDATE links SET revision = ?2, target = ?3, title = ?4, tags = ?5, redirect_status = ?6, cache_seconds = ?7,
     forward_query = ?8, valid_from = ?9, expires_at = ?10, max_clicks = ?11, disabled = ?12, updated_at = ?13
-WHERE slug = ?1 AND revision = ?14";
+WHERE slug = ?1 AND revision = ?14
+RETURNING id";
 
 const DELETE_LINK: &str = "-- delete_link()
-DELETE FROM links WHERE slug = ?1 RETURNING revision";
-
-const DELETE_LINK_OF: &str = "-- delete_link_of()
-DELETE FROM links WHERE slug = ?1 AND owner = ?2 RETURNING revision";
+DELETE FROM links WHERE slug = ?1 AND (?2 IS NULL OR owner = ?2) RETURNING id, revision";
 
 const TAKE_CLICK: &str = "-- take_click()
 UPDATE links SET clicks = clicks + 1 WHERE slug = ?1 AND clicks < max_clicks AND NOT disabled";
@@ -116,10 +120,12 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn insert_link(&self, link: &Link) -> Result<Revision, StoreError> {
-        let link = link.clone();
+    async fn insert_link(&self, link: &Link, actor: &Actor) -> Result<Revision, StoreError> {
+        let (link, actor) = (link.clone(), actor.clone());
         self.writes
-            .run(LONG_LIMIT, move |connection| insert_link(connection, &link))
+            .run(LONG_LIMIT, move |connection| {
+                insert_link(connection, &link, &actor)
+            })
             .await
     }
 
@@ -127,27 +133,38 @@ impl Store for SqliteStore {
         &self,
         candidates: &[Candidate],
         once: Option<&Once>,
+        actor: &Actor,
     ) -> Result<BatchOutcome, StoreError> {
-        let (candidates, once) = (candidates.to_vec(), once.cloned());
-        let insert =
-            move |connection: &mut Connection| batch::insert_links(connection, &candidates, once.as_ref());
+        let (candidates, once, actor) = (candidates.to_vec(), once.cloned(), actor.clone());
+        let insert = move |connection: &mut Connection| {
+            batch::insert_links(connection, &candidates, once.as_ref(), &actor)
+        };
         self.writes.run(LONG_LIMIT, insert).await
     }
 
-    async fn update_link(&self, link: &Link) -> Result<Revision, StoreError> {
-        let link = link.clone();
+    async fn update_link(
+        &self,
+        link: &Link,
+        kind: ChangeKind,
+        actor: &Actor,
+    ) -> Result<Revision, StoreError> {
+        let (link, actor) = (link.clone(), actor.clone());
         self.writes
-            .run(LONG_LIMIT, move |connection| update_link(connection, &link))
+            .run(LONG_LIMIT, move |connection| {
+                update_link(connection, &link, kind, &actor)
+            })
             .await
     }
 
-    async fn delete_link(&self, slug: &Slug) -> Result<Option<Revision>, StoreError> {
-        let slug = slug.clone();
-        let delete = move |connection: &mut Connection| {
-            let mut statement = connection.prepare_cached(DELETE_LINK).map_err(unavailable)?;
-            let revision = statement.query_row(params![/* slug */ slug.as_str()], |row| row.get(0));
-            Ok(revision.optional().map_err(unavailable)?.map(Revision::new))
-        };
+    async fn delete_link(
+        &self,
+        slug: &Slug,
+        owner: Option<&KeyId>,
+        actor: &Actor,
+    ) -> Result<Option<Revision>, StoreError> {
+        let (slug, owner, actor) = (slug.clone(), owner.cloned(), actor.clone());
+        let delete =
+            move |connection: &mut Connection| delete_link(connection, &slug, owner.as_ref(), &actor);
         self.writes.run(LONG_LIMIT, delete).await
     }
 
@@ -156,17 +173,6 @@ impl Store for SqliteStore {
         self.reads
             .run(READ_LIMIT, move |connection| list::links(connection, &query))
             .await
-    }
-
-    async fn delete_link_of(&self, owner: &KeyId, slug: &Slug) -> Result<Option<Revision>, StoreError> {
-        let (owner, slug) = (owner.clone(), slug.clone());
-        let delete = move |connection: &mut Connection| {
-            let mut statement = connection.prepare_cached(DELETE_LINK_OF).map_err(unavailable)?;
-            let parameters = params![/* slug */ slug.as_str(), /* owner */ owner.as_str()];
-            let revision = statement.query_row(parameters, |row| row.get(0));
-            Ok(revision.optional().map_err(unavailable)?.map(Revision::new))
-        };
-        self.writes.run(LONG_LIMIT, delete).await
     }
 
     async fn ranked_links(
@@ -206,10 +212,11 @@ impl Store for SqliteStore {
         selection: &Selection,
         slugs: &[Slug],
         now: Timestamp,
+        actor: &Actor,
     ) -> Result<Vec<Redirect>, StoreError> {
-        let (selection, slugs) = (selection.clone(), slugs.to_vec());
+        let (selection, slugs, actor) = (selection.clone(), slugs.to_vec(), actor.clone());
         let toggle =
-            move |connection: &mut Connection| selection::toggle(connection, &selection, &slugs, now);
+            move |connection: &mut Connection| selection::toggle(connection, &selection, &slugs, now, &actor);
         self.writes.run(LONG_LIMIT, toggle).await
     }
 
@@ -218,10 +225,12 @@ impl Store for SqliteStore {
         slug: &Slug,
         owner: Option<&KeyId>,
         now: Timestamp,
+        actor: &Actor,
     ) -> Result<Option<Revision>, StoreError> {
-        let (slug, owner) = (slug.clone(), owner.cloned());
-        let set_aside =
-            move |connection: &mut Connection| aside::set_aside(connection, &slug, owner.as_ref(), now);
+        let (slug, owner, actor) = (slug.clone(), owner.cloned(), actor.clone());
+        let set_aside = move |connection: &mut Connection| {
+            aside::set_aside(connection, &slug, owner.as_ref(), now, &actor)
+        };
         self.writes.run(LONG_LIMIT, set_aside).await
     }
 
@@ -230,16 +239,18 @@ impl Store for SqliteStore {
         slug: &Slug,
         owner: Option<&KeyId>,
         since: Timestamp,
+        actor: &Actor,
     ) -> Result<Option<Link>, StoreError> {
-        let (slug, owner) = (slug.clone(), owner.cloned());
-        let restore =
-            move |connection: &mut Connection| aside::restore(connection, &slug, owner.as_ref(), since);
+        let (slug, owner, actor) = (slug.clone(), owner.cloned(), actor.clone());
+        let restore = move |connection: &mut Connection| {
+            aside::restore(connection, &slug, owner.as_ref(), since, &actor)
+        };
         self.writes.run(LONG_LIMIT, restore).await
     }
 
-    async fn insert_key(&self, key: &Key, hash: &KeyHash) -> Result<(), StoreError> {
-        let (key, hash) = (key.clone(), *hash);
-        let insert = move |connection: &mut Connection| keys::insert_key(connection, &key, &hash);
+    async fn insert_key(&self, key: &Key, hash: &KeyHash, actor: &Actor) -> Result<(), StoreError> {
+        let (key, hash, actor) = (key.clone(), *hash, actor.clone());
+        let insert = move |connection: &mut Connection| keys::insert_key(connection, &key, &hash, &actor);
         self.writes.run(LONG_LIMIT, insert).await
     }
 
@@ -255,9 +266,9 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn delete_key(&self, id: &KeyId) -> Result<bool, StoreError> {
-        let id = id.clone();
-        let delete = move |connection: &mut Connection| keys::delete_key(connection, &id);
+    async fn delete_key(&self, id: &KeyId, actor: &Actor) -> Result<bool, StoreError> {
+        let (id, actor) = (id.clone(), actor.clone());
+        let delete = move |connection: &mut Connection| keys::delete_key(connection, &id, &actor);
         self.writes.run(LONG_LIMIT, delete).await
     }
 
@@ -267,15 +278,9 @@ impl Store for SqliteStore {
         self.writes.run(LONG_LIMIT, touch).await
     }
 
-    async fn take_click(&self, slug: &Slug) -> Result<bool, StoreError> {
+    async fn take_click(&self, slug: &Slug) -> Result<ClickGrant, StoreError> {
         let slug = slug.clone();
-        let take = move |connection: &mut Connection| {
-            let mut statement = connection.prepare_cached(TAKE_CLICK).map_err(unavailable)?;
-            Ok(statement
-                .execute(params![/* slug */ slug.as_str()])
-                .map_err(unavailable)?
-                == 1)
-        };
+        let take = move |connection: &mut Connection| take_click(connection, slug);
         self.writes.run(CLICK_LIMIT, take).await
     }
 
@@ -312,6 +317,17 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn changes_since(&self, since: Timestamp, limit: u32) -> Result<ChangePage, StoreError> {
+        let read = move |connection: &mut Connection| changes::since(connection, since, limit);
+        self.reads.run(READ_LIMIT, read).await
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<AuditPage, StoreError> {
+        let query = query.clone();
+        let read = move |connection: &mut Connection| changes::audit(connection, &query);
+        self.reads.run(READ_LIMIT, read).await
+    }
+
     async fn check(&self) -> Result<Option<Timestamp>, StoreError> {
         if self.schema_seen.load(Ordering::Relaxed) {
             let answers = |connection: &mut Connection| {
@@ -335,18 +351,22 @@ impl Store for SqliteStore {
     }
 }
 
-fn insert_link(connection: &mut Connection, link: &Link) -> Result<Revision, StoreError> {
+fn insert_link(connection: &mut Connection, link: &Link, actor: &Actor) -> Result<Revision, StoreError> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(unavailable)?;
-    let revision = insert_row(&transaction, link)?.ok_or(StoreError::SlugTaken)?;
+    let revision = insert_row(&transaction, link, actor)?.ok_or(StoreError::SlugTaken)?;
     transaction.commit().map_err(unavailable)?;
     Ok(revision)
 }
 
 /// Inserts a link, in a transaction; `None` if its slug is taken, and then a revision is lost.
-pub(super) fn insert_row(connection: &Connection, link: &Link) -> Result<Option<Revision>, StoreError> {
-    let revision = draw_revision(connection)?;
+pub(super) fn insert_row(
+    connection: &Connection,
+    link: &Link,
+    actor: &Actor,
+) -> Result<Option<Revision>, StoreError> {
+    let revision = draw_revision(connection, 0)?;
     let parameters = params![
         /* slug */ link.slug.as_str(),
         /* revision */ revision,
@@ -370,14 +390,30 @@ pub(super) fn insert_row(connection: &Connection, link: &Link) -> Result<Option<
         .map_err(unavailable)?
         .execute(parameters)
         .map_err(unavailable)?;
-    Ok((rows == 1).then(|| Revision::new(revision)))
+    if rows == 0 {
+        return Ok(None);
+    }
+    changes::record_link(
+        connection,
+        ChangeKind::LinkCreated,
+        link.slug.as_str(),
+        (revision, revision),
+        actor,
+    )
+    .map_err(unavailable)?;
+    Ok(Some(Revision::new(revision)))
 }
 
-fn update_link(connection: &mut Connection, link: &Link) -> Result<Revision, StoreError> {
+fn update_link(
+    connection: &mut Connection,
+    link: &Link,
+    kind: ChangeKind,
+    actor: &Actor,
+) -> Result<Revision, StoreError> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(unavailable)?;
-    let revision = draw_revision(&transaction)?;
+    let revision = draw_revision(&transaction, link.revision.get())?;
     let parameters = params![
         /* slug */ link.slug.as_str(),
         /* revision */ revision,
@@ -394,22 +430,78 @@ fn update_link(connection: &mut Connection, link: &Link) -> Result<Revision, Sto
         /* updated_at */ link.updated_at.as_microsecond(),
         /* expected revision */ link.revision.get(),
     ];
-    let rows = transaction
+    let id = transaction
         .prepare_cached(UPDATE_LINK)
-        .map_err(unavailable)?
-        .execute(parameters)
+        .and_then(|mut update| update.query_row(parameters, |row| row.get(0)).optional())
         .map_err(unavailable)?;
-    if rows == 0 {
-        return Err(StoreError::Conflict);
-    }
+    let id = id.ok_or(StoreError::Conflict)?;
+    changes::record_link(&transaction, kind, link.slug.as_str(), (id, revision), actor)
+        .map_err(unavailable)?;
     transaction.commit().map_err(unavailable)?;
     Ok(Revision::new(revision))
 }
 
-/// The next revision. It is given back if the transaction is not committed.
-pub(super) fn draw_revision(connection: &Connection) -> Result<i64, StoreError> {
+fn delete_link(
+    connection: &mut Connection,
+    slug: &Slug,
+    owner: Option<&KeyId>,
+    actor: &Actor,
+) -> Result<Option<Revision>, StoreError> {
+    let mut delete = || -> rusqlite::Result<Option<i64>> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let parameters = params![
+            /* slug */ slug.as_str(),
+            /* owner */ owner.map(KeyId::as_str)
+        ];
+        let last: Option<(i64, i64)> = transaction
+            .prepare_cached(DELETE_LINK)?
+            .query_row(parameters, |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((id, revision)) = last else {
+            return Ok(None);
+        };
+        changes::record_link(
+            &transaction,
+            ChangeKind::LinkDeleted,
+            slug.as_str(),
+            (id, revision),
+            actor,
+        )?;
+        transaction.commit()?;
+        Ok(Some(revision))
+    };
+    Ok(delete().map_err(unavailable)?.map(Revision::new))
+}
+
+fn take_click(connection: &mut Connection, slug: Slug) -> Result<ClickGrant, StoreError> {
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(unavailable)?;
+    let rows = transaction
+        .prepare_cached(TAKE_CLICK)
+        .and_then(|mut take| take.execute(params![/* slug */ slug.as_str()]))
+        .map_err(unavailable)?;
+    if rows == 1 {
+        transaction.commit().map_err(unavailable)?;
+        return Ok(ClickGrant::Granted);
+    }
+    Ok(match one(&transaction, LINK, slug, to_link)? {
+        None => ClickGrant::Gone,
+        Some(link) if link.disabled => ClickGrant::Gone,
+        Some(link) if link.max_clicks.is_none() => ClickGrant::NotLimited,
+        Some(_) => ClickGrant::UsedUp,
+    })
+}
+
+/// The next revision of a link that is at `previous`. It is given back if the transaction is not committed.
+pub(super) fn draw_revision(connection: &Connection, previous: i64) -> Result<i64, StoreError> {
     let mut statement = connection.prepare_cached(DRAW_REVISION).map_err(unavailable)?;
-    statement.query_one([], |row| row.get(0)).map_err(unavailable)
+    statement
+        .query_one(
+            params![/* previous */ previous, /* now */ changes::now()],
+            |row| row.get(0),
+        )
+        .map_err(unavailable)
 }
 
 pub(super) fn tags(link: &Link) -> Result<String, StoreError> {

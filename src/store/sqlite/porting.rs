@@ -4,9 +4,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior, params};
 
+use super::changes;
 use super::failure::unavailable;
 use super::links::{LINK, SqliteStore, column, corrupt, draw_revision, insert_row, one, tags, to_link};
-use crate::domain::{Cursor, KeyId, Link, Revision, Slug};
+use crate::domain::{Actor, ChangeKind, Cursor, KeyId, Link, Revision, Slug};
 use crate::store::limits::{IMPORT_LIMIT, READ_LIMIT};
 use crate::store::{Arrival, Porting, Rules, StoreError, Taken};
 
@@ -30,7 +31,8 @@ const OVERWRITE: &str = "-- overwrite()
 UPDATE links SET revision = ?2, target = ?3, title = ?4, tags = ?5, redirect_status = ?6, cache_seconds = ?7,
     forward_query = ?8, valid_from = ?9, expires_at = ?10, max_clicks = ?11, disabled = ?12, updated_at = ?13,
     clicks = ?14, created_at = ?15
-WHERE slug = ?1";
+WHERE slug = ?1
+RETURNING id";
 
 #[async_trait]
 impl Porting for SqliteStore {
@@ -45,15 +47,20 @@ impl Porting for SqliteStore {
         self.reads.run(READ_LIMIT, list).await
     }
 
-    async fn take_links(&self, arrivals: &[Arrival], rules: &Rules) -> Result<Vec<Taken>, StoreError> {
-        let (arrivals, rules) = (arrivals.to_vec(), rules.clone());
+    async fn take_links(
+        &self,
+        arrivals: &[Arrival],
+        rules: &Rules,
+        actor: &Actor,
+    ) -> Result<Vec<Taken>, StoreError> {
+        let (arrivals, rules, actor) = (arrivals.to_vec(), rules.clone(), actor.clone());
         let take = move |connection: &mut Connection| {
             let transaction = connection
                 .transaction_with_behavior(TransactionBehavior::Immediate)
                 .map_err(unavailable)?;
             let taken = arrivals
                 .iter()
-                .map(|arrival| take(&transaction, arrival, &rules))
+                .map(|arrival| take(&transaction, arrival, &rules, &actor))
                 .collect::<Result<Vec<_>, _>>()?;
             transaction.commit().map_err(unavailable)?;
             Ok(taken)
@@ -92,21 +99,26 @@ fn after(
     Ok(links)
 }
 
-fn take(connection: &Connection, arrival: &Arrival, rules: &Rules) -> Result<Taken, StoreError> {
+fn take(
+    connection: &Connection,
+    arrival: &Arrival,
+    rules: &Rules,
+    actor: &Actor,
+) -> Result<Taken, StoreError> {
     let slug = &arrival.link.slug;
     let Some(kept) = one(connection, LINK, slug.clone(), to_link)? else {
-        let inserted = insert_row(connection, &arrival.link)?;
+        let inserted = insert_row(connection, &arrival.link, actor)?;
         return Ok(inserted.map_or(Taken::Differs, Taken::Inserted));
     };
     match rules.compare(&kept, arrival) {
         Ok(taken) => Ok(taken),
         Err(false) => Ok(Taken::Differs),
-        Err(true) => overwrite(connection, &rules.replacement(&kept, arrival)),
+        Err(true) => overwrite(connection, &kept, &rules.replacement(&kept, arrival), actor),
     }
 }
 
-fn overwrite(connection: &Connection, link: &Link) -> Result<Taken, StoreError> {
-    let revision = draw_revision(connection)?;
+fn overwrite(connection: &Connection, kept: &Link, link: &Link, actor: &Actor) -> Result<Taken, StoreError> {
+    let revision = draw_revision(connection, kept.revision.get())?;
     let parameters = params![
         /* slug */ link.slug.as_str(),
         /* revision */ revision,
@@ -125,6 +137,10 @@ fn overwrite(connection: &Connection, link: &Link) -> Result<Taken, StoreError> 
         /* created_at */ link.created_at.as_microsecond(),
     ];
     let mut statement = connection.prepare_cached(OVERWRITE).map_err(unavailable)?;
-    statement.execute(parameters).map_err(unavailable)?;
+    let id = statement
+        .query_one(parameters, |row| row.get(0))
+        .map_err(unavailable)?;
+    let kind = ChangeKind::of_update(kept.disabled, link.disabled);
+    changes::record_link(connection, kind, link.slug.as_str(), (id, revision), actor).map_err(unavailable)?;
     Ok(Taken::Overwritten(Revision::new(revision)))
 }

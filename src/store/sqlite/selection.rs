@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, named_params, params};
 
+use super::changes;
 use super::failure::unavailable;
 use super::links::{column, corrupt, draw_revision, to_link};
 use super::list::{TRIGRAM, phrase};
-use crate::domain::{KeyId, Link, Redirect, Revision, Selection, Slug};
+use crate::domain::{Actor, ChangeKind, KeyId, Link, Redirect, Revision, Selection, Slug};
 use crate::store::{Place, Selected, StoreError};
 
 const COLUMNS: &str = "-- select_links()
@@ -24,12 +25,13 @@ const BY_TAG: &str = "link_tags CROSS JOIN links ON links.id = link_tags.link_id
 WHERE link_tags.tag = :tag AND link_tags.link_id > :from ORDER BY link_tags.link_id LIMIT :limit";
 
 const LINK: &str = "-- toggle_links()
-SELECT links.slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
+SELECT links.id, links.slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
     max_clicks, disabled, clicks, created_at, updated_at, owner
 FROM links WHERE slug = ?1";
 
 const TOGGLE: &str = "-- toggle_links()
 UPDATE links SET disabled = NOT disabled, revision = ?2, updated_at = max(?3, created_at) WHERE slug = ?1";
+
 /// The links of a selection, from a place on.
 pub(super) fn select(
     connection: &Connection,
@@ -97,16 +99,17 @@ pub(super) fn toggle(
     selection: &Selection,
     slugs: &[Slug],
     now: Timestamp,
+    actor: &Actor,
 ) -> Result<Vec<Redirect>, StoreError> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(unavailable)?;
     let mut toggled = Vec::with_capacity(slugs.len());
     for slug in slugs {
-        let Some(link) = held(&transaction, selection, slug)? else {
+        let Some((id, link)) = held(&transaction, selection, slug)? else {
             continue;
         };
-        let revision = draw_revision(&transaction)?;
+        let revision = draw_revision(&transaction, link.revision.get())?;
         let parameters = params![
             /* slug */ slug.as_str(),
             /* revision */ revision,
@@ -115,6 +118,9 @@ pub(super) fn toggle(
         transaction
             .prepare_cached(TOGGLE)
             .and_then(|mut statement| statement.execute(parameters))
+            .map_err(unavailable)?;
+        let kind = ChangeKind::of_update(link.disabled, !link.disabled);
+        changes::record_link(&transaction, kind, slug.as_str(), (id, revision), actor)
             .map_err(unavailable)?;
         toggled.push(Redirect {
             revision: Revision::new(revision),
@@ -126,14 +132,22 @@ pub(super) fn toggle(
     Ok(toggled)
 }
 
-/// The link called `slug`, if it is meant.
-fn held(connection: &Connection, selection: &Selection, slug: &Slug) -> Result<Option<Link>, StoreError> {
+/// The link called `slug` and its id, if it is meant.
+fn held(
+    connection: &Connection,
+    selection: &Selection,
+    slug: &Slug,
+) -> Result<Option<(i64, Link)>, StoreError> {
     let mut statement = connection.prepare_cached(LINK).map_err(unavailable)?;
-    let link = statement
-        .query_row(params![/* slug */ slug.as_str()], |row| Ok(read(row)))
+    let found = statement
+        .query_row(params![/* slug */ slug.as_str()], |row| {
+            Ok((row.get(0)?, read(row)))
+        })
         .optional()
         .map_err(unavailable)?;
-    Ok(link.transpose()?.filter(|link| selection.holds(link)))
+    let Some((id, link)) = found else { return Ok(None) };
+    let link = link?;
+    Ok(selection.holds(&link).then_some((id, link)))
 }
 
 fn read(row: &Row<'_>) -> Result<Link, StoreError> {
