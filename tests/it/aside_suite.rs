@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use curtail::domain::{Interval, KeyId, Link, Range, Statistics};
+use curtail::domain::{Actor, Interval, KeyId, Link, Range, Statistics};
 use curtail::store::{Chore, Store, StoreError};
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -31,7 +31,10 @@ async fn statistics(store: &dyn Store, name: &str) -> Option<Statistics> {
 
 async fn a_link_comes_back_with_every_field_its_clicks_and_its_sums(store: &dyn Store) {
     let first = Link {
-        revision: store.insert_link(&full_link("back")).await.unwrap(),
+        revision: store
+            .insert_link(&full_link("back"), &Actor::Admin)
+            .await
+            .unwrap(),
         ..full_link("back")
     };
     store
@@ -40,13 +43,16 @@ async fn a_link_comes_back_with_every_field_its_clicks_and_its_sums(store: &dyn 
         .unwrap();
     let before = statistics(store, "back").await;
 
-    let last = store.set_link_aside(&first.slug, None, now()).await.unwrap();
+    let last = store
+        .set_link_aside(&first.slug, None, now(), &Actor::Admin)
+        .await
+        .unwrap();
     assert_eq!(last, Some(first.revision));
     assert_eq!(store.link(&first.slug).await.unwrap(), None);
     assert_eq!(statistics(store, "back").await, None);
     while store.keep_house(Chore::DropRemains).await.unwrap() > 0 {}
     let back = store
-        .restore_link(&first.slug, None, now())
+        .restore_link(&first.slug, None, now(), &Actor::Admin)
         .await
         .unwrap()
         .unwrap();
@@ -65,41 +71,70 @@ async fn a_link_comes_back_with_every_field_its_clicks_and_its_sums(store: &dyn 
 }
 
 async fn a_link_is_not_brought_back_after_its_time(store: &dyn Store) {
-    store.insert_link(&link("late")).await.unwrap();
-    store.set_link_aside(&slug("late"), None, now()).await.unwrap();
+    store.insert_link(&link("late"), &Actor::Admin).await.unwrap();
+    store
+        .set_link_aside(&slug("late"), None, now(), &Actor::Admin)
+        .await
+        .unwrap();
 
     let since = now() + SignedDuration::from_micros(1);
-    let late = store.restore_link(&slug("late"), None, since).await.unwrap();
-    let absent = store.restore_link(&slug("absent"), None, now()).await.unwrap();
+    let late = store
+        .restore_link(&slug("late"), None, since, &Actor::Admin)
+        .await
+        .unwrap();
+    let absent = store
+        .restore_link(&slug("absent"), None, now(), &Actor::Admin)
+        .await
+        .unwrap();
 
     assert_eq!((late, absent), (None, None));
     assert_eq!(
-        store.set_link_aside(&slug("late"), None, now()).await.unwrap(),
+        store
+            .set_link_aside(&slug("late"), None, now(), &Actor::Admin)
+            .await
+            .unwrap(),
         None
     );
 }
 
 async fn a_slug_that_was_taken_meanwhile_is_left_alone(store: &dyn Store) {
-    store.insert_link(&full_link("wanted")).await.unwrap();
-    store.set_link_aside(&slug("wanted"), None, now()).await.unwrap();
-    store.insert_link(&link("wanted")).await.unwrap();
+    store
+        .insert_link(&full_link("wanted"), &Actor::Admin)
+        .await
+        .unwrap();
+    store
+        .set_link_aside(&slug("wanted"), None, now(), &Actor::Admin)
+        .await
+        .unwrap();
+    store.insert_link(&link("wanted"), &Actor::Admin).await.unwrap();
 
-    let result = store.restore_link(&slug("wanted"), None, now()).await;
+    let result = store
+        .restore_link(&slug("wanted"), None, now(), &Actor::Admin)
+        .await;
 
     assert!(matches!(result, Err(StoreError::SlugTaken)), "{result:?}");
     let kept = store.link(&slug("wanted")).await.unwrap().unwrap();
     assert_eq!(kept.title, None);
-    store.delete_link(&slug("wanted")).await.unwrap();
-    let back = store.restore_link(&slug("wanted"), None, now()).await.unwrap();
+    store
+        .delete_link(&slug("wanted"), None, &Actor::Admin)
+        .await
+        .unwrap();
+    let back = store
+        .restore_link(&slug("wanted"), None, now(), &Actor::Admin)
+        .await
+        .unwrap();
     assert_eq!(back.unwrap().title, full_link("wanted").title);
 }
 
 async fn of_two_that_bring_back_one_does(store: &dyn Store) {
-    store.insert_link(&link("twice")).await.unwrap();
-    store.set_link_aside(&slug("twice"), None, now()).await.unwrap();
+    store.insert_link(&link("twice"), &Actor::Admin).await.unwrap();
+    store
+        .set_link_aside(&slug("twice"), None, now(), &Actor::Admin)
+        .await
+        .unwrap();
     let name = slug("twice");
 
-    let results = join_all((0..4).map(|_| store.restore_link(&name, None, now()))).await;
+    let results = join_all((0..4).map(|_| store.restore_link(&name, None, now(), &Actor::Admin))).await;
 
     let brought_back = results.iter().filter(|result| matches!(result, Ok(Some(_))));
     assert_eq!(brought_back.count(), 1, "{results:?}");
@@ -112,22 +147,22 @@ async fn only_its_owner_sets_a_link_aside_and_brings_it_back(store: &dyn Store) 
         owner: Some(owner.clone()),
         ..link("owned")
     };
-    store.insert_link(&owned).await.unwrap();
+    store.insert_link(&owned, &Actor::Admin).await.unwrap();
 
     let by_other = store
-        .set_link_aside(&owned.slug, Some(&other), now())
+        .set_link_aside(&owned.slug, Some(&other), now(), &Actor::Admin)
         .await
         .unwrap();
     let by_owner = store
-        .set_link_aside(&owned.slug, Some(&owner), now())
+        .set_link_aside(&owned.slug, Some(&owner), now(), &Actor::Admin)
         .await
         .unwrap();
     let back_for_other = store
-        .restore_link(&owned.slug, Some(&other), now())
+        .restore_link(&owned.slug, Some(&other), now(), &Actor::Admin)
         .await
         .unwrap();
     let back_for_owner = store
-        .restore_link(&owned.slug, Some(&owner), now())
+        .restore_link(&owned.slug, Some(&owner), now(), &Actor::Admin)
         .await
         .unwrap();
 
@@ -136,10 +171,13 @@ async fn only_its_owner_sets_a_link_aside_and_brings_it_back(store: &dyn Store) 
 }
 
 async fn what_nobody_wanted_back_is_forgotten_with_its_sums(store: &dyn Store) {
-    store.insert_link(&link("gone")).await.unwrap();
+    store.insert_link(&link("gone"), &Actor::Admin).await.unwrap();
     let clicks = Arc::clone(&batch(vec![click("gone", now())]));
     store.record_clicks(&clicks).await.unwrap();
-    store.set_link_aside(&slug("gone"), None, now()).await.unwrap();
+    store
+        .set_link_aside(&slug("gone"), None, now(), &Actor::Admin)
+        .await
+        .unwrap();
 
     let early = store.keep_house(Chore::ForgetSetAside(now())).await.unwrap();
     let sums_kept = store.keep_house(Chore::DropRemains).await.unwrap();
@@ -150,7 +188,10 @@ async fn what_nobody_wanted_back_is_forgotten_with_its_sums(store: &dyn Store) {
     assert_eq!((early, sums_kept, forgotten), (0, 0, 1));
     assert!(sums_dropped > 0);
     assert_eq!(
-        store.restore_link(&slug("gone"), None, now()).await.unwrap(),
+        store
+            .restore_link(&slug("gone"), None, now(), &Actor::Admin)
+            .await
+            .unwrap(),
         None
     );
 }

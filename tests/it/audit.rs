@@ -81,7 +81,7 @@ fn every_change_leaves_a_line_that_names_the_key_by_its_id() {
         line[name] = value;
         expected.push(line);
     };
-    note(admin("key.issued", &request), "key.id", json!(id));
+    note(admin("key.created", &request), "key.id", json!(id));
     let link = |slug: &str| json!({"url": "https://example.org/?token=SENTINEL", "slug": slug});
 
     let (_, request, _) = service.api(key, "POST", "/links", &link("one"));

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use curtail::domain::{Click, ClickBatch, Dimension, Interval, Link, Range, Ranked, Statistics, day_of};
-use curtail::store::{Chore, Store, StoreError};
+use curtail::domain::{
+    Actor, Click, ClickBatch, Dimension, Interval, Link, Range, Ranked, Statistics, day_of,
+};
+use curtail::store::{Chore, ClickGrant, Store, StoreError};
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 
@@ -82,7 +84,7 @@ async fn sum(store: &dyn Store) -> usize {
 }
 
 async fn a_batch_is_counted_once_however_often_it_comes(store: &dyn Store) {
-    store.insert_link(&link("a")).await.unwrap();
+    store.insert_link(&link("a"), &Actor::Admin).await.unwrap();
     let bot = Click {
         bot: true,
         ..click("a", now())
@@ -102,7 +104,7 @@ async fn a_batch_is_counted_once_however_often_it_comes(store: &dyn Store) {
 async fn batches_of_many_instances_at_once_are_all_counted(store: &dyn Store) {
     let names = ["a", "b", "c", "d"];
     for name in names {
-        store.insert_link(&link(name)).await.unwrap();
+        store.insert_link(&link(name), &Actor::Admin).await.unwrap();
     }
     let batches = (0..12).map(|round| {
         // Each in another order, so that locks taken as they come would wait for each other.
@@ -136,8 +138,11 @@ async fn a_click_that_the_limit_has_counted_is_not_counted_again(store: &dyn Sto
         max_clicks: Some(5),
         ..link("limited")
     };
-    store.insert_link(&limited).await.unwrap();
-    assert!(store.take_click(&limited.slug).await.unwrap());
+    store.insert_link(&limited, &Actor::Admin).await.unwrap();
+    assert_eq!(
+        store.take_click(&limited.slug).await.unwrap(),
+        ClickGrant::Granted
+    );
     let counted = Click {
         counted: true,
         ..click("limited", now())
@@ -153,7 +158,7 @@ async fn a_click_that_the_limit_has_counted_is_not_counted_again(store: &dyn Sto
 }
 
 async fn clicks_of_links_that_are_gone_are_left_out(store: &dyn Store) {
-    store.insert_link(&link("here")).await.unwrap();
+    store.insert_link(&link("here"), &Actor::Admin).await.unwrap();
     let clicks = vec![click("gone", now()), click("here", now())];
 
     store.record_clicks(&batch(clicks)).await.unwrap();
@@ -164,7 +169,7 @@ async fn clicks_of_links_that_are_gone_are_left_out(store: &dyn Store) {
 }
 
 async fn values_beyond_the_bound_are_other(store: &dyn Store) {
-    store.insert_link(&link("a")).await.unwrap();
+    store.insert_link(&link("a"), &Actor::Admin).await.unwrap();
     let from = |number: usize| Click {
         referrer: format!("{number:04}.example").into(),
         ..click("a", now())
@@ -265,7 +270,7 @@ fn recount(
 async fn the_sums_equal_a_recount(store: &dyn Store) {
     let mut random = fastrand::Rng::with_seed(7);
     for name in ["a", "b"] {
-        store.insert_link(&link(name)).await.unwrap();
+        store.insert_link(&link(name), &Actor::Admin).await.unwrap();
     }
     let clicks: Vec<Click> = (0..number_of_clicks()).map(|_| generate(&mut random)).collect();
     let parts: Vec<_> = clicks.chunks(2000).collect();
@@ -349,7 +354,7 @@ async fn compare_with_a_recount(store: &dyn Store, clicks: &[Click]) {
 
 async fn clicks_are_summed_once_by_many_at_once(store: &dyn Store) {
     for name in ["a", "b"] {
-        store.insert_link(&link(name)).await.unwrap();
+        store.insert_link(&link(name), &Actor::Admin).await.unwrap();
     }
     // More than one piece, and fewer than the bound of values.
     let clicks = |round: i64| {
@@ -400,7 +405,7 @@ async fn clicks_are_summed_once_by_many_at_once(store: &dyn Store) {
 }
 
 async fn unsummed_clicks_go_with_their_link(store: &dyn Store) {
-    store.insert_link(&link("gone")).await.unwrap();
+    store.insert_link(&link("gone"), &Actor::Admin).await.unwrap();
     let old = now() - SignedDuration::from_hours(24 * 20);
     store
         .record_clicks(&batch(vec![click("gone", now()), click("gone", old)]))
@@ -410,7 +415,10 @@ async fn unsummed_clicks_go_with_their_link(store: &dyn Store) {
     while store.keep_house(Chore::DropClicks(before)).await.unwrap() > 0 {}
     let left = statistics(store, "gone", last_days(), 10).await;
     assert_eq!(left.values(Dimension::Browser).next().unwrap().clicks, 1);
-    store.delete_link(&slug("gone")).await.unwrap();
+    store
+        .delete_link(&slug("gone"), None, &Actor::Admin)
+        .await
+        .unwrap();
 
     while store.keep_house(Chore::DropRemains).await.unwrap() > 0 {}
 
@@ -435,14 +443,17 @@ async fn the_day_has_one_secret_for_all(store: &dyn Store) {
 }
 
 async fn a_link_made_again_begins_at_nothing(store: &dyn Store) {
-    store.insert_link(&link("again")).await.unwrap();
+    store.insert_link(&link("again"), &Actor::Admin).await.unwrap();
     store
         .record_clicks(&batch(vec![click("again", now())]))
         .await
         .unwrap();
-    store.delete_link(&slug("again")).await.unwrap();
+    store
+        .delete_link(&slug("again"), None, &Actor::Admin)
+        .await
+        .unwrap();
 
-    store.insert_link(&link("again")).await.unwrap();
+    store.insert_link(&link("again"), &Actor::Admin).await.unwrap();
 
     let before = statistics(store, "again", last_days(), 10).await;
     assert_eq!(before.total.clicks, 0);
@@ -456,7 +467,7 @@ async fn a_link_made_again_begins_at_nothing(store: &dyn Store) {
 }
 
 async fn old_clicks_go_and_the_total_stays(store: &dyn Store) {
-    store.insert_link(&link("a")).await.unwrap();
+    store.insert_link(&link("a"), &Actor::Admin).await.unwrap();
     let old = now() - SignedDuration::from_hours(24 * 20);
     store
         .record_clicks(&batch(vec![click("a", old), click("a", now())]))
@@ -483,7 +494,7 @@ async fn expired_links_are_purged_with_their_sums(store: &dyn Store) {
         ..link("lately")
     };
     for link in [&expired, &lately, &link("lasting")] {
-        store.insert_link(link).await.unwrap();
+        store.insert_link(link, &Actor::Admin).await.unwrap();
     }
     store
         .record_clicks(&batch(vec![click("expired", now())]))
@@ -503,7 +514,7 @@ async fn expired_links_are_purged_with_their_sums(store: &dyn Store) {
 }
 
 async fn chores_can_be_done_by_many_at_once(store: &dyn Store) {
-    store.insert_link(&link("a")).await.unwrap();
+    store.insert_link(&link("a"), &Actor::Admin).await.unwrap();
     let far = now() + SignedDuration::from_hours(24 * 3650);
     store
         .record_clicks(&batch(vec![click("a", now())]))
@@ -543,7 +554,7 @@ async fn a_closed_store_takes_no_clicks(store: &dyn Store) {
 async fn clicks_wait_for_their_partition() {
     let database = db::TestDatabase::postgres().await;
     let store = database.store().await;
-    store.insert_link(&link("a")).await.unwrap();
+    store.insert_link(&link("a"), &Actor::Admin).await.unwrap();
     let far: Timestamp = "2036-05-06T07:08:09Z".parse().unwrap();
     let alike = Click {
         number: 7,

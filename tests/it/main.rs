@@ -18,6 +18,8 @@ mod bulletin;
 mod cache_codec;
 mod cache_open;
 mod cache_suite;
+mod changes_recorded;
+mod changes_suite;
 mod clicks_api;
 mod clicks_faults;
 mod clicks_suite;

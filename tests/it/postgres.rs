@@ -1,5 +1,6 @@
 //! What only a server does: it restarts, fails over, and changes its tables.
 
+use curtail::domain::Actor;
 use std::time::{Duration, Instant};
 
 use curtail::store::StoreError;
@@ -14,7 +15,7 @@ async fn a_read_survives_the_end_of_its_session() {
     let mut database = TestDatabase::postgres().await;
     database.postgres_section().pool_size = 1;
     let store = database.store().await;
-    store.insert_link(&link("kept")).await.unwrap();
+    store.insert_link(&link("kept"), &Actor::Admin).await.unwrap();
     let admin = database.connect().await;
 
     for _ in 0..5 {
@@ -36,7 +37,7 @@ async fn a_changed_column_type_is_noticed_once() {
     database.postgres_section().pool_size = 1;
     let store = database.store().await;
     let mut link = link("kept");
-    link.revision = store.insert_link(&link).await.unwrap();
+    link.revision = store.insert_link(&link, &Actor::Admin).await.unwrap();
     store.link(&link.slug).await.unwrap();
     let alter = "ALTER TABLE links ALTER COLUMN title TYPE varchar(200)";
     database.connect().await.batch_execute(alter).await.unwrap();
@@ -58,7 +59,7 @@ async fn a_standby_reads_and_refuses_writes() {
     let store = curtail::store::open(&database.section).await.unwrap();
 
     let read = store.redirect(&slug("absent")).await;
-    let write = store.insert_link(&link("new")).await;
+    let write = store.insert_link(&link("new"), &Actor::Admin).await;
 
     assert!(matches!(read, Ok(None)), "{read:?}");
     assert!(
@@ -147,7 +148,7 @@ async fn a_connection_outlives_the_runtime_that_first_used_it() {
     // That of the migration may be about to end.
     eventually("one session is left", async || sessions().await.len() == 1).await;
     let before = sessions().await;
-    store.insert_link(&link("kept")).await.unwrap();
+    store.insert_link(&link("kept"), &Actor::Admin).await.unwrap();
 
     assert_eq!(sessions().await, before);
     store.close().await;

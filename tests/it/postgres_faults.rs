@@ -1,5 +1,6 @@
 //! A server that is gone, or does not answer.
 
+use curtail::domain::Actor;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,7 @@ fn assert_unavailable<T: std::fmt::Debug>(result: Result<T, StoreError>, begun: 
 async fn a_server_that_is_gone_is_unavailable_at_once_and_found_again() {
     let server = Server::start().await;
     let store = open(&server.url("db")).await;
-    store.insert_link(&link("kept")).await.unwrap();
+    store.insert_link(&link("kept"), &Actor::Admin).await.unwrap();
     store.redirect(&slug("kept")).await.unwrap();
 
     server.crash().await;
@@ -45,7 +46,7 @@ async fn a_server_that_is_gone_is_unavailable_at_once_and_found_again() {
         );
         let begun = Instant::now();
         assert_unavailable(
-            store.insert_link(&link("new")).await,
+            store.insert_link(&link("new"), &Actor::Admin).await,
             begun,
             Duration::from_millis(300),
         );
@@ -53,7 +54,7 @@ async fn a_server_that_is_gone_is_unavailable_at_once_and_found_again() {
     server.boot().await;
 
     assert!(matches!(store.redirect(&slug("kept")).await, Ok(Some(_))));
-    store.insert_link(&link("new")).await.unwrap();
+    store.insert_link(&link("new"), &Actor::Admin).await.unwrap();
     store.close().await;
 }
 
@@ -61,7 +62,7 @@ async fn a_server_that_is_gone_is_unavailable_at_once_and_found_again() {
 async fn a_frozen_server_is_unavailable_within_a_second_and_found_again() {
     let server = Server::start().await;
     let store = open(&server.url("db")).await;
-    store.insert_link(&link("kept")).await.unwrap();
+    store.insert_link(&link("kept"), &Actor::Admin).await.unwrap();
     store.redirect(&slug("kept")).await.unwrap();
     // The first check may take longer: it is the one that connects.
     assert!(store.check().await.unwrap().is_some());
@@ -75,7 +76,7 @@ async fn a_frozen_server_is_unavailable_within_a_second_and_found_again() {
     assert_unavailable(store.check().await, begun, Duration::from_secs(1));
     let begun = Instant::now();
     assert_unavailable(
-        store.insert_link(&link("new")).await,
+        store.insert_link(&link("new"), &Actor::Admin).await,
         begun,
         Duration::from_secs(3),
     );
@@ -88,7 +89,7 @@ async fn a_frozen_server_is_unavailable_within_a_second_and_found_again() {
         "{found:?} after {:?}",
         begun.elapsed()
     );
-    store.insert_link(&link("newer")).await.unwrap();
+    store.insert_link(&link("newer"), &Actor::Admin).await.unwrap();
     store.close().await;
 }
 
@@ -97,20 +98,24 @@ async fn a_frozen_server_is_unavailable_within_a_second_and_found_again() {
 async fn a_link_that_waits_behind_others_is_refused_as_early_as_they_are() {
     let server = Server::start().await;
     let store = open(&server.url("db")).await;
-    store.insert_link(&link("kept")).await.unwrap();
+    store.insert_link(&link("kept"), &Actor::Admin).await.unwrap();
     let slugs: Vec<String> = (0..16).map(|number| format!("early{number}")).collect();
     let limit = Duration::from_millis(1300);
 
     server.freeze();
     let early = slugs.iter().map(|slug| async {
         let (begun, link) = (Instant::now(), link(slug));
-        assert_unavailable(store.insert_link(&link).await, begun, limit);
+        assert_unavailable(store.insert_link(&link, &Actor::Admin).await, begun, limit);
     });
     let late = async {
         // Takes most of the time that the others have.
         let _ = store.redirect(&slug("kept")).await;
         let begun = Instant::now();
-        assert_unavailable(store.insert_link(&link("late")).await, begun, limit);
+        assert_unavailable(
+            store.insert_link(&link("late"), &Actor::Admin).await,
+            begun,
+            limit,
+        );
     };
     futures_util::future::join(futures_util::future::join_all(early), late).await;
 

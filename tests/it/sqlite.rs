@@ -1,5 +1,6 @@
 //! What only a file does.
 
+use curtail::domain::Actor;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,7 @@ fn path(database: &TestDatabase) -> &Path {
 async fn only_the_owner_may_read_the_file() {
     let database = TestDatabase::sqlite().await;
     let store = store::open(&database.section).await.unwrap();
-    store.insert_link(&link("secret")).await.unwrap();
+    store.insert_link(&link("secret"), &Actor::Admin).await.unwrap();
 
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
 
@@ -43,7 +44,7 @@ async fn two_stores_share_a_file() {
         links
             .iter()
             .enumerate()
-            .map(|(n, link)| stores[n % 2].insert_link(link)),
+            .map(|(n, link)| stores[n % 2].insert_link(link, &Actor::Admin)),
     )
     .await;
 
@@ -61,7 +62,7 @@ async fn two_stores_share_a_file() {
 async fn a_link_is_there_after_closing_and_opening() {
     let database = TestDatabase::sqlite().await;
     let store = store::open(&database.section).await.unwrap();
-    store.insert_link(&link("kept")).await.unwrap();
+    store.insert_link(&link("kept"), &Actor::Admin).await.unwrap();
     store.close().await;
 
     let store = store::open(&database.section).await.unwrap();
@@ -81,7 +82,7 @@ async fn what_was_queued_is_done_before_the_store_is_closed() {
     let store = store::open(&database.section).await.unwrap();
     let links: Vec<_> = (0..20).map(|n| link(&format!("link-{n}"))).collect();
 
-    let inserts = join_all(links.iter().map(|link| store.insert_link(link)));
+    let inserts = join_all(links.iter().map(|link| store.insert_link(link, &Actor::Admin)));
     let (results, ()) = tokio::join!(biased; inserts, store.close());
 
     assert!(results.iter().all(Result::is_ok), "{results:?}");

@@ -1,7 +1,9 @@
 //! What every store does, run for each of them.
 
-use curtail::domain::{Clock, Link, RedirectStatus, Revision, Slug, SystemClock, TargetPolicy, TargetUrl};
-use curtail::store::{Store, StoreError};
+use curtail::domain::{
+    Actor, ChangeKind, Clock, Link, RedirectStatus, Revision, Slug, SystemClock, TargetPolicy, TargetUrl,
+};
+use curtail::store::{ClickGrant, Store, StoreError};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use std::time::Duration;
@@ -102,7 +104,7 @@ for_every_store! {
 async fn every_field_is_read_back(store: &dyn Store) {
     let mut expected = full_link("all_fields-1");
 
-    expected.revision = store.insert_link(&expected).await.unwrap();
+    expected.revision = store.insert_link(&expected, &Actor::Admin).await.unwrap();
 
     assert_eq!(
         store.link(&expected.slug).await.unwrap().as_ref(),
@@ -117,7 +119,7 @@ async fn every_field_is_read_back(store: &dyn Store) {
 async fn an_empty_link_is_read_back(store: &dyn Store) {
     let mut expected = link("a");
 
-    expected.revision = store.insert_link(&expected).await.unwrap();
+    expected.revision = store.insert_link(&expected, &Actor::Admin).await.unwrap();
 
     assert_eq!(
         store.link(&expected.slug).await.unwrap().as_ref(),
@@ -132,14 +134,20 @@ async fn an_empty_link_is_read_back(store: &dyn Store) {
 async fn an_absent_link_is_none(store: &dyn Store) {
     assert_eq!(store.link(&slug("absent")).await.unwrap(), None);
     assert_eq!(store.redirect(&slug("absent")).await.unwrap(), None);
-    assert_eq!(store.delete_link(&slug("absent")).await.unwrap(), None);
+    assert_eq!(
+        store
+            .delete_link(&slug("absent"), None, &Actor::Admin)
+            .await
+            .unwrap(),
+        None
+    );
 }
 
 async fn a_taken_slug_is_refused(store: &dyn Store) {
     let first = full_link("taken");
-    store.insert_link(&first).await.unwrap();
+    store.insert_link(&first, &Actor::Admin).await.unwrap();
 
-    let second = store.insert_link(&link("taken")).await;
+    let second = store.insert_link(&link("taken"), &Actor::Admin).await;
 
     assert!(matches!(second, Err(StoreError::SlugTaken)), "{second:?}");
     assert_eq!(store.link(&first.slug).await.unwrap().unwrap().title, first.title);
@@ -149,7 +157,7 @@ async fn of_two_inserts_of_one_slug_one_succeeds(store: &dyn Store) {
     for round in 0..10 {
         let link = link(&format!("raced-{round}"));
 
-        let results = join_all((0..4).map(|_| store.insert_link(&link))).await;
+        let results = join_all((0..4).map(|_| store.insert_link(&link, &Actor::Admin))).await;
 
         assert_eq!(
             results.iter().filter(|result| result.is_ok()).count(),
@@ -170,20 +178,18 @@ async fn of_many_inserts_at_once_only_the_faulty_ones_fail(store: &dyn Store) {
         ..link("broken")
     };
     let taken = link("taken");
-    store.insert_link(&taken).await.unwrap();
+    store.insert_link(&taken, &Actor::Admin).await.unwrap();
     let good: Vec<Link> = (0..100).map(|number| link(&format!("good-{number}"))).collect();
 
     let all = good[..50].iter().chain([&broken, &taken]).chain(&good[50..]);
-    let results = join_all(all.map(|link| store.insert_link(link))).await;
+    let results = join_all(all.map(|link| store.insert_link(link, &Actor::Admin))).await;
 
     assert!(
         matches!(results[50], Err(StoreError::Unavailable(_))),
         "{results:?}"
     );
     assert!(matches!(results[51], Err(StoreError::SlugTaken)), "{results:?}");
-    let mut revisions: Vec<_> = results.iter().flatten().collect();
-    revisions.sort_unstable();
-    revisions.dedup();
+    let revisions: Vec<_> = results.iter().flatten().collect();
     assert_eq!(revisions.len(), 100);
     for link in &good {
         let kept = store.link(&link.slug).await.unwrap().unwrap();
@@ -192,8 +198,11 @@ async fn of_many_inserts_at_once_only_the_faulty_ones_fail(store: &dyn Store) {
 }
 
 async fn slugs_are_case_sensitive(store: &dyn Store) {
-    store.insert_link(&link("Case")).await.unwrap();
-    store.insert_link(&full_link("case")).await.unwrap();
+    store.insert_link(&link("Case"), &Actor::Admin).await.unwrap();
+    store
+        .insert_link(&full_link("case"), &Actor::Admin)
+        .await
+        .unwrap();
 
     let found = store.link(&slug("Case")).await.unwrap().unwrap();
 
@@ -204,7 +213,7 @@ async fn slugs_are_case_sensitive(store: &dyn Store) {
 
 async fn an_update_writes_every_field_but_slug_clicks_and_creation(store: &dyn Store) {
     let before = link("changing");
-    let revision = store.insert_link(&before).await.unwrap();
+    let revision = store.insert_link(&before, &Actor::Admin).await.unwrap();
     let after = Link {
         revision,
         updated_at: Timestamp::from_microsecond(1_895_226_400_000_001).unwrap(),
@@ -212,7 +221,10 @@ async fn an_update_writes_every_field_but_slug_clicks_and_creation(store: &dyn S
         ..full_link("changing")
     };
 
-    let new = store.update_link(&after).await.unwrap();
+    let new = store
+        .update_link(&after, ChangeKind::LinkUpdated, &Actor::Admin)
+        .await
+        .unwrap();
 
     assert!(new > revision);
     let expected = Link {
@@ -227,18 +239,24 @@ async fn an_update_writes_every_field_but_slug_clicks_and_creation(store: &dyn S
 
 async fn an_update_of_another_revision_is_a_conflict(store: &dyn Store) {
     let mut kept = link("contested");
-    kept.revision = store.insert_link(&kept).await.unwrap();
+    kept.revision = store.insert_link(&kept, &Actor::Admin).await.unwrap();
     let stale = Link {
         revision: Revision::new(kept.revision.get() + 1),
         ..full_link("contested")
     };
 
-    let result = store.update_link(&stale).await;
+    let result = store
+        .update_link(&stale, ChangeKind::LinkUpdated, &Actor::Admin)
+        .await;
     let absent = store
-        .update_link(&Link {
-            revision: kept.revision,
-            ..link("absent")
-        })
+        .update_link(
+            &Link {
+                revision: kept.revision,
+                ..link("absent")
+            },
+            ChangeKind::LinkUpdated,
+            &Actor::Admin,
+        )
         .await;
 
     assert!(matches!(result, Err(StoreError::Conflict)), "{result:?}");
@@ -248,9 +266,10 @@ async fn an_update_of_another_revision_is_a_conflict(store: &dyn Store) {
 
 async fn of_two_updates_of_one_revision_one_succeeds(store: &dyn Store) {
     let mut link = link("raced");
-    link.revision = store.insert_link(&link).await.unwrap();
+    link.revision = store.insert_link(&link, &Actor::Admin).await.unwrap();
 
-    let results = join_all((0..4).map(|_| store.update_link(&link))).await;
+    let results =
+        join_all((0..4).map(|_| store.update_link(&link, ChangeKind::LinkUpdated, &Actor::Admin))).await;
 
     assert_eq!(
         results.iter().filter(|result| result.is_ok()).count(),
@@ -265,12 +284,18 @@ async fn of_two_updates_of_one_revision_one_succeeds(store: &dyn Store) {
 
 async fn revisions_grow_over_all_links(store: &dyn Store) {
     let mut one = link("one");
-    one.revision = store.insert_link(&one).await.unwrap();
+    one.revision = store.insert_link(&one, &Actor::Admin).await.unwrap();
     let mut other = link("other");
-    other.revision = store.insert_link(&other).await.unwrap();
+    other.revision = store.insert_link(&other, &Actor::Admin).await.unwrap();
 
-    let third = store.update_link(&one).await.unwrap();
-    let fourth = store.update_link(&other).await.unwrap();
+    let third = store
+        .update_link(&one, ChangeKind::LinkUpdated, &Actor::Admin)
+        .await
+        .unwrap();
+    let fourth = store
+        .update_link(&other, ChangeKind::LinkUpdated, &Actor::Admin)
+        .await
+        .unwrap();
 
     assert!(Revision::new(0) < one.revision);
     assert!(one.revision < other.revision);
@@ -280,10 +305,10 @@ async fn revisions_grow_over_all_links(store: &dyn Store) {
 
 async fn a_deleted_link_is_gone_and_its_revision_answered(store: &dyn Store) {
     let link = link("short-lived");
-    let revision = store.insert_link(&link).await.unwrap();
+    let revision = store.insert_link(&link, &Actor::Admin).await.unwrap();
 
-    let first = store.delete_link(&link.slug).await.unwrap();
-    let second = store.delete_link(&link.slug).await.unwrap();
+    let first = store.delete_link(&link.slug, None, &Actor::Admin).await.unwrap();
+    let second = store.delete_link(&link.slug, None, &Actor::Admin).await.unwrap();
 
     assert_eq!(first, Some(revision));
     assert_eq!(second, None);
@@ -292,10 +317,10 @@ async fn a_deleted_link_is_gone_and_its_revision_answered(store: &dyn Store) {
 
 async fn a_link_made_again_has_a_higher_revision(store: &dyn Store) {
     let link = link("again");
-    let first = store.insert_link(&link).await.unwrap();
-    store.delete_link(&link.slug).await.unwrap();
+    let first = store.insert_link(&link, &Actor::Admin).await.unwrap();
+    store.delete_link(&link.slug, None, &Actor::Admin).await.unwrap();
 
-    let second = store.insert_link(&link).await.unwrap();
+    let second = store.insert_link(&link, &Actor::Admin).await.unwrap();
 
     assert!(second > first);
 }
@@ -305,40 +330,55 @@ async fn clicks_are_granted_up_to_the_limit_exactly(store: &dyn Store) {
         max_clicks: Some(10),
         ..link("limited")
     };
-    store.insert_link(&link).await.unwrap();
+    store.insert_link(&link, &Actor::Admin).await.unwrap();
 
     let results = join_all((0..50).map(|_| store.take_click(&link.slug))).await;
 
     let granted = results
         .into_iter()
         .map(Result::unwrap)
-        .filter(|granted| *granted)
+        .filter(|grant| *grant == ClickGrant::Granted)
         .count();
     assert_eq!(granted, 10);
     assert_eq!(store.link(&link.slug).await.unwrap().unwrap().clicks, 10);
 }
 
+/// A link whose limit was removed, or that was deleted, answered "limit reached".
 async fn clicks_are_granted_to_limited_enabled_links_alone(store: &dyn Store) {
-    store.insert_link(&link("unlimited")).await.unwrap();
     store
-        .insert_link(&Link {
-            max_clicks: Some(9),
-            disabled: true,
-            ..link("disabled")
-        })
+        .insert_link(&link("unlimited"), &Actor::Admin)
         .await
         .unwrap();
     store
-        .insert_link(&Link {
-            max_clicks: Some(9),
-            clicks: 9,
-            ..link("used-up")
-        })
+        .insert_link(
+            &Link {
+                max_clicks: Some(9),
+                disabled: true,
+                ..link("disabled")
+            },
+            &Actor::Admin,
+        )
+        .await
+        .unwrap();
+    store
+        .insert_link(
+            &Link {
+                max_clicks: Some(9),
+                clicks: 9,
+                ..link("used-up")
+            },
+            &Actor::Admin,
+        )
         .await
         .unwrap();
 
-    for name in ["unlimited", "disabled", "used-up", "absent"] {
-        assert!(!store.take_click(&slug(name)).await.unwrap(), "{name}");
+    for (name, expected) in [
+        ("unlimited", ClickGrant::NotLimited),
+        ("disabled", ClickGrant::Gone),
+        ("used-up", ClickGrant::UsedUp),
+        ("absent", ClickGrant::Gone),
+    ] {
+        assert_eq!(store.take_click(&slug(name)).await.unwrap(), expected, "{name}");
     }
 }
 
@@ -347,9 +387,9 @@ async fn a_click_leaves_the_revision(store: &dyn Store) {
         max_clicks: Some(2),
         ..link("clicked")
     };
-    let revision = store.insert_link(&link).await.unwrap();
+    let revision = store.insert_link(&link, &Actor::Admin).await.unwrap();
 
-    assert!(store.take_click(&link.slug).await.unwrap());
+    assert_eq!(store.take_click(&link.slug).await.unwrap(), ClickGrant::Granted);
 
     let expected = Link {
         revision,
@@ -389,7 +429,7 @@ async fn what_breaks_a_promise_of_the_domain_is_refused(store: &dyn Store) {
         },
     ];
     for link in broken {
-        let result = store.insert_link(&link).await;
+        let result = store.insert_link(&link, &Actor::Admin).await;
 
         assert!(
             matches!(result, Err(StoreError::Unavailable(_))),
@@ -414,13 +454,13 @@ async fn a_ready_store_passes_its_check(store: &dyn Store) {
 
 async fn an_abandoned_operation_leaves_the_store_usable(store: &dyn Store) {
     let kept = link("kept");
-    store.insert_link(&kept).await.unwrap();
+    store.insert_link(&kept, &Actor::Admin).await.unwrap();
 
     for round in 0..40 {
         let spare = link(&format!("spare-{round}"));
         let limit = Duration::from_micros(fastrand::u64(0..2000));
         let _ = tokio::time::timeout(limit, store.redirect(&kept.slug)).await;
-        let _ = tokio::time::timeout(limit, store.insert_link(&spare)).await;
+        let _ = tokio::time::timeout(limit, store.insert_link(&spare, &Actor::Admin)).await;
     }
 
     // As many as there are connections for reads, since all of them may have to be opened first.
@@ -429,7 +469,7 @@ async fn an_abandoned_operation_leaves_the_store_usable(store: &dyn Store) {
         results.iter().all(|result| matches!(result, Ok(Some(_)))),
         "{results:?}"
     );
-    store.insert_link(&link("after")).await.unwrap();
+    store.insert_link(&link("after"), &Actor::Admin).await.unwrap();
 }
 
 async fn a_closed_store_is_unavailable(store: &dyn Store) {
@@ -445,15 +485,17 @@ async fn a_closed_store_is_unavailable(store: &dyn Store) {
         Err(StoreError::Unavailable(_))
     ));
     assert!(matches!(
-        store.insert_link(&link).await,
+        store.insert_link(&link, &Actor::Admin).await,
         Err(StoreError::Unavailable(_))
     ));
     assert!(matches!(
-        store.update_link(&link).await,
+        store
+            .update_link(&link, ChangeKind::LinkUpdated, &Actor::Admin)
+            .await,
         Err(StoreError::Unavailable(_))
     ));
     assert!(matches!(
-        store.delete_link(&link.slug).await,
+        store.delete_link(&link.slug, None, &Actor::Admin).await,
         Err(StoreError::Unavailable(_))
     ));
     assert!(matches!(
