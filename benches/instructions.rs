@@ -44,6 +44,7 @@ fn entry(slug: &Slug) -> Entry {
             limited: false,
             disabled: false,
         })),
+        read_at: now,
         fresh_until: now.checked_add(Duration::from_secs(5)).unwrap(),
         stale_until: now.checked_add(Duration::from_secs(3600)).unwrap(),
     }
@@ -66,8 +67,11 @@ fn visit(slug: &Slug, times: u64) {
         .unwrap();
     runtime.block_on(async {
         let memory = Arc::new(MemoryCache::new(1 << 20));
+        let now = SystemClock.steady();
         let fresh = Entry {
-            fresh_until: SystemClock.now().checked_add(hour).unwrap(),
+            read_at: now,
+            fresh_until: now.checked_add(hour).unwrap(),
+            stale_until: now.checked_add(hour).unwrap(),
             ..entry(slug)
         };
         memory.put(slug, &fresh, Rank::UNSEEN).await;

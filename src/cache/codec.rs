@@ -1,8 +1,8 @@
 //! An entry as bytes, and back: versioned, and naming the slug it belongs to.
 //!
 //! ```text
-//! C1 00000000000000000014 launch \n   format, rank in 20 decimal digits, slug, line feed; without the spaces
-//! fresh_until stale_until             i64 microseconds each; all numbers are big-endian
+//! C2 00000000000000000014 launch \n   format, rank in 20 decimal digits, slug, line feed; without the spaces
+//! read_at fresh_until stale_until     i64 microseconds each; all numbers are big-endian
 //! kind                                u8: 0 absent, which ends here; 1 link
 //! revision status flags               i64, u16, u8
 //! [cache_seconds] [valid_from] [expires_at]   u32, i64, i64; each there if its flag is set
@@ -22,7 +22,7 @@ use super::{Entry, Known};
 use crate::domain::{Link, Period, Rank, Redirect, RedirectStatus, Revision, Slug, TargetUrl};
 
 /// Opens every value. A change of the layout changes it.
-const FORMAT: &[u8] = b"C1";
+pub(super) const FORMAT: &[u8] = b"C2";
 /// Where the rank stands in a value.
 const RANK: Range<usize> = 2..22;
 
@@ -67,6 +67,11 @@ pub(super) fn header_len(slug: &Slug) -> usize {
     RANK.end + slug.as_str().len() + 1
 }
 
+/// The end of a header, which names the slug.
+pub(super) fn slug_line(slug: &Slug) -> String {
+    format!("{slug}\n")
+}
+
 /// The bytes of `entry`. Its times are cut to whole microseconds.
 #[must_use]
 pub fn encode(slug: &Slug, entry: &Entry) -> Vec<u8> {
@@ -75,6 +80,7 @@ pub fn encode(slug: &Slug, entry: &Entry) -> Vec<u8> {
     bytes.extend_from_slice(rank_text(entry.known.rank()).as_bytes());
     bytes.extend_from_slice(slug.as_str().as_bytes());
     bytes.push(b'\n');
+    put_time(&mut bytes, entry.read_at);
     put_time(&mut bytes, entry.fresh_until);
     put_time(&mut bytes, entry.stale_until);
     match &entry.known {
@@ -134,6 +140,7 @@ pub fn decode(slug: &Slug, bytes: &[u8]) -> Result<Entry, CodecError> {
         .strip_prefix(slug.as_str().as_bytes())
         .and_then(|rest| rest.strip_prefix(b"\n"))
         .ok_or(CodecError::Slug)?;
+    let read_at = take_time(&mut rest, "read_at")?;
     let fresh_until = take_time(&mut rest, "fresh_until")?;
     let stale_until = take_time(&mut rest, "stale_until")?;
     let known = match take(&mut rest)? {
@@ -153,6 +160,7 @@ pub fn decode(slug: &Slug, bytes: &[u8]) -> Result<Entry, CodecError> {
     if fits {
         Ok(Entry {
             known,
+            read_at,
             fresh_until,
             stale_until,
         })

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use jiff::Timestamp;
@@ -30,10 +30,11 @@ pub struct MemoryCache {
     hasher: RandomState,
 }
 
-/// An entry in two thirds of its size: times are milliseconds of the Unix epoch, cut off.
+/// An entry in three quarters of its size: times are in milliseconds, cut off.
 #[derive(Debug, Clone)]
 struct Held {
     known: Known,
+    read_at: i64,
     fresh_until: i64,
     stale_until: i64,
 }
@@ -42,6 +43,7 @@ impl Held {
     fn of(known: Known, entry: &Entry) -> Self {
         Self {
             known,
+            read_at: entry.read_at.as_millisecond(),
             fresh_until: entry.fresh_until.as_millisecond(),
             stale_until: entry.stale_until.as_millisecond(),
         }
@@ -51,6 +53,7 @@ impl Held {
         let time = |millis| Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH);
         Entry {
             known: self.known,
+            read_at: time(self.read_at),
             fresh_until: time(self.fresh_until),
             stale_until: time(self.stale_until),
         }
@@ -146,12 +149,17 @@ impl MemoryCache {
         self.links.weight() + self.absents.weight()
     }
 
-    fn keep(&self, slug: &Slug, entry: &Entry, seen: Rank) -> Put {
+    /// The lock of the writers of `slug`.
+    fn writer(&self, slug: &Slug) -> MutexGuard<'_, ()> {
         let stripe = self.hasher.hash_one(slug) % STRIPES as u64;
         // The lock guards no data of its own that a panic could have left half-written.
-        let _writer = self.writers[stripe as usize]
+        self.writers[stripe as usize]
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, slug: &Slug, entry: &Entry, seen: Rank) -> Put {
+        let _writer = self.writer(slug);
         let held = self.links.peek(slug).or_else(|| self.absents.peek(slug));
         let known = match held {
             Some(held) if held.known.rank() > entry.known.rank() && held.known.rank() > seen => {
@@ -180,6 +188,19 @@ impl Cache for MemoryCache {
 
     fn put<'a>(&'a self, slug: &'a Slug, entry: &'a Entry, seen: Rank) -> BoxFuture<'a, Put> {
         ready(self.keep(slug, entry, seen)).boxed()
+    }
+
+    fn invalidate<'a>(&'a self, slug: &'a Slug, version: Rank) -> BoxFuture<'a, bool> {
+        let _writer = self.writer(slug);
+        for entries in [&self.links, &self.absents] {
+            let _ = entries.remove_if(slug, |held| held.known.rank() < version);
+        }
+        ready(true).boxed()
+    }
+
+    fn clear(&self) {
+        self.links.clear();
+        self.absents.clear();
     }
 
     fn health(&self) -> BoxFuture<'_, CacheHealth> {

@@ -50,12 +50,16 @@ impl Known {
     }
 }
 
-/// What a cache holds for a slug.
+/// What a cache holds for a slug. Times are [`Clock::now`](crate::domain::Clock::now)'s in the shared cache, and
+/// [`Clock::steady`](crate::domain::Clock::steady)'s in the cache of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// What is known.
+    /// The state of the slug.
     pub known: Known,
-    /// To be asked of the floor below from this time on.
+    /// In the shared cache, when the read of the store began that found this state, or when its write was committed.
+    /// In the process, when this state was last read from the shared cache or the store.
+    pub read_at: Timestamp,
+    /// To be asked of the layer below from this time on.
     pub fresh_until: Timestamp,
     /// Not to be served from this time on, whatever is down.
     pub stale_until: Timestamp,
@@ -113,11 +117,12 @@ pub trait Cache: std::fmt::Debug + Send + Sync {
     /// Whether the cache answers now.
     fn health(&self) -> BoxFuture<'_, CacheHealth>;
 
-    /// Whether a write that was kept may be lost and an older one stand again, as when a replica that had not heard
-    /// of it yet takes the place of its primary.
-    fn may_lose_writes(&self) -> bool {
-        false
-    }
+    /// Removes what is held for `slug` if its rank is below `version`; `false` if the cache did not answer, and may still
+    /// hold it.
+    fn invalidate<'a>(&'a self, slug: &'a Slug, version: Rank) -> BoxFuture<'a, bool>;
+
+    /// Removes everything. A shared cache keeps what it holds.
+    fn clear(&self) {}
 
     /// Where instances tell each other of changes, if they share this cache.
     fn bulletin(&self) -> Option<&dyn Bulletin> {

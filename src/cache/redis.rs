@@ -55,6 +55,21 @@ static KEEP: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
+/// Deletes a value unless it is an entry of this slug whose rank is `ARGV[1]` or higher. `ARGV[2]` is the format of
+/// entries, `ARGV[3]` the line that names the slug.
+static INVALIDATE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local held = redis.pcall('GETRANGE', KEYS[1], 0, 4095)
+         if held == '' then return end
+         if type(held) == 'string' and string.sub(held, 1, 2) == ARGV[2]
+            and string.sub(held, 23, 22 + string.len(ARGV[3])) == ARGV[3] then
+           local rank = string.sub(held, 3, 22)
+           if string.find(rank, '^%d+$') and rank >= ARGV[1] then return end
+         end
+         redis.call('DEL', KEYS[1])",
+    )
+});
+
 /// Deletes a value that was refused, unless it has been replaced since: `ARGV` is that value, or empty if it
 /// was of another type.
 static DISCARD: LazyLock<Script> = LazyLock::new(|| {
@@ -324,8 +339,24 @@ impl Cache for RedisCache {
         .boxed()
     }
 
-    fn may_lose_writes(&self) -> bool {
-        self.servers.cluster().is_some()
+    fn invalidate<'a>(&'a self, slug: &'a Slug, version: Rank) -> BoxFuture<'a, bool> {
+        let key = self.key(slug);
+        match self.servers.admit(&key) {
+            None => ready(false).boxed(),
+            Some(leave) => async move {
+                let call = async |mut redis: Asked| {
+                    INVALIDATE
+                        .key(&key)
+                        .arg(rank_text(version))
+                        .arg(codec::FORMAT)
+                        .arg(codec::slug_line(slug))
+                        .invoke_async::<()>(&mut redis)
+                        .await
+                };
+                self.servers.call(leave, call).await.is_some()
+            }
+            .boxed(),
+        }
     }
 
     fn bulletin(&self) -> Option<&dyn Bulletin> {

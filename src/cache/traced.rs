@@ -112,8 +112,12 @@ impl Cache for Traced {
         self.inner.health()
     }
 
-    fn may_lose_writes(&self) -> bool {
-        self.inner.may_lose_writes()
+    fn invalidate<'a>(&'a self, slug: &'a Slug, version: Rank) -> BoxFuture<'a, bool> {
+        self.inner.invalidate(slug, version)
+    }
+
+    fn clear(&self) {
+        self.inner.clear();
     }
 
     fn bulletin(&self) -> Option<&dyn Bulletin> {

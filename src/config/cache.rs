@@ -58,7 +58,7 @@ impl Cache {
                 key_prefix,
             }),
             memory_bytes: env.number_or::<u64>("MEMORY_CACHE_MIB", 40, 0..=1_048_576) * 1024 * 1024,
-            memory_fresh: seconds(env, "MEMORY_CACHE_SECONDS", 5),
+            memory_fresh: seconds(env, "MEMORY_CACHE_SECONDS", 300),
             redis_fresh: seconds(env, "REDIS_CACHE_SECONDS", 300),
             negative_fresh: seconds(env, "NEGATIVE_CACHE_SECONDS", 10),
             stale: seconds(env, "STALE_SECONDS", 3600),

@@ -1,9 +1,9 @@
 //! The time of day as an argument, so that a test can move it.
 
 use std::fmt::Debug;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::{LazyLock, Mutex};
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,6 +11,10 @@ use jiff::{SignedDuration, Timestamp};
 pub trait Clock: Debug + Send + Sync {
     /// The time now, to the microsecond: the finest unit that both stores keep.
     fn now(&self) -> Timestamp;
+
+    /// The time for ages within this process: it never goes back, and nothing corrects it. It compares with itself
+    /// alone, not with [`Clock::now`], and its origin is arbitrary.
+    fn steady(&self) -> Timestamp;
 
     /// Tells the clock the time that the store has, which took so long to ask for. Answers how much the clock was put
     /// forward, if it was.
@@ -26,6 +30,10 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         of_micros(machine_micros())
+    }
+
+    fn steady(&self) -> Timestamp {
+        steady()
     }
 }
 
@@ -43,6 +51,10 @@ const TOLERATED: i64 = 1_000_000;
 impl Clock for CorrectedClock {
     fn now(&self) -> Timestamp {
         of_micros(machine_micros().saturating_add(self.behind.load(Ordering::Relaxed)))
+    }
+
+    fn steady(&self) -> Timestamp {
+        steady()
     }
 
     fn put_right(&self, store: Timestamp, waited: Duration) -> Option<SignedDuration> {
@@ -79,26 +91,49 @@ fn machine_micros() -> i64 {
     i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)
 }
 
+/// Microseconds since the first call in this process, as a time after 1970.
+fn steady() -> Timestamp {
+    static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    of_micros(i64::try_from(ORIGIN.elapsed().as_micros()).unwrap_or(i64::MAX))
+}
+
 fn of_micros(micros: i64) -> Timestamp {
     Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX)
 }
 
 /// A clock that stands still until it is moved. For tests.
 #[derive(Debug)]
-pub struct ManualClock(Mutex<Timestamp>);
+pub struct ManualClock(Mutex<Manual>);
+
+#[derive(Debug)]
+struct Manual {
+    now: Timestamp,
+    steady: Timestamp,
+}
 
 impl ManualClock {
     /// A clock that shows `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
-        Self(Mutex::new(now))
+        Self(Mutex::new(Manual { now, steady: now }))
     }
 
-    /// Moves the clock forward.
+    /// Lets time pass.
     pub fn advance(&self, by: Duration) {
         let by = SignedDuration::try_from(by).expect("a test moves the clock by less than 292 billion years");
-        let mut now = self.0.lock().expect("clock lock poisoned");
-        *now = now.checked_add(by).expect("a test stays before the year 10000");
+        let manual = &mut *self.0.lock().expect("clock lock poisoned");
+        for time in [&mut manual.now, &mut manual.steady] {
+            *time = time.checked_add(by).expect("a test stays before the year 10000");
+        }
+    }
+
+    /// Puts the time of day back by `by`, as a correction does. No time passes.
+    pub fn put_back(&self, by: Duration) {
+        let mut manual = self.0.lock().expect("clock lock poisoned");
+        manual.now = manual
+            .now
+            .checked_sub(by)
+            .expect("a test stays after the year -9999");
     }
 }
 
@@ -111,7 +146,11 @@ impl Default for ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.0.lock().expect("clock lock poisoned")
+        self.0.lock().expect("clock lock poisoned").now
+    }
+
+    fn steady(&self) -> Timestamp {
+        self.0.lock().expect("clock lock poisoned").steady
     }
 }
 

@@ -130,6 +130,9 @@ impl Rank {
     /// The rank of a slug that was never seen.
     pub const UNSEEN: Self = Self(0);
 
+    /// Above every rank that a state can have.
+    pub const LAST: Self = Self(u64::MAX);
+
     /// The rank of a link at this revision.
     #[must_use]
     pub fn of_link(revision: Revision) -> Self {
@@ -140,6 +143,12 @@ impl Rank {
     #[must_use]
     pub fn of_deletion(revision: Revision) -> Self {
         Self(Self::of_link(revision).0.saturating_add(1))
+    }
+
+    /// The rank right above this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
     }
 
     /// The rank as a number, for a codec.

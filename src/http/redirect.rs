@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::openapi::{Operation, text};
 use super::problem::Problem;
 use super::{Services, address, services, ui, visitor};
-use crate::domain::{Redirect, RedirectStatus, Slug, without_scan_mark};
+use crate::domain::{GoneReason, Redirect, RedirectStatus, Slug, without_scan_mark};
 use crate::service::{Visit, is_program};
 
 /// Which paths are redirects.
@@ -53,6 +53,16 @@ pub(super) async fn redirect(
             Ok(follow(&redirect, request.query_string(), services))
         }
         Ok(Visit::Unknown) => Err(unknown(request, services).await),
+        Ok(Visit::Gone(reason @ GoneReason::LimitReached)) => {
+            // A used-up link is as good a lever as an unknown slug, and has the same rate limit.
+            let address = address::client(request, &services.config);
+            services
+                .limits
+                .miss(address)
+                .await
+                .map_err(|err| Problem::from(err).for_visitor())?;
+            Err(Problem::gone(reason).for_visitor())
+        }
         Ok(Visit::Gone(reason)) => Err(Problem::gone(reason).for_visitor()),
         Err(err) => Err(Problem::from(err).for_visitor()),
     }

@@ -3,9 +3,12 @@
 mod audit;
 mod batch;
 mod blocklist;
+mod change_tail;
+mod click_limits;
 mod clicks;
 mod error;
 mod flights;
+mod floors;
 mod health;
 mod housekeeping;
 mod keys;
@@ -20,6 +23,7 @@ mod selection;
 mod sessions;
 mod slugs;
 mod stats;
+mod visit;
 
 pub use batch::{Batch, Item, Render, RequestName};
 pub use blocklist::Blocklist;
@@ -35,10 +39,11 @@ pub use porting::{
     Trouble, UnknownChoice, UnknownExport, UnknownFormat, Unreadable,
 };
 pub use qr::{Qr, QrError, QrLevel, UnknownLevel};
-pub use resolver::{Resolver, Visit};
+pub use resolver::Resolver;
 pub use selection::Toggled;
 pub use sessions::{Session, Sessions};
 pub use slugs::{RandomSlugs, SlugSource};
 pub use stats::Stats;
+pub use visit::Visit;
 
 pub use crate::store::Answer;

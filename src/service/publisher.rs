@@ -1,191 +1,162 @@
-//! Makes what was written known to the caches, and to a shared cache that was down or has forgotten it, again.
+//! Writes committed changes through both caches, and publishes them to the other instances.
+//!
+//! This is the fast path. What it misses, [`ChangeTail`] finds in the store.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
-use futures_util::future::join;
-use tokio::sync::Notify;
-use tokio::time::Instant;
+use futures_util::FutureExt;
+use futures_util::future::{join, join_all};
 
-use crate::cache::{Cache, Entry, Put};
-use crate::domain::{Clock, Rank, Slug};
-use crate::lifecycle::Lifecycle;
+use super::change_tail::ChangeTail;
+use super::lifetimes::Lifetimes;
+use crate::cache::{Cache, Entry, Known, Put};
+use crate::domain::{Clock, Rank, Redirect, Revision, Slug};
+use crate::store::Store;
 
-/// How long to wait before a lost write is tried again.
-const RETRY_AFTER: Duration = Duration::from_millis(250);
+/// How many links are published at once.
+const AT_ONCE: usize = 256;
 
-/// How long after it was kept a change is written once more, to a shared cache that may have lost it. By then a node
-/// that lived has told its replica, and a write to one that died is a lost one.
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
-
-/// The most lost writes that are kept for another try. What is lost beyond it stands in the shared cache as it
-/// was, until it is no longer fresh.
-const MAX_PENDING: usize = 100_000;
-
-/// What a write did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum News {
-    /// It made a link.
-    Link,
-    /// It changed or removed one.
-    Change,
-    /// It changed or removed one, and that was told.
-    Told,
-}
-
-/// A write that is to be tried again.
+/// Publishes changes. Clones share everything.
 #[derive(Debug, Clone)]
-struct Pending {
-    entry: Entry,
-    news: News,
-    due: Instant,
-}
+pub(super) struct Publisher(pub(super) Arc<Caches>);
 
-/// Writes through the caches.
-#[derive(Debug, Clone)]
-pub(super) struct Publisher(Arc<Inner>);
-
+/// What resolving and publishing share.
 #[derive(Debug)]
-struct Inner {
-    memory: Option<Arc<dyn Cache>>,
-    shared: Option<Arc<dyn Cache>>,
-    clock: Arc<dyn Clock>,
-    pending: Mutex<HashMap<Slug, Pending>>,
-    lost: Notify,
+pub(super) struct Caches {
+    pub(super) memory: Option<Arc<dyn Cache>>,
+    pub(super) shared: Option<Arc<dyn Cache>>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) lifetimes: Lifetimes,
+    pub(super) tail: ChangeTail,
 }
 
 impl Publisher {
-    /// A publisher whose retries belong to `lifecycle`.
-    pub(super) fn new(
-        memory: Option<Arc<dyn Cache>>,
-        shared: Option<Arc<dyn Cache>>,
-        clock: Arc<dyn Clock>,
-        lifecycle: &Lifecycle,
-    ) -> Self {
-        let inner = Arc::new(Inner {
-            memory,
-            shared,
-            clock,
-            pending: Mutex::default(),
-            lost: Notify::new(),
-        });
-        if inner.shared.is_some() {
-            let retrying = Arc::clone(&inner);
-            lifecycle.spawn(|stop| async move {
-                stop.run_until_cancelled_owned(retrying.retry()).await;
-            });
-        }
-        Self(inner)
+    /// Publishes a new link. No other instance has an older state of it, but that there was none.
+    pub(super) async fn created(&self, redirect: Redirect) {
+        let slug = redirect.slug.clone();
+        self.0
+            .publish(&slug, Known::Link(Arc::new(redirect)), false)
+            .await;
     }
 
-    /// Makes a committed write known: here at once, in the shared cache within its call limit or else later. Other
-    /// instances are told of a change, but not of a new link, which none of them has an older state of.
-    /// `for_memory` and `for_shared` are the same state with each cache's own times.
-    pub(super) async fn publish(&self, slug: &Slug, for_memory: &Entry, for_shared: Entry, news: News) {
-        if let Some(memory) = &self.0.memory {
-            memory.put(slug, for_memory, Rank::UNSEEN).await;
-        }
-        let Some(shared) = &self.0.shared else { return };
-        if !self.0.is_said(slug, &for_shared, news).await {
-            self.0.keep(slug.clone(), for_shared, news, Instant::now());
-        } else if news == News::Change && shared.may_lose_writes() {
-            let again = Instant::now() + AGAIN_AFTER;
-            self.0.keep(slug.clone(), for_shared, News::Told, again);
+    /// Publishes a change of a link.
+    pub(super) async fn changed(&self, redirect: Redirect) {
+        let slug = redirect.slug.clone();
+        self.0.publish(&slug, Known::Link(Arc::new(redirect)), true).await;
+    }
+
+    /// Publishes a deletion of the link whose last revision was `last`.
+    pub(super) async fn deleted(&self, slug: &Slug, last: Revision) {
+        let known = Known::Absent(Rank::of_deletion(last));
+        self.0.publish(slug, known, true).await;
+    }
+
+    /// Publishes new links, many in one exchange with the shared cache.
+    pub(super) async fn many_created(&self, redirects: Vec<Redirect>) {
+        for some in pieces(redirects) {
+            let now = self.0.clock.now();
+            let mut entries = Vec::with_capacity(some.len());
+            for redirect in some {
+                let slug = redirect.slug.clone();
+                let known = Known::Link(Arc::new(redirect));
+                self.0.keep_written(&slug, known.clone());
+                entries.push((slug, self.0.lifetimes.written(known, now)));
+            }
+            if let Some(shared) = &self.0.shared {
+                shared.put_many(&entries).await;
+            }
         }
     }
 
-    /// Makes many new links known at a time, each as [`Self::publish`] does. The two are of the same links, in the same
-    /// order.
-    pub(super) async fn publish_new(&self, for_memory: &[(Slug, Entry)], for_shared: Vec<(Slug, Entry)>) {
-        if let Some(memory) = &self.0.memory {
-            for (slug, entry) in for_memory {
-                memory.put(slug, entry, Rank::UNSEEN).await;
-            }
-        }
-        let Some(shared) = &self.0.shared else { return };
-        let puts = shared.put_many(&for_shared).await;
-        for ((slug, entry), put) in for_shared.into_iter().zip(puts) {
-            if put == Put::Lost {
-                self.0.keep(slug, entry, News::Link, Instant::now());
-            }
+    /// Publishes changes of many links.
+    pub(super) async fn many_changed(&self, redirects: Vec<Redirect>) {
+        for some in pieces(redirects) {
+            join_all(some.into_iter().map(|redirect| self.changed(redirect))).await;
         }
     }
 }
 
-impl Inner {
-    /// Writes an entry to the shared cache and tells of it, at once. Answers whether both came through.
-    async fn is_said(&self, slug: &Slug, entry: &Entry, news: News) -> bool {
-        let Some(shared) = &self.shared else { return true };
-        let telling = async {
-            match (news, shared.bulletin()) {
-                (News::Change, Some(bulletin)) => bulletin.tell(slug, entry).await,
-                _ => true,
+impl Caches {
+    /// Makes a committed state known: here at once, in the shared cache within its call limit, and to the other instances
+    /// if it is a change.
+    async fn publish(&self, slug: &Slug, known: Known, is_change: bool) {
+        let version = known.rank();
+        let standing = self.keep_written(slug, known.clone());
+        let is_shared = match &self.shared {
+            None => false,
+            Some(shared) => {
+                let entry = self.lifetimes.written(known, self.clock.now());
+                let publishing = async {
+                    match shared.bulletin() {
+                        Some(bulletin) if is_change => bulletin.tell(slug, &entry).await,
+                        _ => true,
+                    }
+                };
+                let (put, is_published) = join(shared.put(slug, &entry, Rank::UNSEEN), publishing).await;
+                if let Put::Outranked(standing) = &put {
+                    self.settle(slug, version, standing).await;
+                }
+                is_published && put != Put::Lost
             }
         };
-        let (put, told) = join(shared.put(slug, entry, Rank::UNSEEN), telling).await;
-        told && !matches!(put, Put::Lost)
+        if is_change {
+            self.tail.note(slug, version, is_shared);
+        }
+        if let Some(standing) = standing {
+            self.settle(slug, version, &standing).await;
+        }
     }
 
-    fn keep(&self, slug: Slug, entry: Entry, news: News, due: Instant) {
-        // Those that have landed leave room for those that have not.
-        let most = if news == News::Told {
-            MAX_PENDING / 2
-        } else {
-            MAX_PENDING
+    /// Keeps a written state in memory, and answers what outranks it there.
+    fn keep_written(&self, slug: &Slug, known: Known) -> Option<Entry> {
+        let memory = self.memory.as_ref()?;
+        let entry = self.lifetimes.in_memory(known, self.clock.steady());
+        // Memory answers at once.
+        match memory.put(slug, &entry, Rank::UNSEEN).now_or_never() {
+            Some(Put::Outranked(standing)) => Some(standing),
+            _ => None,
+        }
+    }
+
+    /// A cache holds a later version than the one just committed. Another writer may have been faster; but if the store
+    /// has no such version, it lost writes that the caches still know, and the caches are wrong.
+    async fn settle(&self, slug: &Slug, committed: Rank, standing: &Entry) {
+        let is_confirmed = match self.store.redirect(slug).await {
+            Ok(Some(redirect)) => Rank::of_link(redirect.revision) >= standing.known.rank(),
+            // A deletion since leaves nothing to compare with.
+            Ok(None) => matches!(standing.known, Known::Absent(_)),
+            Err(_) => false,
         };
-        let new = Pending { entry, news, due };
-        let mut pending = self.pending.lock().expect("pending lock poisoned");
-        if pending.len() < most || pending.contains_key(&slug) {
-            let kept = pending.entry(slug).or_insert_with(|| new.clone());
-            if kept.entry.known.rank() < new.entry.known.rank() {
-                *kept = new;
-            }
-        }
-        drop(pending);
-        self.lost.notify_one();
-    }
-
-    /// Tries lost writes again, for as long as there are any.
-    async fn retry(&self) {
-        loop {
-            let round: Option<Vec<_>> = {
-                let pending = self.pending.lock().expect("pending lock poisoned");
-                if pending.is_empty() {
-                    None
-                } else {
-                    let now = Instant::now();
-                    let due = pending.iter().filter(|(_, write)| write.due <= now);
-                    Some(due.map(|(slug, write)| (slug.clone(), write.clone())).collect())
-                }
-            };
-            let Some(round) = round else {
-                self.lost.notified().await;
-                continue;
-            };
-            for (slug, write) in round {
-                if self.is_settled(&slug, &write.entry, write.news).await {
-                    self.forget(&slug, &write.entry);
-                }
-            }
-            tokio::time::sleep(RETRY_AFTER).await;
+        if !is_confirmed {
+            tracing::warn!(
+                slug = slug.as_str(),
+                "the caches hold a later version of {slug} than the database: they forget it"
+            );
+            self.forget(slug).await;
+            self.tail.note(slug, committed, false);
         }
     }
 
-    /// Whether a lost write needs no further try: it has landed, or what it should have replaced is no longer
-    /// fresh in the shared cache, where nothing is kept for longer than a new entry is.
-    async fn is_settled(&self, slug: &Slug, entry: &Entry, news: News) -> bool {
-        self.clock.now() >= entry.fresh_until || self.is_said(slug, entry, news).await
-    }
-
-    /// Takes a write off the list, unless a later one of the same slug has taken its place.
-    fn forget(&self, slug: &Slug, entry: &Entry) {
-        let mut pending = self.pending.lock().expect("pending lock poisoned");
-        if pending
-            .get(slug)
-            .is_some_and(|kept| kept.entry.known.rank() <= entry.known.rank())
-        {
-            pending.remove(slug);
+    /// Removes what memory holds of a slug: a change outdated it.
+    pub(super) async fn forget_in_memory(&self, slug: &Slug) {
+        if let Some(memory) = &self.memory {
+            memory.invalidate(slug, Rank::LAST).await;
         }
     }
+
+    async fn forget(&self, slug: &Slug) {
+        for cache in [&self.memory, &self.shared].into_iter().flatten() {
+            cache.invalidate(slug, Rank::LAST).await;
+        }
+    }
+}
+
+/// [`AT_ONCE`] of them after the other.
+fn pieces(redirects: Vec<Redirect>) -> impl Iterator<Item = Vec<Redirect>> {
+    let mut rest = redirects.into_iter();
+    std::iter::from_fn(move || {
+        let some: Vec<_> = rest.by_ref().take(AT_ONCE).collect();
+        (!some.is_empty()).then_some(some)
+    })
 }

@@ -1,56 +1,45 @@
-//! Finds where a slug leads: memory, then the shared cache, then the store.
+//! Finds the state of a slug: memory, then the shared cache, then the store.
 
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::join_all;
 use jiff::Timestamp;
 use tracing::Span;
 
 use super::Error;
+use super::change_tail::{ChangeTail, moment};
+use super::click_limits::ClickLimits;
 use super::flights::{Flights, Outcome};
-use super::lifetimes::Lifetimes;
-use super::publisher::{News, Publisher};
+use super::floors::Moment;
+use super::lifetimes::{Left, Lifetimes};
+use super::publisher::{Caches, Publisher};
+use super::visit::Visit;
 use crate::cache::{Cache, Entry, Known, Lookup, Put};
 use crate::config;
-use crate::domain::{Clock, GoneReason, Rank, Redirect, Revision, Slug, Verdict};
+use crate::domain::{Clock, Rank, Redirect, Revision, Slug};
 use crate::lifecycle::Lifecycle;
-use crate::store::{ClickGrant, Store};
+use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 
-/// What a visitor gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Visit {
-    /// The redirect.
-    Follow(Arc<Redirect>),
-    /// There is no such link, or not yet.
-    Unknown,
-    /// The link was here.
-    Gone(GoneReason),
-}
-
-/// The most look-ups under way with which another begins before its time: where the floor below is slower than the
+/// The most look-ups under way with which another begins before its time: where the layer below is slower than the
 /// visits come, they would pile up.
 const MOST_EARLY: usize = 256;
 
-/// How many links are made known to the caches at once.
-const PUBLISHED_AT_ONCE: usize = 256;
+/// How often a state is read again because it changed while it was read.
+const READS: u8 = 3;
 
-/// Finds where slugs lead. Clones share everything.
+/// Finds the state of slugs. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct Resolver(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    memory: Option<Arc<dyn Cache>>,
-    shared: Option<Arc<dyn Cache>>,
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
+    caches: Arc<Caches>,
+    publisher: Publisher,
     metrics: Arc<Metrics>,
     lifecycle: Lifecycle,
     flights: Flights,
-    publisher: Publisher,
-    lifetimes: Lifetimes,
+    limits: ClickLimits,
 }
 
 impl Resolver {
@@ -64,31 +53,71 @@ impl Resolver {
         metrics: Arc<Metrics>,
         lifecycle: Lifecycle,
     ) -> Self {
-        let publisher = Publisher::new(memory.clone(), shared.clone(), Arc::clone(&clock), &lifecycle);
-        let inner = Arc::new(Inner {
+        let lifetimes = Lifetimes::new(times);
+        let tail = ChangeTail::start(
+            memory.clone(),
+            shared.clone(),
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::clone(&metrics),
+            lifetimes.longest_shared(),
+            &lifecycle,
+        );
+        let caches = Arc::new(Caches {
             memory,
             shared,
             store,
             clock,
+            lifetimes,
+            tail,
+        });
+        let inner = Arc::new(Inner {
+            publisher: Publisher(Arc::clone(&caches)),
+            caches,
             metrics,
             lifecycle,
             flights: Flights::default(),
-            publisher,
-            lifetimes: Lifetimes::new(times),
+            limits: ClickLimits::default(),
         });
-        if inner.memory.is_some() && inner.shared.is_some() {
-            let listening = Arc::clone(&inner);
+        if inner.caches.memory.is_some() && inner.caches.shared.is_some() {
+            let subscribed = Arc::clone(&inner);
             inner.lifecycle.spawn(|stop| async move {
-                stop.run_until_cancelled_owned(listening.listen()).await;
+                stop.run_until_cancelled_owned(subscribed.subscribe()).await;
             });
         }
         Self(inner)
     }
 
+    /// Publishes a new link.
+    pub(super) async fn publish_link(&self, redirect: Redirect) {
+        self.0.publisher.created(redirect).await;
+    }
+
+    /// Publishes new links, many in one exchange with the shared cache.
+    pub(super) async fn publish_links(&self, redirects: Vec<Redirect>) {
+        self.0.publisher.many_created(redirects).await;
+    }
+
+    /// Publishes a change of a link.
+    pub(super) async fn publish_change(&self, redirect: Redirect) {
+        self.0.publisher.changed(redirect).await;
+    }
+
+    /// Publishes changes of many links.
+    pub(super) async fn publish_changes(&self, redirects: Vec<Redirect>) {
+        self.0.publisher.many_changed(redirects).await;
+    }
+
+    /// Publishes a deletion of the link whose last revision was `last`.
+    pub(super) async fn publish_deletion(&self, slug: &Slug, last: Revision) {
+        self.0.publisher.deleted(slug, last).await;
+    }
+
     /// What a visitor of `slug` gets. `counts` tells a person's click from a look: only such a click uses up a
     /// limit. It is asked only for links with a limit.
     pub async fn visit(&self, slug: &Slug, counts: impl FnOnce() -> bool) -> Result<Visit, Error> {
-        self.visit_if(slug, self.0.clock.now(), counts, || Ok(())).await
+        let now = self.0.caches.clock.now();
+        self.visit_if(slug, now, counts, || Ok(())).await
     }
 
     /// The same at `now` for a visitor who may not be allowed to have the store asked: `admit` says so, and is asked
@@ -104,15 +133,14 @@ impl Resolver {
             Known::Link(redirect) => redirect,
             Known::Absent(_) => return Ok(Visit::Unknown),
         };
-        Ok(match redirect.verdict(now) {
-            Verdict::Follow => Visit::Follow(redirect),
-            Verdict::Unknown => Visit::Unknown,
-            Verdict::Gone(reason) => Visit::Gone(reason),
-            Verdict::FollowIfGranted => return self.0.take_click(slug, redirect, now, counts()).await,
-        })
+        if let Some(visit) = Visit::of(&redirect, now) {
+            return Ok(visit);
+        }
+        let inner = &self.0;
+        inner.limits.visit(&inner.caches, redirect, now, counts()).await
     }
 
-    /// What is known of `slug` at `now`.
+    /// The state of `slug` at `now`.
     async fn resolve(
         &self,
         slug: &Slug,
@@ -120,16 +148,23 @@ impl Resolver {
         admit: impl FnOnce() -> Result<(), Error>,
     ) -> Outcome {
         let inner = &self.0;
+        let moment = Moment {
+            now,
+            steady: inner.caches.clock.steady(),
+        };
+        let tail = &inner.caches.tail;
+        let is_current = tail.is_current(moment) || tail.catch_up(moment).await;
         let Some(held) = inner.in_memory(slug).await else {
             return self.beyond_memory(slug, admit).await;
         };
-        if now >= held.fresh_until {
+        let left = inner.caches.lifetimes.left(&held, moment.steady, is_current);
+        if left == Left::Nothing {
             return self.look_up(slug, Some(held), Span::current()).await;
         }
         inner.metrics.resolve.memory.add_one();
         let known = held.known.clone();
-        // Asked for again shortly before its time, so that visitors of a busy link never wait.
-        if inner.lifetimes.is_renewed(&held, now) && inner.flights.number() < MOST_EARLY {
+        // Looked up again shortly before its time, so that visitors of a busy link never wait.
+        if left == Left::Little && inner.flights.number() < MOST_EARLY {
             drop(self.look_up(slug, Some(held), Span::none()));
         }
         Ok(known)
@@ -139,7 +174,7 @@ impl Resolver {
     /// than a task to share its answer. What it does not know is looked up once for all.
     async fn beyond_memory(&self, slug: &Slug, admit: impl FnOnce() -> Result<(), Error>) -> Outcome {
         let inner = &self.0;
-        if inner.shared.is_none() {
+        if inner.caches.shared.is_none() {
             admit()?;
             return self.look_up(slug, None, Span::current()).await;
         }
@@ -152,7 +187,10 @@ impl Resolver {
         flights
             .join(slug, &inner.lifecycle, Span::current(), || {
                 let (inner, slug) = (Arc::clone(inner), slug.clone());
-                async move { inner.ask_store(&slug, shared).await }
+                async move {
+                    let held = shared.map(|entry| inner.received(entry));
+                    inner.ask_store(&slug, held).await
+                }
             })
             .await
     }
@@ -165,68 +203,35 @@ impl Resolver {
             async move { inner.ask_below(&slug, held).await }
         })
     }
-
-    /// Makes a new link known to the caches.
-    pub(super) async fn publish_link(&self, redirect: Redirect) {
-        self.publish_redirect(redirect, News::Link).await;
-    }
-
-    /// Makes a change of a link known to the caches, and to the other instances.
-    pub(super) async fn publish_change(&self, redirect: Redirect) {
-        self.publish_redirect(redirect, News::Change).await;
-    }
-
-    /// Makes new links known to the caches, many at a time.
-    pub(super) async fn publish_links(&self, redirects: Vec<Redirect>) {
-        for some in pieces(redirects) {
-            let (for_memory, for_shared): (Vec<_>, Vec<_>) = some
-                .into_iter()
-                .map(|redirect| {
-                    let slug = redirect.slug.clone();
-                    let (for_memory, for_shared) = self.0.entries(Known::Link(Arc::new(redirect)));
-                    ((slug.clone(), for_memory), (slug, for_shared))
-                })
-                .unzip();
-            self.0.publisher.publish_new(&for_memory, for_shared).await;
-        }
-    }
-
-    /// Makes changes of links known to the caches, and to the other instances, many at a time.
-    pub(super) async fn publish_changes(&self, redirects: Vec<Redirect>) {
-        for some in pieces(redirects) {
-            let changes = some
-                .into_iter()
-                .map(|redirect| self.publish_redirect(redirect, News::Change));
-            join_all(changes).await;
-        }
-    }
-
-    async fn publish_redirect(&self, redirect: Redirect, news: News) {
-        let slug = redirect.slug.clone();
-        let known = Known::Link(Arc::new(redirect));
-        self.0.publish(&slug, known, news).await;
-    }
-
-    /// Makes a deletion known to the caches, and to the other instances.
-    pub(super) async fn publish_deletion(&self, slug: &Slug, last: Revision) {
-        let known = Known::Absent(Rank::of_deletion(last));
-        self.0.publish(slug, known, News::Change).await;
-    }
 }
 
+/// Entries here have memory's times, but for what [`Inner::in_shared`] answers.
 impl Inner {
     async fn in_memory(&self, slug: &Slug) -> Option<Entry> {
-        match self.memory.as_ref()?.get(slug) {
+        match self.caches.memory.as_ref()?.get(slug) {
             Lookup::Ready(entry) => entry,
             Lookup::Pending(entry) => entry.await,
         }
     }
 
+    /// What the shared cache has, unless a change outdated it: then it is removed there.
     async fn in_shared(&self, slug: &Slug) -> Option<Entry> {
-        match self.shared.as_ref()?.get(slug) {
+        let shared = self.caches.shared.as_ref()?;
+        let entry = match shared.get(slug) {
             Lookup::Ready(entry) => entry,
             Lookup::Pending(entry) => entry.await,
+        }?;
+        if self.caches.tail.admit_shared(slug, &entry) {
+            return Some(entry);
         }
+        self.metrics.changes.refused.add_one();
+        shared.invalidate(slug, entry.known.rank().next()).await;
+        None
+    }
+
+    fn received(&self, entry: Entry) -> Entry {
+        let moment = moment(self.caches.clock.as_ref());
+        self.caches.lifetimes.received(entry, moment.now, moment.steady)
     }
 
     /// Asks the shared cache, then the store; `held` is what memory has, past its freshness.
@@ -235,27 +240,37 @@ impl Inner {
         if let Some(known) = self.take_shared(slug, shared.as_ref(), held.as_ref()).await {
             return Ok(known);
         }
-        let held = [held, shared]
+        let held = [held, shared.map(|entry| self.received(entry))]
             .into_iter()
             .flatten()
             .max_by_key(|entry| entry.known.rank());
         self.ask_store(slug, held).await
     }
 
-    /// What the shared cache had, kept in memory too, if it is still fresh.
+    /// What the shared cache had, kept in memory too, if it is still fresh and memory knew nothing later.
     async fn take_shared(&self, slug: &Slug, shared: Option<&Entry>, held: Option<&Entry>) -> Option<Known> {
-        let now = self.clock.now();
+        let now = self.caches.clock.now();
         let entry = shared.filter(|entry| now < entry.fresh_until)?;
+        if held.is_some_and(|held| entry.known.rank() < held.known.rank()) {
+            return None;
+        }
         self.metrics.resolve.shared.add_one();
-        let entry = self.lifetimes.received(entry.clone(), now);
-        Some(self.remember(slug, entry, held).await)
+        let received = self.received(entry.clone());
+        let known = self.remember(slug, received, held).await;
+        if !self.caches.tail.admit_shared(slug, entry) {
+            // A change was seen since it was read from the shared cache.
+            self.caches.forget_in_memory(slug).await;
+            return None;
+        }
+        Some(known)
     }
 
     /// What a look-up of the same slug brought that landed between this one's question to memory and its start.
     async fn landed_meanwhile(&self, slug: &Slug, held: Option<&Entry>) -> Option<Known> {
         let landed = self.in_memory(slug).await?;
-        let is_newer = held.is_none_or(|held| landed.fresh_until > held.fresh_until);
-        if !is_newer || self.clock.now() >= landed.fresh_until {
+        let is_newer = held.is_none_or(|held| landed.read_at > held.read_at);
+        let steady = self.caches.clock.steady();
+        if !is_newer || self.caches.lifetimes.left(&landed, steady, false) == Left::Nothing {
             return None;
         }
         self.metrics.resolve.memory.add_one();
@@ -267,28 +282,39 @@ impl Inner {
         if let Some(known) = self.landed_meanwhile(slug, held.as_ref()).await {
             return Ok(known);
         }
-        match self.store.redirect(slug).await {
-            Ok(found) => {
-                let known = match found {
-                    Some(redirect) => Known::Link(Arc::new(redirect)),
-                    None => Known::Absent(Rank::UNSEEN),
-                };
-                match &known {
-                    Known::Link(_) => self.metrics.resolve.store.add_one(),
-                    Known::Absent(_) => self.metrics.resolve.absent.add_one(),
+        let mut reads = READS;
+        loop {
+            let began = moment(self.caches.clock.as_ref());
+            let known = match self.caches.store.redirect(slug).await {
+                Ok(Some(redirect)) => Known::Link(Arc::new(redirect)),
+                Ok(None) => Known::Absent(Rank::UNSEEN),
+                Err(err) => return self.serve_stale(slug, held, err.into()).await,
+            };
+            let rank = known.rank();
+            let entry = self.caches.lifetimes.in_memory(known.clone(), began.steady);
+            let answer = self.remember(slug, entry, held.as_ref()).await;
+            if !self.caches.tail.admit_read(slug, rank, began.steady) {
+                // It changed while it was read.
+                self.caches.forget_in_memory(slug).await;
+                reads -= 1;
+                if reads > 0 {
+                    continue;
                 }
-                self.fill_shared(slug, known.clone(), held.as_ref());
-                let entry = self.lifetimes.in_memory(known, self.clock.now());
-                Ok(self.remember(slug, entry, held.as_ref()).await)
+            } else {
+                self.fill_shared(slug, known.clone(), began.now, held.as_ref());
             }
-            Err(err) => self.serve_stale(slug, held, err.into()).await,
+            match &known {
+                Known::Link(_) => self.metrics.resolve.store.add_one(),
+                Known::Absent(_) => self.metrics.resolve.absent.add_one(),
+            }
+            return Ok(answer);
         }
     }
 
     /// Keeps an entry in memory and answers what stands there now: a write that came in between wins.
     async fn remember(&self, slug: &Slug, entry: Entry, held: Option<&Entry>) -> Known {
         let seen = held.map_or(Rank::UNSEEN, |held| held.known.rank());
-        match &self.memory {
+        match &self.caches.memory {
             None => entry.known,
             Some(memory) => match memory.put(slug, &entry, seen).await {
                 Put::Outranked(standing) => standing.known,
@@ -297,27 +323,34 @@ impl Inner {
         }
     }
 
-    /// Fills the shared cache, without anybody waiting for it.
-    fn fill_shared(self: &Arc<Self>, slug: &Slug, known: Known, held: Option<&Entry>) {
-        let Some(shared) = self.shared.clone() else { return };
+    /// Fills the shared cache in the background with a state whose read began at `read_at`.
+    fn fill_shared(self: &Arc<Self>, slug: &Slug, known: Known, read_at: Timestamp, held: Option<&Entry>) {
+        let Some(shared) = self.caches.shared.clone() else {
+            return;
+        };
         let seen = held.map_or(Rank::UNSEEN, |held| held.known.rank());
         let (inner, slug) = (Arc::clone(self), slug.clone());
         self.lifecycle.spawn(|_stop| async move {
-            let entry = inner.lifetimes.in_shared(known, inner.clock.now());
+            let entry = inner.caches.lifetimes.in_shared(known, read_at);
             if let Put::Outranked(newer) = shared.put(&slug, &entry, seen).await {
-                let entry = inner.lifetimes.received(newer, inner.clock.now());
+                if !inner.caches.tail.admit_shared(&slug, &newer) {
+                    return;
+                }
+                let entry = inner.received(newer);
                 inner.remember(&slug, entry, None).await;
             }
         });
     }
 
-    /// Serves what was last known while the store is down, if it is not too old.
+    /// Serves what was last known while the store is down, if it is not too old and no change has outdated it.
     async fn serve_stale(&self, slug: &Slug, held: Option<Entry>, err: Error) -> Outcome {
-        let now = self.clock.now();
+        let steady = self.caches.clock.steady();
         match held {
-            Some(entry) if now < entry.stale_until => {
+            Some(entry)
+                if steady < entry.stale_until && self.caches.tail.admit_stale(slug, entry.known.rank()) =>
+            {
                 self.metrics.resolve.stale.add_one();
-                let entry = Lifetimes::stale(entry, now);
+                let entry = Lifetimes::stale(entry, steady);
                 Ok(self.remember(slug, entry, None).await)
             }
             _ => {
@@ -327,72 +360,19 @@ impl Inner {
         }
     }
 
-    async fn publish(&self, slug: &Slug, known: Known, news: News) {
-        let (for_memory, for_shared) = self.entries(known);
-        self.publisher.publish(slug, &for_memory, for_shared, news).await;
-    }
-
-    /// What was written a moment ago, with the times of memory and with those of the shared cache.
-    fn entries(&self, known: Known) -> (Entry, Entry) {
-        let now = self.clock.now();
-        let for_memory = self.lifetimes.in_memory(known.clone(), now);
-        (for_memory, self.lifetimes.in_shared(known, now))
-    }
-
-    /// Keeps in memory what other instances say has changed. What is not in memory is kept too: a look-up that read
+    /// Keeps in memory what other instances publish. What is not in memory is kept too: a look-up that read
     /// the state before may be about to put that there.
-    async fn listen(&self) {
-        let bulletin = self.shared.as_ref().and_then(|shared| shared.bulletin());
-        let (Some(memory), Some(bulletin)) = (&self.memory, bulletin) else {
+    async fn subscribe(&self) {
+        let bulletin = self.caches.shared.as_ref().and_then(|shared| shared.bulletin());
+        let (Some(memory), Some(bulletin)) = (&self.caches.memory, bulletin) else {
             return;
         };
         let mut hear = |slug: Slug, entry: Entry| {
-            let entry = self.lifetimes.received(entry, self.clock.now());
+            self.caches.tail.note(&slug, entry.known.rank(), true);
+            let entry = self.received(entry);
             // Memory answers at once.
             let _ = memory.put(&slug, &entry, Rank::UNSEEN).now_or_never();
         };
         bulletin.listen(&mut hear).await;
     }
-
-    /// What a visitor of a link with a click limit gets. The store decides, exactly; no cache is asked. Where the link was
-    /// changed since it was cached, the store is asked for it anew.
-    async fn take_click(
-        &self,
-        slug: &Slug,
-        redirect: Arc<Redirect>,
-        now: Timestamp,
-        counts: bool,
-    ) -> Result<Visit, Error> {
-        if counts {
-            match self.store.take_click(slug).await? {
-                ClickGrant::Granted => return Ok(Visit::Follow(redirect)),
-                ClickGrant::UsedUp => return Ok(Visit::Gone(GoneReason::LimitReached)),
-                ClickGrant::NotLimited | ClickGrant::Gone => {}
-            }
-        }
-        let Some(link) = self.store.link(slug).await? else {
-            return Ok(Visit::Unknown);
-        };
-        let used_up = link.max_clicks.is_some_and(|limit| link.clicks >= limit);
-        let redirect = Arc::new(link.redirect());
-        Ok(match redirect.verdict(now) {
-            Verdict::Unknown => Visit::Unknown,
-            Verdict::Gone(reason) => Visit::Gone(reason),
-            Verdict::FollowIfGranted
-                if used_up || (counts && self.store.take_click(slug).await? != ClickGrant::Granted) =>
-            {
-                Visit::Gone(GoneReason::LimitReached)
-            }
-            Verdict::Follow | Verdict::FollowIfGranted => Visit::Follow(redirect),
-        })
-    }
-}
-
-/// [`PUBLISHED_AT_ONCE`] of them after the other.
-fn pieces(redirects: Vec<Redirect>) -> impl Iterator<Item = Vec<Redirect>> {
-    let mut rest = redirects.into_iter();
-    std::iter::from_fn(move || {
-        let some: Vec<_> = rest.by_ref().take(PUBLISHED_AT_ONCE).collect();
-        (!some.is_empty()).then_some(some)
-    })
 }

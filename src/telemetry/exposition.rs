@@ -6,11 +6,11 @@ use jiff::Timestamp;
 
 use super::figures::{BOUNDS, CLASSES, Counter, Distribution, METHODS};
 use super::metrics::{
-    BREAKER_OPEN, BREAKER_OPENED, BUILD_INFO, CACHE_ERRORS, CACHE_REFUSED, CACHE_REJECTED,
-    CLICK_BATCHES_FAILED, CLICKS_BOUND, CLICKS_DROPPED, CLICKS_STORED, CLICKS_TAKEN, CLICKS_WAITING, CPU,
-    Family, LIMITED, MAX_FDS, Metrics, OPEN_FDS, POOL_IN_USE, POOL_MAX, POOL_OPEN, POOL_TIMEOUTS,
-    POOL_WAITING, REDIRECT_DURATION, REDIS_NODES, REQUESTS, RESIDENT, RESOLVE, SHED, STARTED,
-    STATEMENT_DURATION, STATEMENT_ERRORS, THREADS, VIRTUAL,
+    BREAKER_OPEN, BREAKER_OPENED, BUILD_INFO, CACHE_ERRORS, CACHE_REFUSED, CACHE_REJECTED, CHANGES_AGE,
+    CHANGES_APPLIED, CHANGES_FAILED, CHANGES_REFUSED, CLICK_BATCHES_FAILED, CLICKS_BOUND, CLICKS_DROPPED,
+    CLICKS_STORED, CLICKS_TAKEN, CLICKS_WAITING, CPU, Family, LIMITED, MAX_FDS, Metrics, OPEN_FDS,
+    POOL_IN_USE, POOL_MAX, POOL_OPEN, POOL_TIMEOUTS, POOL_WAITING, REDIRECT_DURATION, REDIS_NODES, REQUESTS,
+    RESIDENT, RESOLVE, SHED, STARTED, STATEMENT_DURATION, STATEMENT_ERRORS, THREADS, VIRTUAL,
 };
 use super::process::Process;
 
@@ -61,14 +61,13 @@ pub fn page(metrics: &Metrics, about: &About) -> String {
     page.counter(&CACHE_REFUSED, &shared.refused);
     page.counter(&CACHE_REJECTED, &shared.rejected);
     page.counter(&BREAKER_OPENED, &shared.opened);
-    for family in [
-        &BREAKER_OPEN,
-        &REDIS_NODES,
-        &POOL_MAX,
-        &POOL_OPEN,
-        &POOL_IN_USE,
-        &POOL_WAITING,
-    ] {
+    for family in [&BREAKER_OPEN, &REDIS_NODES, &CHANGES_AGE] {
+        page.watched(family, metrics);
+    }
+    page.counter(&CHANGES_FAILED, &metrics.changes.failed);
+    page.counter(&CHANGES_APPLIED, &metrics.changes.applied);
+    page.counter(&CHANGES_REFUSED, &metrics.changes.refused);
+    for family in [&POOL_MAX, &POOL_OPEN, &POOL_IN_USE, &POOL_WAITING] {
         page.watched(family, metrics);
     }
     let timeouts = metrics.pool_timeouts.all();

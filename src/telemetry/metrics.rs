@@ -71,6 +71,10 @@ families! {
     BREAKER_OPENED Counter "curtail_redis_breaker_opened_total" [] "Times that a breaker opened.";
     BREAKER_OPEN Gauge "curtail_redis_breaker_open" ["connection"] "1 while calls to Redis are not made, or not to one of a cluster's nodes, by what the connection is for: links or budgets.";
     REDIS_NODES Gauge "curtail_redis_nodes" ["connection"] "Redis servers that hold keys: 1, or the primaries of a cluster.";
+    CHANGES_AGE Gauge "curtail_changes_age_seconds" [] "Seconds since the last successful read of the changes of links began. Above 5, caches trust what they hold for 5 s only.";
+    CHANGES_FAILED Counter "curtail_changes_failed_total" [] "Reads of the changes of links that failed.";
+    CHANGES_APPLIED Counter "curtail_changes_applied_total" [] "Changes of links that were read before another instance's message was received.";
+    CHANGES_REFUSED Counter "curtail_changes_refused_values_total" [] "Values in Redis that were not used because a change had outdated them.";
     POOL_MAX Gauge "curtail_pool_connections_max" ["pool"] "The most connections to the database, by pool: read or write.";
     POOL_OPEN Gauge "curtail_pool_connections_open" ["pool"] "Connections to the database.";
     POOL_IN_USE Gauge "curtail_pool_connections_in_use" ["pool"] "Connections to the database that are at work.";
@@ -104,6 +108,8 @@ pub struct Metrics {
     pub resolve: Resolve,
     /// What went wrong with the shared cache.
     pub shared_cache: SharedCache,
+    /// The changes of links that were read from the store.
+    pub changes: Changes,
     /// Clicks on their way to the store.
     pub clicks: Clicks,
     /// Requests that were refused because there were too many.
@@ -176,6 +182,17 @@ pub struct SharedCache {
     pub opened: Counter,
     /// Values that did not fit their key, their format or their schema, and were refused.
     pub rejected: Counter,
+}
+
+/// The changes of links that were read from the store.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Reads that failed.
+    pub failed: Counter,
+    /// Changes that no message had announced.
+    pub applied: Counter,
+    /// Values of the shared cache that a change had outdated.
+    pub refused: Counter,
 }
 
 /// Requests that were refused because there were too many.

@@ -83,7 +83,7 @@ fn what_is_told_is_checked_like_a_value() {
     let channel = format!("{}changes", app.database.redis_prefix());
     changed_until_heard(
         |number| {
-            for lie in [&harmful, &overstated, &b"C1nonsense\n".to_vec(), &Vec::new()] {
+            for lie in [&harmful, &overstated, &b"C2nonsense\n".to_vec(), &Vec::new()] {
                 let mut connection = client.get_connection().unwrap();
                 redis::cmd("PUBLISH")
                     .arg(&channel)

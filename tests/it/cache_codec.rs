@@ -17,6 +17,7 @@ pub fn samples_of(slug: &Slug) -> Vec<Entry> {
     let now = ManualClock::default().now();
     let entry = |known| Entry {
         known,
+        read_at: now - Duration::from_millis(3),
         fresh_until: now,
         stale_until: now + Duration::from_secs(3600),
     };
@@ -123,13 +124,14 @@ fn the_layout_is_pinned() {
     let at = |micros| jiff::Timestamp::from_microsecond(micros).unwrap();
     let entry = Entry {
         known: Known::Link(Arc::new(redirect)),
-        fresh_until: at(1),
-        stale_until: at(2),
+        read_at: at(1),
+        fresh_until: at(2),
+        stale_until: at(3),
     };
 
     let bytes = encode(&slug, &entry);
 
-    let header = b"C100000000000000000014a\n\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02";
+    let header = b"C200000000000000000014a\n\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x03";
     let body = b"\x01\0\0\0\0\0\0\0\x07\x01\x2e\x09\0\0\0\x3c\0\x09http://b/";
     assert_eq!(bytes, [header.as_slice(), body].concat());
 }
@@ -150,7 +152,7 @@ fn another_slugs_value_is_refused() {
 #[test]
 fn another_version_is_refused() {
     let (slug, mut bytes) = full();
-    bytes[1] = b'2';
+    bytes[1] = b'1';
 
     assert_eq!(decode(&slug, &bytes), Err(CodecError::Format));
     assert_eq!(
@@ -207,32 +209,36 @@ fn impossible_fields_are_refused() {
     assert!(patched(0, &[]).is_ok());
     assert_eq!(
         patched(0, &i64::MAX.to_be_bytes()),
+        Err(CodecError::Field("read_at"))
+    );
+    assert_eq!(
+        patched(8, &i64::MAX.to_be_bytes()),
         Err(CodecError::Field("fresh_until"))
     );
     assert_eq!(
-        patched(8, &i64::MIN.to_be_bytes()),
+        patched(16, &i64::MIN.to_be_bytes()),
         Err(CodecError::Field("stale_until"))
     );
-    assert_eq!(patched(16, &[2]), Err(CodecError::Field("kind")));
+    assert_eq!(patched(24, &[2]), Err(CodecError::Field("kind")));
     assert_eq!(
-        patched(17, &(-1_i64).to_be_bytes()),
+        patched(25, &(-1_i64).to_be_bytes()),
         Err(CodecError::Field("revision"))
     );
     assert_eq!(
-        patched(25, &200_u16.to_be_bytes()),
+        patched(33, &200_u16.to_be_bytes()),
         Err(CodecError::Field("status"))
     );
-    assert_eq!(patched(27, &[0xff]), Err(CodecError::Field("flags")));
+    assert_eq!(patched(35, &[0xff]), Err(CodecError::Field("flags")));
     assert_eq!(
-        patched(28, &31_536_001_u32.to_be_bytes()),
+        patched(36, &31_536_001_u32.to_be_bytes()),
         Err(CodecError::Field("cache_seconds"))
     );
     assert_eq!(
-        patched(32, &i64::MAX.to_be_bytes()),
+        patched(40, &i64::MAX.to_be_bytes()),
         Err(CodecError::Field("valid_from"))
     );
     assert_eq!(
-        patched(40, &i64::MAX.to_be_bytes()),
+        patched(48, &i64::MAX.to_be_bytes()),
         Err(CodecError::Field("expires_at"))
     );
 }
@@ -248,7 +254,7 @@ fn a_harmful_target_is_refused() {
     ];
     for target in harmful {
         assert_eq!(
-            patched(50, target),
+            patched(58, target),
             Err(CodecError::Field("target")),
             "{target:?}"
         );

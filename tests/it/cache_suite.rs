@@ -44,6 +44,7 @@ suite! {
     of_many_racing_writers_the_newest_stands
     of_many_put_at_once_each_is_decided_by_itself
     one_slug_does_not_touch_another
+    an_invalidation_removes_what_is_older
     an_entry_past_its_time_is_still_answered
     a_cache_that_answers_is_healthy
 }
@@ -184,6 +185,26 @@ async fn one_slug_does_not_touch_another(cache: Arc<dyn Cache>) {
     keep(&*cache, &longer, &absent(Rank::of_deletion(Revision::new(1)))).await;
 
     assert_eq!(get(&*cache, &slug).await, Some(link(&slug, 5)));
+}
+
+async fn an_invalidation_removes_what_is_older(cache: Arc<dyn Cache>) {
+    let (older, same, gone, longer) = (any_slug(), any_slug(), any_slug(), any_slug());
+    let version = Rank::of_link(Revision::new(7));
+    keep(&*cache, &older, &link(&older, 6)).await;
+    keep(&*cache, &same, &link(&same, 7)).await;
+    keep(&*cache, &gone, &absent(Rank::UNSEEN)).await;
+    keep(&*cache, &longer, &link(&longer, 9)).await;
+
+    for slug in [&older, &same, &gone, &longer, &any_slug()] {
+        assert!(cache.invalidate(slug, version).await);
+    }
+
+    assert_eq!(get(&*cache, &older).await, None);
+    assert_eq!(get(&*cache, &same).await, Some(link(&same, 7)));
+    assert_eq!(get(&*cache, &gone).await, None);
+    assert_eq!(get(&*cache, &longer).await, Some(link(&longer, 9)));
+    assert!(cache.invalidate(&longer, Rank::LAST).await);
+    assert_eq!(get(&*cache, &longer).await, None);
 }
 
 async fn an_entry_past_its_time_is_still_answered(cache: Arc<dyn Cache>) {

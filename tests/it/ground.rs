@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use curtail::config::{ExposeSecret, StoreKind};
@@ -112,11 +113,18 @@ impl Ground {
         })
     }
 
-    /// Runs SQL in a transaction without the service, and ends it when it is told to.
-    pub fn hold(&self, sql: &str, until: &std::sync::mpsc::Receiver<()>) {
+    /// Runs SQL in a transaction without the service, and commits it when `until` receives.
+    pub fn hold(&self, sql: &str, until: &Receiver<()>) {
+        self.hold_and_tell(sql, &channel().0, until);
+    }
+
+    /// The same; `ran` is sent to when the SQL has run.
+    pub fn hold_and_tell(&self, sql: &str, ran: &Sender<()>, until: &Receiver<()>) {
         block_on(async {
             let client = self.database().connect().await;
             client.batch_execute(&format!("BEGIN; {sql}")).await.unwrap();
+            // Nobody may be waiting for it.
+            let _ = ran.send(());
             until.recv().unwrap();
             client.batch_execute("COMMIT").await.unwrap();
         });

@@ -98,6 +98,18 @@ on_both_stores! {
         assert_eq!(from("198.51.100.1", "/another"), 404);
     }
 
+    fn visits_of_a_used_up_link_are_limited_like_those_of_an_unknown_slug(backend) {
+        let app = TestApp::start_with(backend, &[("MISS_RATE_PER_MINUTE", "2")]);
+        app.create(json!({"url": "https://example.org/", "slug": "once", "max_clicks": 1}));
+        let person = [("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")];
+        let visit = || app.send("GET", "/once", &person, b"");
+        assert_eq!(visit().status, 302);
+
+        assert_eq!((visit().status, visit().status), (410, 410));
+        assert_limited(&visit(), 2);
+        assert_limited(&app.get("/unknown"), 2);
+    }
+
     fn behind_a_proxy_each_client_has_a_budget(backend) {
         let app = TestApp::start_with(backend, &[("MISS_RATE_PER_MINUTE", "1"), ("TRUSTED_PROXY_HOPS", "2")]);
         let ask = |forwarded: &str| app.send("GET", "/unknown", &[("x-forwarded-for", forwarded)], b"").status;

@@ -18,6 +18,7 @@ mod bulletin;
 mod cache_codec;
 mod cache_open;
 mod cache_suite;
+mod change_tail;
 mod changes_recorded;
 mod changes_suite;
 mod clicks_api;

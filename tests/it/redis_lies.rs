@@ -45,7 +45,7 @@ async fn a_value_that_is_no_entry_of_the_slug_is_rejected_and_replaced() {
     let opened = Opened::on_shared_server();
     let (slug, other) = (any_slug(), any_slug());
     let newer = encode(&slug, &link(&slug, 99));
-    let future = [b"C2".as_slice(), &newer[2..]].concat();
+    let future = [b"C3".as_slice(), &newer[2..]].concat();
     let endless = [newer.as_slice(), &[0; 100_000]].concat();
 
     for value in [

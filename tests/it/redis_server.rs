@@ -144,6 +144,7 @@ fn entry(known: Known) -> Entry {
     let now = ManualClock::default().now();
     Entry {
         known,
+        read_at: now,
         fresh_until: now + Duration::from_secs(300),
         stale_until: now + Duration::from_secs(3600),
     }

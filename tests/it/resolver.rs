@@ -3,10 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use curtail::cache::{Cache, Entry, MemoryCache};
+use curtail::domain::{Actor, Clock, ManualClock, Slug};
+use curtail::lifecycle::Lifecycle;
+use curtail::service::{Resolver, Visit};
+use curtail::store;
 use serde_json::json;
 
 use crate::app::{Backend, TestApp};
-use crate::on_both_stores;
+use crate::db::TestDatabase;
+use crate::{on_both_stores, redis_server};
 
 on_both_stores! {
     fn a_link_is_asked_of_the_store_once_and_then_of_memory(backend) {
@@ -116,11 +122,49 @@ fn links_in_use_keep_redirecting_while_the_store_is_down() {
     assert!(app.metrics.resolve.stale.get() > 0);
     app.get("/cold").assert_problem(503, "unavailable");
     assert_eq!(app.api("DELETE", "/links/hot", None).status, 503);
-    app.clock.advance(Duration::from_secs(60));
+    // Five minutes that memory trusts it, and a minute past that.
+    app.clock.advance(Duration::from_secs(360));
     app.get("/hot").assert_problem(503, "unavailable");
 
     proxy.heal();
     assert_eq!(app.get("/hot").status, 302);
+}
+
+/// Redis was believed whatever it said, as long as that was fresh: after a failover it had an older state than memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_entry_of_the_shared_cache_does_not_overrule_memory() {
+    let database = TestDatabase::sqlite().await;
+    store::migrate(&database.section).await.unwrap();
+    let store = store::open(&database.section).await.unwrap();
+    let slug: Slug = "overruled".parse().unwrap();
+    let kept = crate::store_suite::link("overruled");
+    let revision = store.insert_link(&kept, &Actor::Operator).await.unwrap();
+    let clock = Arc::new(ManualClock::default());
+    let memory: Arc<dyn Cache> = Arc::new(MemoryCache::new(1 << 20));
+    let shared: Arc<dyn Cache> = Arc::new(MemoryCache::new(1 << 20));
+    let expired = Entry {
+        fresh_until: clock.steady() - Duration::from_secs(1),
+        ..redis_server::link(&slug, revision.get())
+    };
+    redis_server::keep(&*memory, &slug, &expired).await;
+    redis_server::keep(&*shared, &slug, &redis_server::link(&slug, revision.get() - 1)).await;
+    let resolver = Resolver::new(
+        &redis_server::settings(&[]),
+        Some(memory),
+        Some(shared),
+        Arc::clone(&store),
+        clock,
+        Arc::default(),
+        Lifecycle::new(),
+    );
+
+    let visit = resolver.visit(&slug, || true).await.unwrap();
+
+    let Visit::Follow(redirect) = visit else {
+        panic!("{visit:?}")
+    };
+    assert_eq!(redirect.target, kept.target);
+    store.close().await;
 }
 
 /// A write that the shared cache missed reaches it when it is back: an old target must not return.

@@ -373,7 +373,8 @@ impl Import<'_> {
                     Taken::Differs => self.conflict(line, arrival.link.slug.as_str()),
                 }
             }
-            // New links need no publishing: that there was none is remembered for seconds only.
+            // New links need no publishing: an absence is remembered for seconds only, and what removed an older link
+            // under the same slug was recorded.
             self.links.resolver.publish_changes(replaced).await;
         }
         self.report.read = self.seen;
