@@ -55,13 +55,15 @@ pub fn need(parameters: &Parameters, steady: &Steady, load: &Load) -> Need {
     let by_cpu = cpu / (parameters.vcpus * parameters.utilization);
     let by_flight = in_flight / (parameters.concurrency * parameters.utilization);
     let redis_gib = steady.redis_held * parameters.redis_entry_bytes / GIB;
+    let changes_reads = load.instances * parameters.changes_reads();
+    let postgres_reads = steady.postgres_reads + changes_reads * parameters.changes_cost;
     let commands = steady.redis_reads + steady.postgres_reads;
     Need {
         cpu,
         in_flight,
         instances: by_cpu.max(by_flight).ceil().max(1.0),
-        reading: steady.postgres_reads * parameters.read_seconds() / load.instances,
-        postgres_vcpus: (steady.postgres_reads / parameters.postgres_reads / parameters.fill)
+        reading: (steady.postgres_reads + changes_reads) * parameters.read_seconds() / load.instances,
+        postgres_vcpus: (postgres_reads / parameters.postgres_reads / parameters.fill)
             .ceil()
             .max(1.0),
         redis_shards: (commands / parameters.redis_operations)

@@ -1,16 +1,19 @@
-//! Instances that come and go second by second, each cold at first, before one Redis and one Postgres.
+//! Instances that start and stop second by second, each with an empty memory at first, before one Redis and one Postgres.
 //!
-//! The load of a second is spread over the links and the instances as the model does it. An instance younger than the time
-//! that memory trusts an entry has only what was asked for since it started. Of each kind of link, a part is fresh in
-//! Redis; what was put there ends when its time is over, and a look-up that finds nothing brings it back, unless Postgres
-//! has too much to do: then those who wait for it get what Redis has past its freshness, or else 503.
+//! The load of a second is spread over the links and the instances as the model does it. Of each link, a part of the
+//! instances has it in memory: more with each visit, less with each end of an entry and with each new instance, so that it
+//! comes to rest where the model has it. Of each kind of link, a part is fresh in Redis; what was put there ends when its
+//! time is over, and a look-up that finds nothing brings it back, unless Postgres has too much to do: then those who wait
+//! for it get what Redis has past its freshness, or else 503.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use super::cost::seen;
-use super::model::{Load, Steady, at_instance, steady};
+use super::model::{Load, Steady, Visits, at_instance, steady_in};
 use super::parameters::Parameters;
 use super::popularity::Bin;
+use super::room::Room;
 
 /// Who decides how many instances there are.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,6 +37,8 @@ pub struct Scenario {
     pub warm: bool,
     /// A second in which Redis comes back empty.
     pub emptied: Option<usize>,
+    /// Seconds in which Postgres answers nothing: no look-up, and no read of the changes.
+    pub cut: Range<usize>,
 }
 
 /// One second.
@@ -51,15 +56,65 @@ pub struct Second {
     pub refused: f64,
 }
 
-/// Instances of one age.
-struct Cohort {
-    born: usize,
-    /// Whether they knew at their birth what others know after long.
-    warm: bool,
-    instances: f64,
+/// The part of the instances that have a link in memory.
+#[derive(Debug, Clone, Copy, Default)]
+struct Memory {
+    /// Whose entry still has its own time.
+    fresh: f64,
+    /// Whose entry is also so new that it needs no changes to confirm it.
+    recent: f64,
 }
 
-/// What Redis knows of the links of a bin.
+/// A second of the memories of one link.
+struct Passed {
+    /// Visits at one instance that find nothing.
+    waiting: f64,
+    /// Look-ups ahead of time at one instance.
+    early: f64,
+}
+
+/// Visits of a link at one instance, and the mix in which they settle.
+#[derive(Clone, Copy)]
+struct Settling {
+    visits: f64,
+    served: f64,
+    early: f64,
+}
+
+impl Settling {
+    fn new(visits: f64, settled: Visits) -> Self {
+        Self {
+            visits,
+            served: 1.0 - settled.waiting,
+            early: (settled.look_ups - visits * settled.waiting).max(0.0),
+        }
+    }
+
+    /// Entries that end in a second, of one.
+    fn ending(&self) -> f64 {
+        self.visits * (1.0 - self.served) / self.served.max(f64::MIN_POSITIVE)
+    }
+
+    /// What a second brings that `part` of the instances begin with an entry.
+    fn pass(&self, part: f64) -> Passed {
+        let change = self.visits + self.ending();
+        let mean = self.served + (part - self.served) * -(-change).exp_m1() / change;
+        Passed {
+            waiting: self.visits * (1.0 - mean),
+            early: self.early * mean / self.served.max(f64::MIN_POSITIVE),
+        }
+    }
+
+    /// The part after that second, if `found` of the look-ups bring an entry.
+    fn after(&self, part: f64, found: f64) -> f64 {
+        let (coming, ending) = (self.visits * found, self.ending());
+        let change = coming + ending;
+        let rest = coming / change.max(f64::MIN_POSITIVE);
+        rest + (part - rest) * (-change).exp()
+    }
+}
+
+/// The links of a bin in Redis.
 struct Shelf {
     /// The part of the links that is fresh.
     fresh: f64,
@@ -117,12 +172,17 @@ pub fn play(parameters: &Parameters, bins: &[Bin], scenario: &Scenario) -> Vec<S
 
 struct Fleet<'a> {
     parameters: &'a Parameters,
+    /// What is in force while the changes cannot be read.
+    unconfirmed: Parameters,
     bins: &'a [Bin],
     scaling: Scaling,
+    cut: Range<usize>,
+    room: Room,
+    memories: Vec<Memory>,
     shelves: Vec<Shelf>,
-    /// Since when Redis has had the time to learn; `None` for long.
+    /// When Redis was last empty; `None` for long ago.
     emptied: Option<usize>,
-    cohorts: VecDeque<Cohort>,
+    instances: f64,
     /// CPU and requests in flight of each second of the window.
     window: VecDeque<(f64, f64)>,
     /// How many instances were wanted, so long as an idle one is kept.
@@ -135,35 +195,34 @@ impl<'a> Fleet<'a> {
     fn new(parameters: &'a Parameters, bins: &'a [Bin], scenario: &Scenario, rate: f64) -> Self {
         let mut fleet = Self {
             parameters,
+            unconfirmed: parameters.unconfirmed(),
             bins,
             scaling: scenario.scaling,
+            cut: scenario.cut.clone(),
+            room: Room::new(parameters.memory_entries, bins),
+            memories: vec![Memory::default(); bins.len()],
             shelves: Vec::new(),
             emptied: (!scenario.warm).then_some(0),
-            cohorts: VecDeque::new(),
+            instances: 1.0,
             window: VecDeque::new(),
             wanted: VecDeque::new(),
             starting: VecDeque::new(),
         };
-        let instances = fleet.chosen(rate);
-        let each = rate / instances;
-        fleet.shelves = bins
-            .iter()
-            .map(|bin| match scenario.warm {
-                true => {
-                    let visits = at_instance(parameters, each * bin.share, f64::INFINITY);
-                    Shelf::settled(parameters, instances * visits.look_ups)
-                }
-                false => Shelf {
+        fleet.instances = fleet.chosen(rate);
+        let each = rate / fleet.instances;
+        for (bin, memory) in bins.iter().zip(&mut fleet.memories) {
+            fleet.shelves.push(if scenario.warm {
+                let until_out = fleet.room.until_out(bin.share) / each;
+                let settled = at_instance(parameters, each * bin.share, fleet.instances, until_out);
+                memory.fresh = 1.0 - settled.waiting;
+                Shelf::settled(parameters, fleet.instances * settled.look_ups)
+            } else {
+                Shelf {
                     fresh: 0.0,
                     loads: VecDeque::new(),
-                },
-            })
-            .collect();
-        fleet.cohorts.push_back(Cohort {
-            born: 0,
-            warm: scenario.warm,
-            instances,
-        });
+                }
+            });
+        }
         fleet
     }
 
@@ -187,87 +246,102 @@ impl<'a> Fleet<'a> {
     fn chosen(&self, rate: f64) -> f64 {
         match self.scaling {
             Scaling::PerInstance(visits) => (rate / visits).ceil().max(1.0),
-            Scaling::Automatic => settled_instances(self.parameters, self.bins, rate),
+            Scaling::Automatic => settled_instances(self.parameters, self.bins, self.room, rate),
         }
     }
 
     fn pass(&mut self, second: usize, rate: f64) -> Second {
         self.start(second);
-        let instances: f64 = self.cohorts.iter().map(|cohort| cohort.instances).sum();
+        let is_cut = self.cut.contains(&second);
         let mut now = Second {
             rate,
-            instances,
+            instances: self.instances,
             ..Second::default()
         };
-        let asked: Vec<Asked> = self
-            .bins
-            .iter()
-            .zip(&self.shelves)
-            .map(|(bin, shelf)| self.ask(second, bin, shelf, rate / instances))
+        let asked: Vec<Asked> = (0..self.bins.len())
+            .map(|place| self.ask(place, rate / self.instances, is_cut))
             .collect();
         for (asked, bin) in asked.iter().zip(self.bins) {
             now.memory += bin.links * asked.from_memory / rate;
             now.redis_reads += bin.links * asked.redis;
             now.asked += bin.links * asked.postgres;
         }
-        let by_pool = instances * self.parameters.read_connections() / self.parameters.read_seconds();
+        let by_pool = self.instances * self.parameters.read_connections() / self.parameters.read_seconds();
         let most = by_pool.min(self.parameters.postgres_vcpus * self.parameters.postgres_reads);
-        let done = (most / now.asked.max(1e-9)).min(1.0);
+        let done = match is_cut {
+            true => 0.0,
+            false => (most / now.asked.max(1e-9)).min(1.0),
+        };
         now.postgres_reads = now.asked * done;
         let past = self.past_freshness(second);
-        for ((asked, bin), shelf) in asked.iter().zip(self.bins).zip(&mut self.shelves) {
+        for (place, (asked, bin)) in asked.iter().zip(self.bins).enumerate() {
             let unanswered = bin.links * asked.waiting_for_postgres * (1.0 - done);
-            // Redis still has it if it was put there in time: how long ago, is up to when it was last asked for.
+            // Redis still has it if it was put there in time: how long ago, depends on when it was last asked for.
             let known = -(-asked.redis * past).exp_m1();
             now.stale += unanswered * known;
             now.refused += unanswered * (1.0 - known);
-            shelf.pass(self.parameters, asked.loads * done);
+            self.shelves[place].pass(self.parameters, asked.loads * done);
+            let found = 1.0 - asked.waited_for * (1.0 - done);
+            let memory = &mut self.memories[place];
+            memory.fresh = asked.settling.after(memory.fresh, found);
+            memory.recent = match is_cut {
+                true => asked.unconfirmed.after(memory.recent, found),
+                false => (asked.by_each * self.unconfirmed.quiet_seconds()).min(memory.fresh),
+            };
         }
         self.scale(second, &now);
         now
     }
 
-    /// What the visits of a link come to in a second.
-    fn ask(&self, second: usize, bin: &Bin, shelf: &Shelf, each: f64) -> Asked {
+    /// The visits of a link in a second.
+    fn ask(&self, place: usize, each: f64, is_cut: bool) -> Asked {
+        let (bin, shelf, memory) = (&self.bins[place], &self.shelves[place], self.memories[place]);
         let visits = each * bin.share;
-        let settled = at_instance(self.parameters, visits, f64::INFINITY);
-        let mut asked = Asked::default();
-        let mut waiting = 0.0;
-        let mut all = 0.0;
-        for cohort in &self.cohorts {
-            let age = (second - cohort.born) as f64;
-            // An instance that has just started asks for each link once, when it is first visited.
-            let young = !cohort.warm && age < self.parameters.quiet_seconds();
-            let (look_ups, waits) = if young {
-                let first = (-visits * age).exp() * -(-visits).exp_m1();
-                (first, first)
-            } else {
-                (settled.look_ups, visits * settled.waiting)
-            };
-            asked.redis += cohort.instances * look_ups;
-            waiting += cohort.instances * waits;
-            all += cohort.instances * visits;
-        }
-        asked.from_memory = all - waiting;
+        let until_out = self.room.until_out(bin.share) / each;
+        let under = |parameters: &Parameters| {
+            Settling::new(visits, at_instance(parameters, visits, self.instances, until_out))
+        };
+        let settling = under(self.parameters);
+        let unconfirmed = if is_cut {
+            under(&self.unconfirmed)
+        } else {
+            settling
+        };
+        let passed = match is_cut {
+            true => unconfirmed.pass(memory.recent),
+            false => settling.pass(memory.fresh),
+        };
+        let waiting = self.instances * passed.waiting;
+        let by_each = passed.waiting + passed.early;
+        let redis = self.instances * by_each;
         // Links that are not fresh are loaded by the first who asks, and are there for the others.
-        asked.loads = (1.0 - shelf.fresh) * -(-asked.redis).exp_m1();
-        let instances = all / visits.max(f64::MIN_POSITIVE);
-        let by_each = asked.redis / instances.max(1.0);
-        let together = (instances - 1.0).max(0.0) * -(-by_each * self.parameters.read_seconds()).exp_m1();
-        asked.postgres = asked.loads * (1.0 + together);
-        let waited_for = asked.postgres / asked.redis.max(f64::MIN_POSITIVE);
-        asked.waiting_for_postgres = waiting * waited_for.min(1.0);
-        asked
+        let loads = (1.0 - shelf.fresh) * -(-redis).exp_m1();
+        let others = (self.instances - 1.0).max(0.0);
+        let together = others * -(-by_each * self.parameters.read_seconds()).exp_m1();
+        let postgres = loads * (1.0 + together);
+        let waited_for = (postgres / redis.max(f64::MIN_POSITIVE)).min(1.0);
+        Asked {
+            from_memory: self.instances * visits - waiting,
+            redis,
+            by_each,
+            loads,
+            postgres,
+            waited_for,
+            waiting_for_postgres: waiting * waited_for,
+            settling,
+            unconfirmed,
+        }
     }
 
     fn start(&mut self, second: usize) {
         while self.starting.front().is_some_and(|(ready, _)| *ready <= second) {
-            if let Some((_, instances)) = self.starting.pop_front() {
-                self.cohorts.push_back(Cohort {
-                    born: second,
-                    warm: false,
-                    instances,
-                });
+            if let Some((_, started)) = self.starting.pop_front() {
+                let part = self.instances / (self.instances + started);
+                self.instances += started;
+                for memory in &mut self.memories {
+                    memory.fresh *= part;
+                    memory.recent *= part;
+                }
             }
         }
     }
@@ -286,15 +360,9 @@ impl<'a> Fleet<'a> {
             let ready = second + self.parameters.start_seconds as usize;
             self.starting.push_back((ready, wanted - now.instances - coming));
         }
-        // Gone is who was idle for as long as idle ones are kept.
+        // An instance stops that was idle for as long as idle ones are kept.
         let kept = self.wanted.iter().copied().fold(wanted, f64::max);
-        let mut surplus = (now.instances - kept).max(0.0);
-        for cohort in &mut self.cohorts {
-            let gone = surplus.min(cohort.instances);
-            cohort.instances -= gone;
-            surplus -= gone;
-        }
-        self.cohorts.retain(|cohort| cohort.instances > 0.0);
+        self.instances = self.instances.min(kept.max(1.0));
     }
 
     /// By the averages of the last minute; or by what is needed now, if the instances cannot bear that.
@@ -326,7 +394,7 @@ impl<'a> Fleet<'a> {
 }
 
 /// How many instances Cloud Run would choose for a load, given what they know when there are so many.
-pub fn settled_instances(parameters: &Parameters, bins: &[Bin], rate: f64) -> f64 {
+pub fn settled_instances(parameters: &Parameters, bins: &[Bin], room: Room, rate: f64) -> f64 {
     let mut instances = 1.0;
     // More instances know less each, and so need more: it comes to rest after a few rounds.
     for _ in 0..8 {
@@ -335,7 +403,8 @@ pub fn settled_instances(parameters: &Parameters, bins: &[Bin], rate: f64) -> f6
             instances,
             redis_entries: f64::INFINITY,
         };
-        let chosen = super::cost::need(parameters, &steady(parameters, bins, &load), &load).instances;
+        let chosen =
+            super::cost::need(parameters, &steady_in(parameters, bins, &load, room), &load).instances;
         if chosen == instances {
             break;
         }
@@ -344,12 +413,18 @@ pub fn settled_instances(parameters: &Parameters, bins: &[Bin], rate: f64) -> f6
     instances
 }
 
-#[derive(Default)]
+/// The visits of a link in a second: how many memory serves, and what they ask of Redis and of Postgres.
 struct Asked {
     from_memory: f64,
     redis: f64,
+    /// Look-ups of one instance.
+    by_each: f64,
     /// The part of the links that is loaded.
     loads: f64,
     postgres: f64,
+    /// The part of the look-ups that Postgres has to answer.
+    waited_for: f64,
     waiting_for_postgres: f64,
+    settling: Settling,
+    unconfirmed: Settling,
 }

@@ -13,6 +13,7 @@ pub(crate) mod popularity;
 pub(crate) mod proof;
 pub(crate) mod replay;
 pub(crate) mod report;
+pub(crate) mod room;
 pub(crate) mod scenarios;
 
 use std::process::ExitCode;
@@ -72,7 +73,7 @@ pub fn tables(asked: &Asked) -> String {
     let cases = report::cases(parameters, &bins);
     let parts = [
         ("Parameters", parameters.table()),
-        ("Who answers", report::layers(parameters, &bins, &cases)),
+        ("Who answers", report::layers(parameters, &cases)),
         (
             "The model beside a replay",
             proof::held_against(parameters, &bins, &cases, *seed),
@@ -85,7 +86,9 @@ pub fn tables(asked: &Asked) -> String {
             "What moves it",
             report::changed(parameters, (parameters.rate / 1e3).max(1.0)),
         ),
-        ("Connections", report::connections(parameters, &bins, &cases)),
+        ("Links that fit into memory", report::fitting(parameters)),
+        ("Changes of links", report::changes(parameters)),
+        ("Connections", report::connections(parameters, &cases)),
         ("Clicks", report::click_load(parameters, &bins, &cases)),
         (
             "Scaling",
@@ -93,7 +96,7 @@ pub fn tables(asked: &Asked) -> String {
         ),
         (
             "Dollars for a million redirects",
-            report::costs(parameters, &bins, &cases),
+            report::costs(parameters, &cases),
         ),
     ];
     parts

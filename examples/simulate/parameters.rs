@@ -40,19 +40,28 @@ parameters! {
     exponent = 1.0, "", "assumed: the link of rank r is visited r^-exponent as often as the first; 0.8 and 1.2 stand beside it";
     // The caches.
     memory_entries = 1e5, "entries", "`MEMORY_CACHE_MIB`, `.env.example`: what 40 MiB hold of links with short URLs";
-    memory_seconds = 5.0, "s", "`MEMORY_CACHE_SECONDS`";
-    refresh_seconds = 1.0, "s", "`EARLY` in `src/service/resolver.rs`: before its end, an entry that is visited is looked up again";
-    jitter = 0.1, "", "`jittered` in `src/service/resolver.rs`: up to so much less of a time";
+    memory_seconds = 300.0, "s", "`MEMORY_CACHE_SECONDS`, while the changes of links are read";
+    unconfirmed_seconds = 5.0, "s", "`UNCONFIRMED` in `src/service/lifetimes.rs`: the same while they cannot be read";
+    refresh_seconds = 1.0, "s", "`EARLY` in `src/service/lifetimes.rs`: before its end, an entry that is visited is looked up again";
+    jitter = 0.1, "", "`jittered` in `src/service/lifetimes.rs`: up to so much less of a time";
     redis_seconds = 300.0, "s", "`REDIS_CACHE_SECONDS`";
     stale_seconds = 3600.0, "s", "`STALE_SECONDS`: Redis keeps an entry so long past its freshness";
     redis_entry_bytes = 261.0, "bytes", "measured: `used_memory` of Redis 7.0 over 200,000 keys of 20 bytes with an end, values of 120 bytes (a target of 60)";
+    // Changes of links.
+    changes_seconds = 2.0, "s", "`EVERY` in `src/service/change_tail.rs`: between two reads of the changes by an instance";
+    changes_jitter = 0.2, "", "`src/service/change_tail.rs`: up to so much less of that time";
+    changes_overlap = 15.0, "s", "`OVERLAP` in `src/service/change_tail.rs`: how far before the last read the next one begins";
+    changes_most = 1e4, "changes", "`MOST` in `src/service/change_tail.rs`: with more in one read, an instance empties its memory and refuses what Redis has from before";
+    changes_known = 5e4, "changes", "`MOST` in `src/service/floors.rs`: with more within `REDIS_CACHE_SECONDS`, an instance refuses what Redis has from before";
+    changes_cost = 4.5, "look-ups", "measured: CPU of PostgreSQL 15 for a read of the changes that finds none, 292 us, and for a look-up, 65 us; pgbench, 300,000 changes, two busy cores";
+    change_bytes = 213.0, "bytes", "measured: a row of `changes` for an update, 101 bytes, with its three indexes; slugs of 8 bytes, PostgreSQL 15";
     // What a visit costs an instance.
-    cpu_memory_us = 9.4, "us", "docs/PERFORMANCE.md, memory hit, 64 connections: CPU of the server, with the click";
-    cpu_redis_us = 18.8, "us", "measured before each thread had a connection of its own; docs/PERFORMANCE.md has less now, Redis hit, 64 connections";
-    cpu_postgres_us = 50.5, "us", "docs/PERFORMANCE.md, Postgres hit, 64 connections";
+    cpu_memory_us = 9.4, "us", "measured: `scripts/bench`, memory hit, 64 connections: CPU of the server, with the click, where the bare handler takes 7.9; 9.0 to 12.0 in other runs";
+    cpu_redis_us = 18.8, "us", "measured: the same run, Redis hit; 13.7 to 19.9 in other runs";
+    cpu_postgres_us = 50.5, "us", "measured: the same run, Postgres hit; 40.3 to 78.8 in other runs";
     cpu_factor = 2.0, "", "assumed: a vCPU of Cloud Run is half a core, and its network costs more than loopback";
     round_trip_ms = 0.5, "ms", "assumed: to Redis and to Postgres within a region";
-    postgres_ms = 0.5, "ms", "docs/PERFORMANCE.md, Postgres hit, 8 connections: p50 of the whole request, 0.53 ms";
+    postgres_ms = 0.5, "ms", "measured: `scripts/bench`, Postgres hit, 8 connections: p50 of the whole request, 0.53 ms; 0.72 in docs/PERFORMANCE.md";
     // Cloud Run.
     vcpus = 1.0, "vCPU", "`service.yaml`";
     memory_gib = 0.5, "GiB", "`service.yaml`";
@@ -64,7 +73,7 @@ parameters! {
     // Postgres and Redis.
     pool_size = 4.0, "connections", "`DATABASE_POOL_SIZE`: a quarter for writes, a quarter for bulk, the rest for reads";
     redis_connections = 6.0, "connections", "`src/cache`: look-ups, the same for the thread of the one vCPU, budgets, the channel, two for health";
-    postgres_reads = 12e3, "reads/s per vCPU", "inferred from docs/PERFORMANCE.md, Postgres hit: 13,042/s on two cores of which the service took 0.66";
+    postgres_reads = 12e3, "reads/s per vCPU", "inferred from a Postgres hit: 13,042/s on two cores of which the service took 0.66; a look-up takes PostgreSQL 36 to 51 us of CPU (docs/PERFORMANCE.md)";
     postgres_vcpus = 32.0, "vCPU", "assumed: the primary of the ramps";
     redis_operations = 1e5, "commands/s per shard", "assumed: one thread of Redis without pipelining; the bench had 46,739 with the load on the same two cores";
     redis_shard_gib = 12.1, "GiB", "13 GB, a node of `redis-highmem-medium` [b]; 10.4 GB of it are to be filled by default";
@@ -110,7 +119,7 @@ impl Parameters {
         }
     }
 
-    /// Whether there is anything to reckon with.
+    /// Whether the values can be computed with.
     pub fn check(&self) -> Result<(), String> {
         let positive = [
             ("links", self.links),
@@ -142,12 +151,39 @@ impl Parameters {
 
     /// How long an entry of memory is served before a visit has it looked up again, on average.
     pub fn quiet_seconds(&self) -> f64 {
-        self.mean(self.memory_seconds) - self.early_seconds()
+        (self.mean(self.memory_seconds) - self.early_seconds()).max(0.0)
     }
 
     /// How long before its end a visit has it looked up again.
     pub fn early_seconds(&self) -> f64 {
         self.refresh_seconds.min(self.memory_seconds / 5.0)
+    }
+
+    /// The chance that an entry that was put into Redis and into memory at once is looked up again, because its time in
+    /// memory ends, while Redis still has it.
+    pub fn redis_outlasts_memory(&self) -> f64 {
+        const STEPS: u32 = 16;
+        let least = self.redis_seconds * (1.0 - self.jitter);
+        let chance = |memory: f64| {
+            let later = (self.redis_seconds - memory) / (self.redis_seconds - least).max(1e-9);
+            later.clamp(0.0, 1.0)
+        };
+        let memory = |step: u32| {
+            let part = (f64::from(step) + 0.5) / f64::from(STEPS);
+            self.memory_seconds * (1.0 - self.jitter * part) - self.early_seconds()
+        };
+        (0..STEPS).map(|step| chance(memory(step))).sum::<f64>() / f64::from(STEPS)
+    }
+
+    /// What is in force while the changes of links cannot be read.
+    pub fn unconfirmed(&self) -> Self {
+        Self {
+            // This time has no jitter.
+            memory_seconds: self
+                .memory_seconds
+                .min(self.unconfirmed_seconds / (1.0 - self.jitter / 2.0)),
+            ..self.clone()
+        }
     }
 
     /// Connections for reads, as `Settings::pool_sizes` splits them.
@@ -160,6 +196,16 @@ impl Parameters {
     /// How long a connection is taken for one read, in seconds.
     pub fn read_seconds(&self) -> f64 {
         (self.round_trip_ms + self.postgres_ms) / 1e3
+    }
+
+    /// Reads of the changes a second by one instance.
+    pub fn changes_reads(&self) -> f64 {
+        1.0 / (self.changes_seconds * (1.0 - self.changes_jitter / 2.0) + self.read_seconds())
+    }
+
+    /// Rows of one such read at so many changes a second.
+    pub fn changes_rows(&self, changes: f64) -> f64 {
+        changes * (self.changes_overlap + 1.0 / self.changes_reads())
     }
 
     /// The table, in Markdown.

@@ -1,28 +1,29 @@
-//! The model beside replays, in tables.
+//! Tables that compare the model with replays.
 
 use std::fmt::Write as _;
 
-use super::model::{Load, Steady, at_instance, in_redis, steady};
+use super::model::{Load, steady};
 use super::parameters::Parameters;
 use super::popularity::{Bin, bins};
-use super::replay::{Beyond, Redis, Replay};
+use super::replay::{Beyond, Redis, Replay, Shared};
 use super::report::{Case, FINE, count, percent};
 
-/// What the model says beside one instance that was replayed, visit after visit.
+/// One instance of each case, by the model and replayed visit after visit.
 pub fn held_against(parameters: &Parameters, bins: &[Bin], cases: &[Case], seed: u64) -> String {
     let mut out = String::from(
         "| redirects/s | instances | visits replayed | memory: model | replayed | Redis reads of one instance: model | replayed |\n\
          | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
     for (place, case) in cases.iter().enumerate() {
-        let of = steady(parameters, bins, &case.load());
+        let of = &case.of;
         let each = case.rate / case.instances;
-        // Until the memory is full and has turned over, but no more than some millions of visits.
-        let warming = (of.memory_stay.min(600.0) * 1.5).max(10.0).min(4e6 / each);
-        let measured = (4e6 / each).min(120.0);
-        let chance = chance_in_redis(parameters, bins, &case.load(), &of);
-        let mut replay = Replay::new(parameters, 1, Beyond::Chance(chance), seed + place as u64);
-        replay.run(each, warming);
+        // Until memory is full and each entry had its time, but no more than some millions of visits.
+        let warming = of.memory_stay.max(parameters.memory_seconds) * 1.5;
+        let measured = (6e6 / each).min(300.0);
+        let others = others(bins, case.rate - each);
+        let beyond = Beyond::Shared(Shared::new(others));
+        let mut replay = Replay::new(parameters, 1, beyond, seed + place as u64);
+        replay.run(each, warming.min(6e6 / each));
         let tally = replay.run(each, measured);
         let _ = writeln!(
             out,
@@ -39,7 +40,7 @@ pub fn held_against(parameters: &Parameters, bins: &[Bin], cases: &[Case], seed:
     out
 }
 
-/// A system that is small enough to replay all of it, Redis too: with room for all, and with too little of it.
+/// A system that is small enough to replay all of it, Redis too.
 pub fn small(parameters: &Parameters) -> Parameters {
     Parameters {
         links: 20_000.0,
@@ -50,7 +51,7 @@ pub fn small(parameters: &Parameters) -> Parameters {
     }
 }
 
-/// The same for whole, small systems.
+/// Whole, small systems by the model and replayed.
 pub fn whole_systems(parameters: &Parameters, seed: u64) -> String {
     let small = small(parameters);
     let bins = bins(small.links, small.exponent, FINE);
@@ -99,26 +100,13 @@ pub fn whole_systems(parameters: &Parameters, seed: u64) -> String {
     out
 }
 
-/// The chance that Redis knows a link, by its rank.
-fn chance_in_redis(
-    parameters: &Parameters,
-    bins: &[Bin],
-    load: &Load,
-    of: &Steady,
-) -> Box<dyn Fn(u64) -> f64> {
-    let each = load.rate / load.instances;
-    let chances: Vec<(f64, f64)> = bins
-        .iter()
-        .map(|bin| {
-            let look_ups = at_instance(parameters, each * bin.share, of.memory_stay).look_ups;
-            let chance = in_redis(parameters, load.instances * look_ups, of.redis_stay);
-            (bin.first, chance)
-        })
-        .collect();
-    Box::new(move |rank| {
-        let place = chances.partition_point(|(first, _)| *first <= rank as f64);
-        chances
+/// The visits a second of the link of each rank, of `rate` in all.
+pub fn others(bins: &[Bin], rate: f64) -> impl Fn(u64) -> f64 + use<> {
+    let shares: Vec<(f64, f64)> = bins.iter().map(|bin| (bin.first, bin.share)).collect();
+    move |rank| {
+        let place = shares.partition_point(|(first, _)| *first <= rank as f64);
+        shares
             .get(place.saturating_sub(1))
-            .map_or(0.0, |(_, chance)| *chance)
-    })
+            .map_or(0.0, |(_, share)| rate * share)
+    }
 }

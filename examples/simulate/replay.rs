@@ -1,7 +1,7 @@
-//! Visit after visit, with caches that really hold and throw out: what the model is held against.
+//! A replay, visit after visit, with caches that hold and evict entries. The tests and the tables compare the model with it.
 //!
-//! Memory is `quick_cache`, the program's own, with the program's number of entries. Redis is a table with the least recently
-//! asked for thrown out. Look-ups take as long as the parameters say, and one at a time for each link and instance.
+//! Memory is `quick_cache`, the program's own, with the program's number of entries. Redis is a table that evicts the least
+//! recently used entry. Look-ups take as long as the parameters say, and one at a time for each link and instance.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
@@ -26,7 +26,7 @@ struct Held {
     fresh_until: f64,
 }
 
-/// How many visits were answered by whom, and what that cost.
+/// How many visits each layer answered, and the look-ups that this took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     pub visits: u64,
@@ -45,15 +45,68 @@ impl Tally {
     }
 }
 
-/// What stands behind the memory of the instances.
+/// The layers below the memory of the instances.
 pub enum Beyond {
-    /// A Redis with room for so many entries, and Postgres behind it.
+    /// A Redis with room for so many entries, and Postgres.
     Whole(Redis),
-    /// Redis has a link with the chance that a function of its rank gives: for a few instances out of many.
-    Chance(Box<dyn Fn(u64) -> f64>),
+    /// A Redis with room for all, which other instances share.
+    Shared(Shared),
 }
 
-/// A shared cache that throws out what was not asked for longest.
+/// A Redis that instances outside of the replay share. When the entry of a link has ended, the next visit at any of them
+/// loads it again: their memories have lost it too.
+pub struct Shared {
+    /// Visits a second of a link at the other instances, by its rank.
+    others: Box<dyn Fn(u64) -> f64>,
+    /// Until when the last entry of each link is fresh.
+    ends: HashMap<u64, f64, Hasher>,
+}
+
+impl Shared {
+    /// A Redis whose other instances have `others` visits a second of the link of each rank.
+    pub fn new(others: impl Fn(u64) -> f64 + 'static) -> Self {
+        Self {
+            others: Box::new(others),
+            ends: HashMap::default(),
+        }
+    }
+
+    /// Until when the entry of `link` is fresh, if there is one. `fresh` draws how long one is.
+    fn get(
+        &mut self,
+        link: u64,
+        now: f64,
+        chance: &mut fastrand::Rng,
+        fresh: impl Fn(&mut fastrand::Rng) -> f64,
+    ) -> Option<f64> {
+        let others = (self.others)(link);
+        let Some(end) = self.ends.get_mut(&link) else {
+            // Of their cycles before, the others spend a part with an entry.
+            let fresh = fresh(chance);
+            if chance.f64() * (fresh + 1.0 / others) > fresh {
+                return None;
+            }
+            let end = now + chance.f64() * fresh;
+            self.ends.insert(link, end);
+            return Some(end);
+        };
+        while *end <= now {
+            let loaded = *end + exponential(chance, others);
+            if loaded > now {
+                return None;
+            }
+            *end = loaded + fresh(chance);
+        }
+        Some(*end)
+    }
+}
+
+/// The time until the next of events of which `rate` come in a second.
+fn exponential(chance: &mut fastrand::Rng, rate: f64) -> f64 {
+    -(1.0 - chance.f64()).ln() / rate
+}
+
+/// A shared cache that evicts the least recently used entry.
 #[derive(Debug, Default)]
 pub struct Redis {
     room: usize,
@@ -143,12 +196,12 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Lets visitors come for so many seconds, `rate` of them a second over all instances, and answers what came of it.
+    /// Replays so many seconds with `rate` visits a second over all instances.
     pub fn run(&mut self, rate: f64, seconds: f64) -> Tally {
         self.tally = Tally::default();
         let end = self.now + seconds;
         loop {
-            self.now += -(1.0 - self.chance.f64()).ln() / rate;
+            self.now += exponential(&mut self.chance, rate);
             if self.now >= end {
                 self.now = end;
                 return self.tally;
@@ -162,7 +215,7 @@ impl<'a> Replay<'a> {
     fn visit(&mut self, instance: usize, link: u64) {
         self.tally.visits += 1;
         match self.memories[instance].get(&link) {
-            // A look-up is under way: whoever comes meanwhile waits for its answer.
+            // A look-up is under way: the visitor waits for its answer.
             Some(held) if self.now < held.from => self.tally.postgres += 1,
             Some(held) if self.now < held.fresh_until => {
                 self.tally.memory += 1;
@@ -185,12 +238,14 @@ impl<'a> Replay<'a> {
         self.tally.redis_reads += 1;
         let (now, stale) = (self.now, self.parameters.stale_seconds);
         let fresh_until = now + self.jittered(self.parameters.memory_seconds);
+        let (jitter, redis_seconds) = (self.parameters.jitter, self.parameters.redis_seconds);
+        let redis_fresh = |chance: &mut fastrand::Rng| jittered(chance, redis_seconds, jitter);
         let known = match &mut self.beyond {
             Beyond::Whole(redis) => redis
                 .get(link, now, stale)
                 .filter(|held| held.from <= now && now < held.fresh_until)
                 .map(|held| held.fresh_until),
-            Beyond::Chance(chance) => (self.chance.f64() < chance(link)).then_some(f64::INFINITY),
+            Beyond::Shared(redis) => redis.get(link, now, &mut self.chance, redis_fresh),
         };
         if let Some(end) = known {
             let held = Held {
@@ -203,14 +258,21 @@ impl<'a> Replay<'a> {
         self.tally.postgres_reads += 1;
         let from = now + self.parameters.read_seconds();
         self.memories[instance].insert(link, Held { from, fresh_until });
-        let fresh_until = now + self.jittered(self.parameters.redis_seconds);
-        if let Beyond::Whole(redis) = &mut self.beyond {
-            redis.put(link, Held { from, fresh_until });
+        let fresh_until = now + redis_fresh(&mut self.chance);
+        match &mut self.beyond {
+            Beyond::Whole(redis) => redis.put(link, Held { from, fresh_until }),
+            Beyond::Shared(redis) => {
+                redis.ends.insert(link, fresh_until);
+            }
         }
         false
     }
 
     fn jittered(&mut self, seconds: f64) -> f64 {
-        seconds * (1.0 - self.parameters.jitter * self.chance.f64())
+        jittered(&mut self.chance, seconds, self.parameters.jitter)
     }
+}
+
+fn jittered(chance: &mut fastrand::Rng, seconds: f64, jitter: f64) -> f64 {
+    seconds * (1.0 - jitter * chance.f64())
 }

@@ -5,67 +5,73 @@ use std::fmt::Write as _;
 use super::clicks::{Clicks, clicks};
 use super::cost::{cost, need};
 use super::fleet::{Scenario, Second, play, settled_instances};
-use super::model::{Load, steady};
+use super::model::{Load, Steady, steady, steady_in};
 use super::parameters::Parameters;
 use super::popularity::{Bin, bins};
+use super::room::Room;
 
 const GIB: f64 = 1_073_741_824.0;
 /// How far the ends of a bin are apart: where every link counts, and where seconds are played one by one.
 pub const FINE: f64 = 1.01;
 pub const COARSE: f64 = 1.05;
 
-/// A load of the tables: how many visits a second, and how many instances.
+/// A load of the tables: visits a second, and the instances that share them.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
     pub rate: f64,
     pub instances: f64,
+    /// The mix that it settles in.
+    pub(super) of: Steady,
 }
 
 impl Case {
-    pub(super) fn load(self) -> Load {
-        Load {
-            rate: self.rate,
-            instances: self.instances,
-            redis_entries: f64::INFINITY,
+    fn new(parameters: &Parameters, bins: &[Bin], room: Room, rate: f64, instances: f64) -> Self {
+        Self {
+            rate,
+            instances,
+            of: steady_in(parameters, bins, &load(rate, instances), room),
         }
+    }
+
+    pub(super) fn load(self) -> Load {
+        load(self.rate, self.instances)
+    }
+}
+
+/// Where Redis has room for all.
+fn load(rate: f64, instances: f64) -> Load {
+    Load {
+        rate,
+        instances,
+        redis_entries: f64::INFINITY,
     }
 }
 
 /// From one instance to a thousand with a thousand visits a second each; and all visits on as few as Cloud Run would choose.
 pub fn cases(parameters: &Parameters, bins: &[Bin]) -> Vec<Case> {
-    let of_thousand = |rate: f64| Case {
-        rate,
-        instances: (rate / 1e3).max(1.0),
-    };
+    let room = Room::new(parameters.memory_entries, bins);
+    let case = |rate: f64, instances: f64| Case::new(parameters, bins, room, rate, instances);
+    let all = parameters.rate;
     let mut cases: Vec<Case> = [1e-3, 1e-2, 1e-1, 1.0]
-        .into_iter()
-        .map(|part| of_thousand(parameters.rate * part))
-        .collect();
-    cases.extend([
-        Case {
-            rate: parameters.rate,
-            instances: 100.0,
-        },
-        Case {
-            rate: parameters.rate,
-            instances: settled_instances(parameters, bins, parameters.rate),
-        },
-    ]);
+        .map(|part| case(all * part, (all * part / 1e3).max(1.0)))
+        .into();
+    let settled = settled_instances(parameters, bins, room, all);
+    cases.extend([case(all, 100.0), case(all, settled)]);
     cases
 }
 
 /// Who answers, and what Redis and Postgres have to do.
-pub fn layers(parameters: &Parameters, bins: &[Bin], cases: &[Case]) -> String {
+pub fn layers(parameters: &Parameters, cases: &[Case]) -> String {
     let mut out = String::from(
-        "| redirects/s | instances | from memory | from Redis | from Postgres | Redis commands/s | Redis holds | Postgres reads/s | \
-         an instance's memory turns over in |\n\
-         | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+        "| redirects/s | instances | from memory | from Redis | from Postgres | Redis commands/s | Redis holds | Postgres look-ups/s | \
+         reads of changes/s | an entry without visits is evicted after |\n\
+         | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
     for case in cases {
-        let of = steady(parameters, bins, &case.load());
+        let of = &case.of;
         let _ = writeln!(
             out,
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             count(case.rate),
             count(case.instances),
             percent(of.memory),
@@ -74,6 +80,7 @@ pub fn layers(parameters: &Parameters, bins: &[Bin], cases: &[Case]) -> String {
             count(of.redis_reads + of.postgres_reads),
             gib(of.redis_held * parameters.redis_entry_bytes),
             count(of.postgres_reads),
+            count(case.instances * parameters.changes_reads()),
             time(of.memory_stay),
         );
     }
@@ -83,7 +90,7 @@ pub fn layers(parameters: &Parameters, bins: &[Bin], cases: &[Case]) -> String {
 /// The same load with one thing changed.
 pub fn changed(parameters: &Parameters, instances: f64) -> String {
     let mut out = String::from(
-        "| changed | from memory | from Redis | from Postgres | Redis commands/s | Redis holds | Postgres reads/s |\n\
+        "| changed | from memory | from Redis | from Postgres | Redis commands/s | Redis holds | Postgres look-ups/s |\n\
          | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
     let mut row = |what: &str, parameters: &Parameters, instances: f64, room: f64| {
@@ -116,9 +123,31 @@ pub fn changed(parameters: &Parameters, instances: f64) -> String {
     row("exponent 1.2", &with(&|p| p.exponent = 1.2), instances, endless);
     row("100 instances", parameters, 100.0, endless);
     row(
-        "`MEMORY_CACHE_SECONDS=60`",
-        &with(&|p| p.memory_seconds = 60.0),
+        "the changes cannot be read",
+        &parameters.unconfirmed(),
         instances,
+        endless,
+    );
+    for seconds in [60.0, 3600.0] {
+        row(
+            &format!("`MEMORY_CACHE_SECONDS={seconds}`"),
+            &with(&|p| p.memory_seconds = seconds),
+            instances,
+            endless,
+        );
+    }
+    for times in [4.0, 10.0] {
+        row(
+            &format!("`MEMORY_CACHE_MIB={}`", 40.0 * times),
+            &with(&|p| p.memory_entries *= times),
+            instances,
+            endless,
+        );
+    }
+    row(
+        "the same on 100 instances",
+        &with(&|p| p.memory_entries *= 10.0),
+        100.0,
         endless,
     );
     row(
@@ -130,6 +159,12 @@ pub fn changed(parameters: &Parameters, instances: f64) -> String {
     row(
         "`REDIS_CACHE_SECONDS=86400`",
         &with(&|p| p.redis_seconds = 86_400.0),
+        instances,
+        endless,
+    );
+    row(
+        "both 86400",
+        &with(&|p| (p.redis_seconds, p.memory_seconds) = (86_400.0, 86_400.0)),
         instances,
         endless,
     );
@@ -146,8 +181,90 @@ pub fn changed(parameters: &Parameters, instances: f64) -> String {
     out
 }
 
+/// Links in use that fit into memory: the part that memory answers, and the reads of Redis.
+pub fn fitting(parameters: &Parameters) -> String {
+    let mut out = String::from(
+        "| links | exponent | redirects/s | instances | from memory | Redis commands/s | from memory, of an entry trusted for 5 s | Redis commands/s |\n\
+         | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+    );
+    for (links, exponent, instances) in [
+        (1e4, 0.0, 1.0),
+        (1e4, 1.0, 1.0),
+        (1e5, 1.0, 1.0),
+        (1e5, 1.0, 10.0),
+        (1e6, 1.0, 10.0),
+    ] {
+        let rate = 1e3 * instances;
+        let few = Parameters {
+            links,
+            exponent,
+            ..parameters.clone()
+        };
+        let bins = bins(links, exponent, FINE);
+        let load = load(rate, instances);
+        let of = steady(&few, &bins, &load);
+        let unconfirmed = steady(&few.unconfirmed(), &bins, &load);
+        let _ = writeln!(
+            out,
+            "| {} | {exponent} | {} | {instances} | {} | {} | {} | {} |",
+            count(links),
+            count(rate),
+            percent(of.memory),
+            count(of.redis_reads + of.postgres_reads),
+            percent(unconfirmed.memory),
+            count(unconfirmed.redis_reads + unconfirmed.postgres_reads),
+        );
+    }
+    out
+}
+
+/// The reads of the changes at so many changes a second, and the point from which the caches are refused.
+pub fn changes(parameters: &Parameters) -> String {
+    let mut out = String::from(
+        "| changes/s | instances | reads of changes/s | rows of one | rows/s | rows of an instance's first | caches are refused | table after 400 days |\n\
+         | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |\n",
+    );
+    for (changes, instances) in [
+        (1.0, 1e3),
+        (10.0, 1e3),
+        (100.0, 1e3),
+        (100.0, 70.0),
+        (200.0, 1e3),
+        (1000.0, 1e3),
+    ] {
+        let rows = parameters
+            .changes_rows(changes)
+            .min(parameters.changes_most + 1.0);
+        let reads = instances * parameters.changes_reads();
+        let kept = parameters.redis_seconds + parameters.changes_overlap;
+        let first = changes * (kept + parameters.changes_overlap);
+        let until_full = parameters.changes_known / changes;
+        let refused = if rows > parameters.changes_most {
+            "memory and Redis, at each read".to_owned()
+        } else if until_full < kept {
+            format!("Redis, every {}", time(until_full))
+        } else if first > parameters.changes_most {
+            format!("Redis, by a new instance for {}", time(kept))
+        } else {
+            "no".to_owned()
+        };
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} | {} | {} | {} | {refused} | {} |",
+            count(changes),
+            count(instances),
+            count(reads),
+            count(rows),
+            count(rows * reads),
+            count(first.min(parameters.changes_most + 1.0)),
+            gib(changes * 400.0 * 86_400.0 * parameters.change_bytes),
+        );
+    }
+    out
+}
+
 /// Connections, and how busy those for reads are.
-pub fn connections(parameters: &Parameters, bins: &[Bin], cases: &[Case]) -> String {
+pub fn connections(parameters: &Parameters, cases: &[Case]) -> String {
     let mut out = String::from(
         "| redirects/s | instances | connections to Postgres | while two revisions overlap | connections for reads | \
          of them taken by reads | `DATABASE_POOL_SIZE` that bears it | connections to Redis |\n\
@@ -155,7 +272,7 @@ pub fn connections(parameters: &Parameters, bins: &[Bin], cases: &[Case]) -> Str
     );
     for case in cases {
         let load = case.load();
-        let need = need(parameters, &steady(parameters, bins, &load), &load);
+        let need = need(parameters, &case.of, &load);
         let all = case.instances * parameters.pool_size;
         let _ = writeln!(
             out,
@@ -230,6 +347,7 @@ pub fn ramps(parameters: &Parameters, scenarios: &[Scenario]) -> String {
          seconds of more than 1.2 of the settled | served past freshness | turned away, worst second | of all |\n\
          | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
+    let room = Room::new(parameters.memory_entries, &bins);
     for scenario in scenarios {
         let seconds = play(parameters, &bins, scenario);
         let peak = |of: fn(&Second) -> f64| seconds.iter().map(of).fold(0.0, f64::max);
@@ -238,7 +356,7 @@ pub fn ramps(parameters: &Parameters, scenarios: &[Scenario]) -> String {
         let stale: f64 = seconds.iter().map(|second| second.stale).sum();
         let busy = seconds
             .iter()
-            .filter(|second| second.asked > 1.2 * settled(parameters, &bins, second));
+            .filter(|second| second.asked > 1.2 * settled(parameters, &bins, second, room));
         let _ = writeln!(
             out,
             "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
@@ -256,19 +374,14 @@ pub fn ramps(parameters: &Parameters, scenarios: &[Scenario]) -> String {
     out
 }
 
-/// Reads of Postgres that the load of a second would bring after long.
-fn settled(parameters: &Parameters, bins: &[Bin], second: &Second) -> f64 {
-    let case = Case {
-        rate: second.rate,
-        instances: second.instances,
-    };
-    let mut endless = parameters.clone();
-    endless.memory_entries = f64::INFINITY;
-    steady(&endless, bins, &case.load()).postgres_reads
+/// Reads of Postgres a second after the load of `second` has gone on for long.
+fn settled(parameters: &Parameters, bins: &[Bin], second: &Second, room: Room) -> f64 {
+    let load = load(second.rate, second.instances);
+    steady_in(parameters, bins, &load, room).postgres_reads
 }
 
 /// What it takes and what it costs.
-pub fn costs(parameters: &Parameters, bins: &[Bin], cases: &[Case]) -> String {
+pub fn costs(parameters: &Parameters, cases: &[Case]) -> String {
     let mut out = String::from(
         "| redirects/s | instances | CPU of each | requests in flight of each | Cloud Run, by request | by instance | Postgres, vCPU | $ | Redis, shards | $ | transfer | \
          in all, by request | by instance |\n\
@@ -276,7 +389,7 @@ pub fn costs(parameters: &Parameters, bins: &[Bin], cases: &[Case]) -> String {
     );
     for case in cases {
         let load = case.load();
-        let need = need(parameters, &steady(parameters, bins, &load), &load);
+        let need = need(parameters, &case.of, &load);
         let cost = cost(parameters, &need, &load);
         let shared = cost.postgres + cost.redis + cost.transfer;
         let _ = writeln!(

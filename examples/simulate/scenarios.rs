@@ -32,6 +32,7 @@ pub fn scenarios(parameters: &Parameters) -> Vec<Scenario> {
             seconds: 4 * PART,
             warm: true,
             emptied: None,
+            cut: 0..0,
         },
         Scenario {
             name: "the same with `DATABASE_POOL_SIZE=8`",
@@ -41,6 +42,7 @@ pub fn scenarios(parameters: &Parameters) -> Vec<Scenario> {
             seconds: 4 * PART,
             warm: true,
             emptied: None,
+            cut: 0..0,
         },
         Scenario {
             name: "up, stay and down, an instance for each 1,000 redirects a second",
@@ -50,6 +52,7 @@ pub fn scenarios(parameters: &Parameters) -> Vec<Scenario> {
             seconds: 4 * PART,
             warm: true,
             emptied: None,
+            cut: 0..0,
         },
         Scenario {
             name: "from a tenth of the load to all of it in one second; as Cloud Run scales",
@@ -59,6 +62,7 @@ pub fn scenarios(parameters: &Parameters) -> Vec<Scenario> {
             seconds: PART,
             warm: true,
             emptied: None,
+            cut: 0..0,
         },
         Scenario {
             name: "the same, an instance for each 1,000",
@@ -68,6 +72,7 @@ pub fn scenarios(parameters: &Parameters) -> Vec<Scenario> {
             seconds: PART,
             warm: true,
             emptied: None,
+            cut: 0..0,
         },
         Scenario {
             name: "all of the load, an instance for each 1,000; Redis comes back empty",
@@ -77,6 +82,17 @@ pub fn scenarios(parameters: &Parameters) -> Vec<Scenario> {
             seconds: 2 * PART,
             warm: true,
             emptied: Some(60),
+            cut: 0..0,
+        },
+        Scenario {
+            name: "all of the load, an instance for each 1,000; Postgres answers nothing for a minute",
+            pool_size: None,
+            scaling: of_thousand,
+            load: Box::new(all),
+            seconds: 2 * PART,
+            warm: true,
+            emptied: None,
+            cut: 60..120,
         },
         Scenario {
             name: "all of the load at once, nothing knows anything: 1,000 cold instances, an empty Redis",
@@ -86,6 +102,7 @@ pub fn scenarios(parameters: &Parameters) -> Vec<Scenario> {
             seconds: 2 * PART,
             warm: false,
             emptied: None,
+            cut: 0..0,
         },
     ]
 }
