@@ -22,7 +22,7 @@ pub struct Clicks {
     pub bound: &'static str,
     /// The most clicks a second that are summed by value as fast as they come; of more, some wait.
     pub summed: f64,
-    /// Connections that are taken, of those for bulk.
+    /// Connections that are taken, of those for clicks.
     pub connections: f64,
 }
 

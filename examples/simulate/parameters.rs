@@ -71,7 +71,7 @@ parameters! {
     start_seconds = 5.0, "s", "assumed: from the decision to the first request; the process itself takes 8 ms (docs/PERFORMANCE.md)";
     idle_seconds = 900.0, "s", "Cloud Run keeps an idle instance for 15 minutes at most [a]";
     // Postgres and Redis.
-    pool_size = 4.0, "connections", "`DATABASE_POOL_SIZE`: a quarter for writes, a quarter for bulk, the rest for reads";
+    pool_size = 4.0, "connections", "`DATABASE_POOL_SIZE`: a quarter for writes, a quarter for clicks and maintenance, the rest for reads and searches";
     redis_connections = 6.0, "connections", "`src/cache`: look-ups, the same for the thread of the one vCPU, budgets, the channel, two for health";
     postgres_reads = 12e3, "reads/s per vCPU", "inferred from a Postgres hit: 13,042/s on two cores of which the service took 0.66; a look-up takes PostgreSQL 36 to 51 us of CPU (docs/PERFORMANCE.md)";
     postgres_vcpus = 32.0, "vCPU", "assumed: the primary of the ramps";
@@ -186,11 +186,11 @@ impl Parameters {
         }
     }
 
-    /// Connections for reads, as `Settings::pool_sizes` splits them.
+    /// Connections that reads may use, as `store/postgres/class.rs` divides them.
     pub fn read_connections(&self) -> f64 {
         let writes = (self.pool_size / 4.0).floor().max(1.0);
-        let bulk = if self.pool_size < 3.0 { 0.0 } else { writes };
-        (self.pool_size - writes - bulk).max(1.0)
+        let clicks = if self.pool_size < 4.0 { 0.0 } else { writes };
+        (self.pool_size - writes - clicks).max(1.0)
     }
 
     /// How long a connection is taken for one read, in seconds.

@@ -174,7 +174,12 @@ impl Application {
             config: config.http.clone(),
             security: config.security.clone(),
             clock: Arc::clone(&parts.clock),
-            keys: Keys::new(&config.access, Arc::clone(&store), Arc::clone(&parts.clock)),
+            keys: Keys::new(
+                &config.access,
+                Arc::clone(&store),
+                Arc::clone(&parts.clock),
+                lifecycle.clone(),
+            ),
             sessions: Sessions::new(&config.access, Arc::clone(&parts.clock)),
             limits: Limits::new(
                 &config.limits,

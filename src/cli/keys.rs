@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 
 use crate::domain::{KeyDraft, SystemClock};
+use crate::lifecycle::Lifecycle;
 use crate::service::{Caller, Error, Keys};
 use crate::store;
 use crate::telemetry::log::Stream;
@@ -49,7 +50,12 @@ pub(super) fn keys(command: Command) -> Result<(), String> {
     super::settings::start_log(&config, Stream::Error);
     super::block_on(async {
         let store = store::open(&config.store).await.map_err(|err| err.to_string())?;
-        let keys = Keys::new(&config.access, Arc::clone(&store), Arc::new(SystemClock));
+        let keys = Keys::new(
+            &config.access,
+            Arc::clone(&store),
+            Arc::new(SystemClock),
+            Lifecycle::new(),
+        );
         let done = run(&keys, command).await;
         store.close().await;
         done.map_err(|err| explain(&err))

@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
 
+use super::limits::network_of;
 use super::links::{COLLISIONS_BEFORE_LONGER, Links, TRIES};
 use super::{Caller, Error, Origin, audit};
 use crate::domain::{ChangeKind, Fault, Link, LinkDraft, NewLink};
@@ -33,6 +36,8 @@ pub type Render = Arc<dyn Fn(&[Item]) -> Option<Answer> + Send + Sync>;
 pub struct RequestName {
     /// The name.
     pub key: String,
+    /// The client's IP address. Names of callers without a key are told apart by its network; it is not kept.
+    pub client: IpAddr,
     /// SHA-256 of what is asked for.
     pub request: [u8; 32],
 }
@@ -221,11 +226,25 @@ impl Links {
     }
 }
 
+/// The name of a request without an API key, which only the same network can repeat. A digest over both: the name that the
+/// client made up keeps the network from being guessed.
+fn anonymous_name(name: &RequestName) -> String {
+    let digest = Sha256::new()
+        .chain_update(network_of(name.client))
+        .chain_update([0])
+        .chain_update(&name.key)
+        .finalize();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn once(caller: &Caller, name: RequestName, now: Timestamp, plan: &Plan, render: &Render) -> store::Once {
     let (plan, render) = (plan.clone(), Arc::clone(render));
     store::Once {
         caller: caller.actor().to_string(),
-        key: name.key,
+        key: match caller {
+            Caller::Admin | Caller::Operator | Caller::Key(_) => name.key,
+            Caller::Anonymous { .. } => anonymous_name(&name),
+        },
         request: name.request,
         now,
         expires_at: now.checked_add(REMEMBERED).unwrap_or(Timestamp::MAX),

@@ -1,7 +1,8 @@
 //! Who is asking, and what they may do.
 
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use quick_cache::sync::Cache;
@@ -12,6 +13,7 @@ use subtle::ConstantTimeEq;
 use super::{Error, Session, audit};
 use crate::config;
 use crate::domain::{Actor, ChangeKind, Clock, Key, KeyDraft, KeyId, Link};
+use crate::lifecycle::Lifecycle;
 use crate::store::{KeyHash, Store};
 
 pub use crate::domain::Scope;
@@ -121,6 +123,9 @@ pub struct Keys {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     remembered: Cache<KeyHash, Remembered>,
+    /// Keys whose use is being noted now.
+    noting: Arc<Mutex<HashSet<KeyId>>>,
+    lifecycle: Lifecycle,
 }
 
 impl fmt::Debug for Keys {
@@ -132,7 +137,12 @@ impl fmt::Debug for Keys {
 impl Keys {
     /// The keys of the settings and of the store.
     #[must_use]
-    pub fn new(config: &config::Access, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        config: &config::Access,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        lifecycle: Lifecycle,
+    ) -> Self {
         Self {
             admin: config.admin_api_key.as_ref().map(|key| hash(key.expose_secret())),
             anonymous_create: config.anonymous_create,
@@ -140,6 +150,8 @@ impl Keys {
             store,
             clock,
             remembered: Cache::new(REMEMBERED_KEYS),
+            noting: Arc::default(),
+            lifecycle,
         }
     }
 
@@ -230,28 +242,61 @@ impl Keys {
             return Ok(held.key);
         }
         let key = self.store.key(&hash).await?.map(Arc::new);
-        if let Some(key) = &key {
-            self.note_use(key, now).await;
-        }
         let held = Remembered {
             key: key.clone(),
             at: now,
         };
         self.remembered.insert(hash, held);
+        if let Some(key) = &key {
+            self.note_use(key, now);
+        }
         Ok(key)
     }
 
-    /// Notes the hour, once in each. That it could not be noted harms nobody.
-    async fn note_use(&self, key: &Key, now: Timestamp) {
+    /// Notes the hour, once in each, in a task: a request that reads waits for no write. Of several requests at once, one notes it.
+    fn note_use(&self, key: &Key, now: Timestamp) {
         let second = now.as_second();
         let Ok(hour) = Timestamp::from_second(second - second.rem_euclid(3600)) else {
             return;
         };
-        if key.last_used_at.is_none_or(|last| last < hour)
-            && let Err(err) = self.store.touch_key(&key.id, hour).await
-        {
-            tracing::debug!(error = %err, key.id = %key.id, "the use of key {} was not noted: {err}", key.id);
+        if key.last_used_at.is_some_and(|last| last >= hour) {
+            return;
         }
+        let Some(noting) = Noting::begin(&self.noting, &key.id) else {
+            return;
+        };
+        let store = Arc::clone(&self.store);
+        let task = async move {
+            let id = &noting.id;
+            if let Err(err) = store.touch_key(id, hour).await {
+                tracing::debug!(error = %err, key.id = %id, "the use of key {id} was not noted: {err}");
+            }
+        };
+        drop(self.lifecycle.spawn(|_stop| task));
+    }
+}
+
+/// That the use of a key is being noted. Ends with this, also when the task panics.
+struct Noting {
+    all: Arc<Mutex<HashSet<KeyId>>>,
+    id: KeyId,
+}
+
+impl Noting {
+    /// `None` if another task does it already.
+    fn begin(all: &Arc<Mutex<HashSet<KeyId>>>, id: &KeyId) -> Option<Self> {
+        let begun = all.lock().expect("keys lock poisoned").insert(id.clone());
+        begun.then(|| Self {
+            all: Arc::clone(all),
+            id: id.clone(),
+        })
+    }
+}
+
+impl Drop for Noting {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(&self.id);
     }
 }
 

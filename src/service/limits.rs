@@ -69,7 +69,7 @@ impl Limits {
         let who = match caller {
             Caller::Admin | Caller::Operator => "admin".to_owned(),
             Caller::Key(key) => format!("key:{}", key.id),
-            Caller::Anonymous { .. } => of_address(address),
+            Caller::Anonymous { .. } => network_of(address),
         };
         self.take("create", &who, self.create, &self.metrics.limited.create)
             .await
@@ -80,7 +80,7 @@ impl Limits {
         if self.miss.is_none() {
             return Ok(());
         }
-        let who = of_address(address);
+        let who = network_of(address);
         let taken = self
             .take("miss", &who, self.miss, &self.metrics.limited.miss)
             .await;
@@ -97,7 +97,7 @@ impl Limits {
         let (Some(rate), true) = (self.miss, self.scanned_until.load(Ordering::Relaxed) > now) else {
             return Ok(());
         };
-        let name = name_of("miss", &of_address(address));
+        let name = name_of("miss", &network_of(address));
         let scanners = self.scanners.lock().expect("limits lock poisoned");
         if scanners.get(&name).is_none_or(|until| *until <= now) {
             return Ok(());
@@ -135,7 +135,7 @@ impl Limits {
     pub async fn wrong_key(&self, address: IpAddr) -> Result<(), Error> {
         self.take(
             "key",
-            &of_address(address),
+            &network_of(address),
             self.create,
             &self.metrics.limited.key,
         )
@@ -185,7 +185,7 @@ fn name_of(what: &str, who: &str) -> String {
 }
 
 /// An address, or the network that one customer has of IPv6.
-fn of_address(address: IpAddr) -> String {
+pub(super) fn network_of(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => {

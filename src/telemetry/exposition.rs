@@ -10,7 +10,8 @@ use super::metrics::{
     CHANGES_APPLIED, CHANGES_FAILED, CHANGES_REFUSED, CLICK_BATCHES_FAILED, CLICKS_BOUND, CLICKS_DROPPED,
     CLICKS_STORED, CLICKS_TAKEN, CLICKS_WAITING, CPU, Family, LIMITED, MAX_FDS, Metrics, OPEN_FDS,
     POOL_IN_USE, POOL_MAX, POOL_OPEN, POOL_TIMEOUTS, POOL_WAITING, REDIRECT_DURATION, REDIS_NODES, REQUESTS,
-    RESIDENT, RESOLVE, SHED, STARTED, STATEMENT_DURATION, STATEMENT_ERRORS, THREADS, VIRTUAL,
+    RESIDENT, RESOLVE, SHED, STARTED, STATEMENT_DURATION, STATEMENT_ERRORS, STATEMENTS_CANCELLED, THREADS,
+    VIRTUAL,
 };
 use super::process::Process;
 
@@ -76,6 +77,11 @@ pub fn page(metrics: &Metrics, about: &About) -> String {
         .map(|(pool, number)| (pool.as_str(), &**number))
         .collect();
     page.counters(&POOL_TIMEOUTS, &timeouts);
+    let cancelled = &metrics.cancelled;
+    page.counters(
+        &STATEMENTS_CANCELLED,
+        &[("ended", &cancelled.ended), ("unknown", &cancelled.unknown)],
+    );
     statements(&mut page, metrics);
     let clicks = &metrics.clicks;
     page.counter(&CLICKS_TAKEN, &clicks.taken);

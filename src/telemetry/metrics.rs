@@ -75,11 +75,12 @@ families! {
     CHANGES_FAILED Counter "curtail_changes_failed_total" [] "Reads of the changes of links that failed.";
     CHANGES_APPLIED Counter "curtail_changes_applied_total" [] "Changes of links that were read before another instance's message was received.";
     CHANGES_REFUSED Counter "curtail_changes_refused_values_total" [] "Values in Redis that were not used because a change had outdated them.";
-    POOL_MAX Gauge "curtail_pool_connections_max" ["pool"] "The most connections to the database, by pool: read or write.";
-    POOL_OPEN Gauge "curtail_pool_connections_open" ["pool"] "Connections to the database.";
-    POOL_IN_USE Gauge "curtail_pool_connections_in_use" ["pool"] "Connections to the database that are at work.";
-    POOL_WAITING Gauge "curtail_pool_waiting" ["pool"] "Operations that wait for a connection to the database.";
-    POOL_TIMEOUTS Counter "curtail_pool_timeouts_total" ["pool"] "Operations that got no connection in time.";
+    POOL_MAX Gauge "curtail_pool_connections_max" ["pool"] "The most connections to the database, by the class that they belong to first: read, write or click.";
+    POOL_OPEN Gauge "curtail_pool_connections_open" ["pool"] "Connections to the database, likewise.";
+    POOL_IN_USE Gauge "curtail_pool_connections_in_use" ["pool"] "Connections to the database that are at work, by class: read, search, write, limited_click, click or maintenance.";
+    POOL_WAITING Gauge "curtail_pool_waiting" ["pool"] "Operations that wait for a connection to the database, by class.";
+    POOL_TIMEOUTS Counter "curtail_pool_timeouts_total" ["pool"] "Operations that got no connection in time, by class.";
+    STATEMENTS_CANCELLED Counter "curtail_statements_cancelled_total" ["outcome"] "Statements that were given up and that the database was asked to end: ended, or unknown after 2 seconds.";
     STATEMENT_DURATION Histogram "curtail_statement_duration_seconds" ["statement"] "Time of a statement of the database, without the wait for a connection.";
     STATEMENT_ERRORS Counter "curtail_statement_errors_total" ["statement"] "Statements of the database that failed or were given up.";
     CLICKS_TAKEN Counter "curtail_clicks_taken_total" [] "Clicks that redirects handed over.";
@@ -120,6 +121,8 @@ pub struct Metrics {
     pub pool_timeouts: Named<Counter>,
     /// Statements of the store.
     pub statements: Statements,
+    /// Statements that were given up.
+    pub cancelled: Cancelled,
     watched: Mutex<Vec<Watched>>,
 }
 
@@ -204,6 +207,15 @@ pub struct Limited {
     pub miss: Counter,
     /// Keys that are not known.
     pub key: Counter,
+}
+
+/// Statements that were given up and that the database was asked to end.
+#[derive(Debug, Default)]
+pub struct Cancelled {
+    /// The database ended them.
+    pub ended: Counter,
+    /// It did not say so in time.
+    pub unknown: Counter,
 }
 
 /// A figure that is kept elsewhere, and read when somebody asks.

@@ -311,6 +311,31 @@ on_both_stores! {
         assert!(!app.database.dump("answers").contains("later"), "an answer that nobody can get is kept");
     }
 
+    /// Callers without an API key once shared one name space: a stranger's key made a request 422, or gave the stranger's link.
+    fn names_of_anonymous_callers_are_those_of_their_network(backend) {
+        let app = TestApp::start_with(backend, &[("ANONYMOUS_CREATE", "true"), ("TRUSTED_PROXY_HOPS", "1")]);
+        let create = |address: &str, url: &str| {
+            let headers = [("content-type", "application/json"), ("idempotency-key", "1"), ("x-forwarded-for", address)];
+            app.send("POST", "/api/v1/links", &headers, json!({"url": url}).to_string().as_bytes())
+        };
+
+        let first = create("203.0.113.7", "https://example.org/a");
+        let again = create("203.0.113.7", "https://example.org/a");
+        let stranger = create("203.0.113.8", "https://example.org/a");
+        let other = create("2001:db8:1:2::1", "https://example.org/b");
+        let neighbour = create("2001:db8:1:2::2", "https://example.org/b");
+
+        assert_eq!((first.status, stranger.status, other.status), (201, 201, 201));
+        assert_eq!(again.body, first.body);
+        assert_eq!(again.header("idempotency-replayed"), Some("true"));
+        assert_ne!(stranger.json()["slug"], first.json()["slug"]);
+        assert_eq!(neighbour.body, other.body);
+        let mismatch = create("203.0.113.7", "https://example.org/c");
+        assert_eq!((mismatch.status, &mismatch.json()["code"]), (422, &json!("idempotency_mismatch")));
+        let kept = app.database.dump("answers");
+        assert!(!kept.contains("203.0.113") && !kept.contains("2001:db8"), "{kept}");
+    }
+
     fn a_refusal_is_not_remembered(backend) {
         let app = TestApp::start(backend);
         app.create(json!({"url": "https://example.org/", "slug": "mine"}));

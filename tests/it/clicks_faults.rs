@@ -389,6 +389,53 @@ fn stored_clicks_are_summed_by_value_later_and_tried_again() {
     assert_eq!(stored(&ground), 2);
 }
 
+/// Sets a flag when it is dropped, also by a failed assertion.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Two clients with slow searches once stopped the storing of clicks: in 30 seconds two batches were stored, and 15 failed.
+#[test]
+fn clicks_are_stored_in_time_while_others_search() {
+    const FLUSH: Duration = Duration::from_secs(1);
+
+    let ground = Arc::new(Ground::fresh(Backend::Postgres));
+    make_link(&ground);
+    let settings = [("REDIS_URL", ""), ("CLICK_FLUSH_MS", "1000")];
+    let app = TestApp::start_on(Backend::Postgres, Arc::clone(&ground), &settings);
+    ground.execute(crate::postgres_pool::SLOW_STATISTICS);
+    let searching =
+        || ground.number("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") > 0;
+    let (over, mut times) = (AtomicBool::new(false), Vec::new());
+
+    std::thread::scope(|scope| {
+        let _stop = Stop(&over);
+        for _ in 0..6 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    app.api("GET", "/links/hot/stats", None);
+                }
+            });
+        }
+        for number in 1..=6 {
+            wait_until("searching", searching);
+            assert_eq!(app.get("/hot").status, 302);
+            let begun = Instant::now();
+            let stored = || ground.number("SELECT clicks FROM links WHERE slug = 'hot'") == number;
+            wait_until("stored", stored);
+            times.push(begun.elapsed());
+        }
+    });
+
+    println!("stored after {times:?}");
+    assert!(times.iter().all(|time| *time < 2 * FLUSH), "{times:?}");
+    assert_eq!(app.metrics.clicks.failed.get(), 0);
+}
+
 #[test]
 fn a_click_limit_is_exact_over_two_instances() {
     let settings = [("DATABASE_POOL_SIZE", "16")];

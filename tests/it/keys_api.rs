@@ -1,11 +1,11 @@
 //! Keys: made, shown once, held to what they are for, revoked.
 
 use std::process::Output;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::app::{Answer, TestApp};
+use crate::app::{Answer, Backend, TestApp};
 use crate::on_both_stores;
 use crate::process;
 
@@ -133,16 +133,23 @@ on_both_stores! {
     fn the_last_use_of_a_key_is_known_to_the_hour(backend) {
         let app = TestApp::start(backend);
         let key = key_for(&app, &["links:read"]);
-        let last = |app: &TestApp| app.api("GET", "/keys", None).json()["keys"][0]["last_used_at"].clone();
+        let last = || app.api("GET", "/keys", None).json()["keys"][0]["last_used_at"].clone();
+        // No request waits until its hour is noted.
+        let noted = |hour: &str| {
+            let begun = Instant::now();
+            while last() != hour {
+                assert!(begun.elapsed() < Duration::from_secs(20), "{} is not {hour}", last());
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        };
 
         app.clock.advance(Duration::from_secs(1800));
         with_key(&app, &key, "GET", "/links", None);
-        let first = last(&app);
+        noted("2026-11-21T02:00:00Z");
         app.clock.advance(Duration::from_secs(3600));
         with_key(&app, &key, "GET", "/links", None);
 
-        assert_eq!(first, "2026-11-21T02:00:00Z");
-        assert_eq!(last(&app), "2026-11-21T03:00:00Z");
+        noted("2026-11-21T03:00:00Z");
     }
 
     fn a_key_held_to_its_own_links_sees_and_changes_no_others(backend) {
@@ -230,4 +237,35 @@ on_both_stores! {
         with_key(&app, &key, "GET", "/links", None).assert_problem(401, "unauthenticated");
         assert!(!run(&["revoke", &id]).status.success());
     }
+}
+
+/// A request that read once waited, for up to 2.5 seconds and for each request anew, until the use of its key was written down.
+#[test]
+fn a_read_waits_for_no_write() {
+    let app = TestApp::start(Backend::Postgres);
+    let key = key_for(&app, &["links:read"]);
+    let took = std::thread::scope(|scope| {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let (held, holder) = std::sync::mpsc::channel::<()>();
+        let database = std::sync::Arc::clone(&app.database);
+        scope.spawn(move || {
+            held.send(()).unwrap();
+            database.hold("LOCK TABLE api_keys IN SHARE MODE", &released);
+        });
+        holder.recv().unwrap();
+        while app.database.number("SELECT count(*) FROM pg_locks WHERE mode = 'ShareLock' AND granted AND relation = 'api_keys'::regclass") == 0 {}
+
+        let begun = Instant::now();
+        let readers: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| with_key(&app, &key, "GET", "/links/absent", None).status))
+            .collect();
+        for reader in readers {
+            assert_eq!(reader.join().unwrap(), 404);
+        }
+        let took = begun.elapsed();
+        release.send(()).unwrap();
+        took
+    });
+
+    assert!(took < Duration::from_millis(900), "{took:?}");
 }

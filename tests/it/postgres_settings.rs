@@ -183,23 +183,6 @@ fn what_cannot_be_used_is_named_without_its_value() {
 }
 
 #[test]
-fn the_pools_share_the_connections() {
-    for (size, shared) in [
-        (1, (0, 1, 0)),
-        (2, (1, 1, 0)),
-        (3, (1, 1, 1)),
-        (4, (2, 1, 1)),
-        (8, (4, 2, 2)),
-        (100, (50, 25, 25)),
-    ] {
-        let mut section = postgres_at("postgres://me@db/links");
-        section.pool_size = size;
-
-        assert_eq!(Settings::read(&section).unwrap().pool_sizes(), shared);
-    }
-}
-
-#[test]
 fn a_transaction_pooler_gets_no_options_of_ours() {
     let mut section = postgres_at("postgres://me@db/links?options=-c%20a%3Db");
     section.transaction_pooler = true;
@@ -220,9 +203,9 @@ async fn the_server_has_the_settings_in_force() {
     let settings = Settings::read(database.postgres_section()).unwrap();
 
     for (purpose, statement_timeout, lock_timeout, idle_timeout) in [
-        (Purpose::Reads, "500ms", "170ms", "5s"),
-        (Purpose::Writes, "2s", "0", "5s"),
-        (Purpose::Bulk, "2s", "0", "5s"),
+        (Purpose::Reads, "500ms", "170ms", "500ms"),
+        (Purpose::Writes, "2s", "1s", "500ms"),
+        (Purpose::Clicks, "2s", "1s", "500ms"),
         (Purpose::Migration, "0", "0", "0"),
     ] {
         let (client, connection) = settings.config(purpose).connect(NoTls).await.unwrap();

@@ -71,10 +71,24 @@ impl Server {
         )
     }
 
+    /// The server's address, for a connection without the store.
+    pub fn plain_url(&self) -> String {
+        format!("postgres://tester@127.0.0.1:{}/postgres", self.port)
+    }
+
     /// The address of the server's socket.
     pub fn socket_url(&self) -> String {
         format!(
             "host={} port={} user=tester dbname=postgres sslmode=verify-full",
+            self.directory.path().display(),
+            self.port
+        )
+    }
+
+    /// The same, for a connection without the store.
+    pub fn plain_socket_url(&self) -> String {
+        format!(
+            "host={} port={} user=tester dbname=postgres",
             self.directory.path().display(),
             self.port
         )

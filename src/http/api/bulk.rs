@@ -36,7 +36,7 @@ pub(in crate::http) async fn create(
     let address = address::client(&request, &services.config);
     services.limits.create(&caller, address).await?;
     let bytes = body::bytes(&request, payload, LIMIT).await?;
-    let name = made::name(&request, &bytes)?;
+    let name = made::name(&request, address, &bytes)?;
     let links = links(body::parse(&bytes)?).map_err(Error::InvalidLink)?;
     let drafts = links.into_iter().map(draft).collect();
     let origin = Origin {

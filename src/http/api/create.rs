@@ -29,7 +29,7 @@ pub(in crate::http) async fn create(
     let address = address::client(&request, &services.config);
     services.limits.create(&caller, address).await?;
     let bytes = body::bytes(&request, payload, body::LIMIT).await?;
-    let name = made::name(&request, &bytes)?;
+    let name = made::name(&request, address, &bytes)?;
     let draft = draft(body::parse(&bytes)?).map_err(Error::InvalidLink)?;
     let origin = Origin {
         host: origin::host(&request),

@@ -1,5 +1,6 @@
 //! Answers to requests that make links, and requests that are sent again (`Idempotency-Key`).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
@@ -64,6 +65,7 @@ pub(super) fn sent_again(operation: Operation) -> Operation {
 /// The client's name for this request, if it gave one; `body` is what it sent.
 pub(in crate::http) fn name(
     request: &HttpRequest,
+    client: IpAddr,
     body: &[u8],
 ) -> Result<Option<RequestName>, MalformedQuery> {
     let mut values = request.headers().get_all(IDEMPOTENCY_KEY);
@@ -88,6 +90,7 @@ pub(in crate::http) fn name(
         .finalize();
     Ok(Some(RequestName {
         key: key.to_owned(),
+        client,
         request: asked.into(),
     }))
 }

@@ -29,7 +29,7 @@ pub(super) async fn shorturl(
     if url.is_empty() {
         return Ok(Outcome::Reply(refused("error:nourl", "Missing or malformed URL")));
     }
-    let Ok(name) = request_name(request, &parameters.sent()) else {
+    let Ok(name) = request_name(request, address, &parameters.sent()) else {
         let message = "There is one Idempotency-Key, of 1 to 255 visible ASCII characters.";
         return Ok(Outcome::Reply(Reply::failed(400, message)));
     };

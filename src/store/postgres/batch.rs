@@ -1,6 +1,6 @@
 //! Several links in one statement, and answers that are given only once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -80,9 +80,15 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) AS found";
 
-/// The first number has no meaning but to be ours.
+/// Advisory locks that the targets of one owner share. A request takes each of its stripes once, so a bulk request holds
+/// at most this many locks, however many targets it has.
+const STRIPES: u8 = 16;
+
+/// The keys are of one `bigint`: PostgreSQL keeps them apart from keys of two integers, such as those of migrations and
+/// maintenance. Their text names the schema, so two deployments in one database do not wait for each other.
 const LOCK_TARGETS: &str = "-- lock_targets()
-SELECT pg_advisory_xact_lock(794203918, target.hash) FROM unnest($1) AS target (hash)";
+SELECT pg_advisory_xact_lock(hashtextextended(concat_ws(' ', 'targets', current_schema(), stripe.name), 0))
+FROM unnest($1) AS stripe (name)";
 
 /// Waits for another transaction that has the same name.
 const CLAIM_ANSWER: &str = "-- claim_answer()
@@ -246,10 +252,9 @@ async fn reuse(work: &Work<'_>, candidates: &[Candidate], made: &mut [Made]) -> 
     let wanting: Vec<usize> = (0..candidates.len()).filter(|at| candidates[*at].reuse).collect();
     if !wanting.is_empty() {
         // In one order for all, so that two transactions do not wait for each other.
-        let mut hashes: Vec<i32> = wanting.iter().map(|at| hash(&candidates[*at])).collect();
-        hashes.sort_unstable();
-        hashes.dedup();
-        work.query(LOCK_TARGETS, &[(/* hashes */ &hashes, Type::INT4_ARRAY)])
+        let stripes: BTreeSet<String> = wanting.iter().map(|at| stripe(&candidates[*at])).collect();
+        let stripes: Vec<String> = stripes.into_iter().collect();
+        work.query(LOCK_TARGETS, &[(/* stripes */ &stripes, Type::TEXT_ARRAY)])
             .await?;
         let document = document(wanting.iter().map(|at| Wanting::of(*at, &candidates[*at])))?;
         let rows = work.query(REUSABLE_LINKS, &[(&document, Type::TEXT)]).await?;
@@ -268,13 +273,11 @@ async fn reuse(work: &Work<'_>, candidates: &[Candidate], made: &mut [Made]) -> 
         .collect())
 }
 
-fn hash(candidate: &Candidate) -> i32 {
-    let digest = Sha256::new()
-        .chain_update(candidate.link.owner.as_ref().map_or("", KeyId::as_str))
-        .chain_update([0])
-        .chain_update(candidate.link.target.as_str())
-        .finalize();
-    i32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
+/// The lock of a candidate's target: candidates with one owner and one target have the same.
+fn stripe(candidate: &Candidate) -> String {
+    let digest = Sha256::digest(candidate.link.target.as_str());
+    let owner = candidate.link.owner.as_ref().map_or("", KeyId::as_str);
+    format!("{owner} {:02}", digest[0] % STRIPES)
 }
 
 /// A candidate that an older link may stand in for.

@@ -1,6 +1,6 @@
 //! What an error of the driver means for the connection, the statement and the caller.
 
-use deadpool_postgres::{PoolError, TimeoutType};
+use deadpool_postgres::PoolError;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
@@ -24,8 +24,6 @@ pub(super) enum Remedy {
     AnotherConnection,
     /// The statement has to be prepared anew: a migration changed a table under it.
     PrepareAgain,
-    /// Nothing but to wait: every connection is in use.
-    Wait,
     /// Nothing.
     Nothing,
 }
@@ -58,6 +56,13 @@ impl Failure {
         }
     }
 
+    /// Whether the server refused the data itself (SQLSTATE classes 22 and 23): the same statement fails again, and
+    /// the same statement without the faulty row succeeds.
+    pub(super) fn is_of_data(&self) -> bool {
+        let class = self.code.as_ref().map(|code| &code.code()[..2]);
+        matches!(class, Some("22" | "23"))
+    }
+
     /// The statement was done, and what it answered is of no use.
     pub(super) fn of_outcome(error: StoreError) -> Self {
         Self {
@@ -67,33 +72,22 @@ impl Failure {
         }
     }
 
-    /// No connection was to be had.
+    /// The pool gave no connection.
     pub(super) fn of_pool(err: PoolError) -> Self {
-        let remedy = match err {
-            PoolError::Timeout(TimeoutType::Wait) => Remedy::Wait,
-            _ => Remedy::Nothing,
-        };
-        let error = match err {
-            PoolError::Backend(err) => unavailable(err),
-            PoolError::Timeout(TimeoutType::Wait) => StoreError::unavailable("every connection is in use"),
-            PoolError::Timeout(TimeoutType::Create) => StoreError::unavailable("connecting took too long"),
-            PoolError::Closed => StoreError::unavailable("the store is closed"),
-            err => StoreError::unavailable(err),
-        };
-        Self {
-            remedy,
-            code: None,
-            error,
+        match err {
+            PoolError::Closed => Self::of_connecting("the store is closed"),
+            err => Self::of_outcome(StoreError::unavailable(err)),
         }
+    }
+
+    /// There was no connection, so the statement was not begun.
+    pub(super) fn of_connecting(reason: &str) -> Self {
+        Self::of_outcome(StoreError::unavailable(reason))
     }
 
     /// Too many wait for a connection.
     pub(super) fn of_queue() -> Self {
-        Self {
-            remedy: Remedy::Wait,
-            code: None,
-            error: StoreError::Overloaded,
-        }
+        Self::of_outcome(StoreError::Overloaded)
     }
 }
 

@@ -58,7 +58,17 @@ struct Queue {
 struct Waiting {
     link: Link,
     actor: Actor,
-    answer: oneshot::Sender<Result<Revision, StoreError>>,
+    answer: Answer,
+}
+
+type Answer = oneshot::Sender<Result<Revision, StoreError>>;
+
+/// Links that are tried in one statement, in the order in which they came.
+#[derive(Debug)]
+struct Group {
+    candidates: Vec<Candidate>,
+    actors: Vec<Actor>,
+    answers: Vec<Answer>,
 }
 
 impl Inserts {
@@ -76,7 +86,8 @@ impl Inserts {
     /// Keeps a new link, by itself or with others.
     pub(super) async fn insert(&self, link: &Link, actor: &Actor) -> Result<Revision, StoreError> {
         if !is_new(link) || link.owner.as_ref() != actor.key_id() {
-            return self.0.insert_alone(link, actor).await;
+            let inserted = self.0.insert_alone(link, actor).await;
+            return inserted.map_err(|failure| failure.error);
         }
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting {
@@ -137,76 +148,59 @@ impl Inner {
 
     async fn work(&self) {
         loop {
-            let mut group = self.next();
-            match group.len() {
-                0 => return,
-                1 => {
-                    for waiting in group {
-                        let result = self.insert_alone(&waiting.link, &waiting.actor).await;
-                        let _ = waiting.answer.send(result);
-                    }
+            let waiting = self.next();
+            if waiting.is_empty() {
+                return;
+            }
+            self.insert_group(Group::of(waiting)).await;
+        }
+    }
+
+    /// Inserts the links of a group together. If the server refuses the data of one, the group is tried in halves, so that
+    /// only the faulty one fails. Any other error is that of all.
+    async fn insert_group(&self, group: Group) {
+        let mut open = vec![group];
+        while let Some(mut group) = open.pop() {
+            group.forget_those_who_left();
+            let result = match group.candidates.as_slice() {
+                [] => continue,
+                [candidate] => {
+                    let inserted = self.insert_alone(&candidate.link, &group.actors[0]).await;
+                    inserted.map(|revision| vec![Made::Inserted(revision)])
                 }
-                _ => {
-                    // In one order for all, so that two statements do not wait for each other.
-                    group.sort_by(|a, b| a.link.slug.cmp(&b.link.slug));
-                    self.insert_group(group).await;
+                _ => self.insert_together(&group).await,
+            };
+            match result {
+                Ok(made) => group.answer(made),
+                Err(failure) if failure.is_of_data() && group.candidates.len() > 1 => {
+                    let second = group.split();
+                    open.extend([second, group]);
+                }
+                Err(failure) if failure.is_of_data() || matches!(failure.error, StoreError::SlugTaken) => {
+                    group.refuse(&failure.error);
+                }
+                Err(failure) => {
+                    group.refuse(&failure.error);
+                    for group in open.drain(..) {
+                        group.refuse(&failure.error);
+                    }
                 }
             }
         }
     }
 
-    async fn insert_group(&self, group: Vec<Waiting>) {
-        let actors: Vec<Actor> = group.iter().map(|waiting| waiting.actor.clone()).collect();
-        let (candidates, answers): (Vec<Candidate>, Vec<_>) = group
-            .into_iter()
-            .map(|waiting| {
-                let candidate = Candidate {
-                    link: waiting.link,
-                    chosen: true,
-                    reuse: false,
-                };
-                (candidate, waiting.answer)
-            })
-            .unzip();
+    async fn insert_together(&self, group: &Group) -> Result<Vec<Made>, Failure> {
         // That of the links without an owner, if there are any.
-        let actor = actors
+        let actor = group
+            .actors
             .iter()
             .find(|actor| actor.key_id().is_none())
             .unwrap_or(&Actor::System);
-        let inserting = batch::insert_all(&self.pool, &candidates, actor);
-        match within_or_longer(&self.pool, WRITE_LIMIT, inserting).await {
-            Ok(made) => {
-                for (made, answer) in made.into_iter().zip(answers) {
-                    let _ = answer.send(match made {
-                        Made::Inserted(revision) => Ok(revision),
-                        Made::Reused(_) | Made::SlugTaken => Err(StoreError::SlugTaken),
-                    });
-                }
-            }
-            // The server refused, so nothing was done: one of them may be at fault, the others are not.
-            Err(Failure { code: Some(_), .. }) => {
-                for ((candidate, actor), answer) in candidates.iter().zip(&actors).zip(answers) {
-                    let _ = answer.send(self.insert_alone(&candidate.link, actor).await);
-                }
-            }
-            Err(Failure {
-                error: StoreError::Overloaded,
-                ..
-            }) => {
-                for answer in answers {
-                    let _ = answer.send(Err(StoreError::Overloaded));
-                }
-            }
-            Err(failure) => {
-                let text = failure.error.to_string();
-                for answer in answers {
-                    let _ = answer.send(Err(StoreError::unavailable(text.clone())));
-                }
-            }
-        }
+        let inserting = batch::insert_all(&self.pool, &group.candidates, actor);
+        within_or_longer(&self.pool, WRITE_LIMIT, inserting).await
     }
 
-    async fn insert_alone(&self, link: &Link, actor: &Actor) -> Result<Revision, StoreError> {
+    async fn insert_alone(&self, link: &Link, actor: &Actor) -> Result<Revision, Failure> {
         let parameters: [Parameter<'_>; 16] = [
             (/* slug */ &link.slug.as_str(), Type::TEXT),
             (/* target */ &link.target.as_str(), Type::TEXT),
@@ -226,10 +220,73 @@ impl Inner {
             (/* actor */ &actor.to_string(), Type::TEXT),
         ];
         let inserting = self.pool.query_opt(INSERT_LINK, &parameters);
-        let row: Option<Row> = within_or_longer(&self.pool, WRITE_LIMIT, inserting)
-            .await
-            .map_err(|failure| failure.error)?;
-        to_revision(&row.ok_or(StoreError::SlugTaken)?)
+        let row: Option<Row> = within_or_longer(&self.pool, WRITE_LIMIT, inserting).await?;
+        row.ok_or(StoreError::SlugTaken)
+            .and_then(|row| to_revision(&row))
+            .map_err(Failure::of_outcome)
+    }
+}
+
+impl Group {
+    fn of(waiting: Vec<Waiting>) -> Self {
+        let mut group = Self {
+            candidates: Vec::with_capacity(waiting.len()),
+            actors: Vec::with_capacity(waiting.len()),
+            answers: Vec::with_capacity(waiting.len()),
+        };
+        for Waiting { link, actor, answer } in waiting {
+            group.candidates.push(Candidate {
+                link,
+                chosen: true,
+                reuse: false,
+            });
+            group.actors.push(actor);
+            group.answers.push(answer);
+        }
+        group
+    }
+
+    /// Whoever left was told that the link may not be there.
+    fn forget_those_who_left(&mut self) {
+        let stay: Vec<bool> = self.answers.iter().map(|answer| !answer.is_closed()).collect();
+        let kept = |at: &mut usize| {
+            *at += 1;
+            stay[*at - 1]
+        };
+        let (mut first, mut second, mut third) = (0, 0, 0);
+        self.candidates.retain(|_| kept(&mut first));
+        self.actors.retain(|_| kept(&mut second));
+        self.answers.retain(|_| kept(&mut third));
+    }
+
+    /// Leaves the first half, and answers the second.
+    fn split(&mut self) -> Self {
+        let middle = self.candidates.len() / 2;
+        Self {
+            candidates: self.candidates.split_off(middle),
+            actors: self.actors.split_off(middle),
+            answers: self.answers.split_off(middle),
+        }
+    }
+
+    fn answer(self, made: Vec<Made>) {
+        for (made, answer) in made.into_iter().zip(self.answers) {
+            let _ = answer.send(match made {
+                Made::Inserted(revision) => Ok(revision),
+                Made::Reused(_) | Made::SlugTaken => Err(StoreError::SlugTaken),
+            });
+        }
+    }
+
+    fn refuse(self, error: &StoreError) {
+        for answer in self.answers {
+            let _ = answer.send(Err(match error {
+                StoreError::SlugTaken => StoreError::SlugTaken,
+                StoreError::Overloaded => StoreError::Overloaded,
+                StoreError::Unavailable(cause) => StoreError::unavailable(cause.to_string()),
+                error => StoreError::unavailable(error.to_string()),
+            }));
+        }
     }
 }
 

@@ -11,12 +11,13 @@ use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, Type};
 
+use super::class::Class;
 use super::failure::Failure;
 use super::inserts::Inserts;
 use super::patience::{within, within_or_longer};
 use super::pool::{Parameter, Pool, Queue};
-use super::pulse::Pulse;
-use super::settings::{Purpose, Settings};
+use super::pools::Pools;
+use super::settings::Settings;
 use super::{aside, batch, changes, chores, clicks, keys, list, ranking, selection, tally};
 use crate::config;
 use crate::domain::{
@@ -86,12 +87,9 @@ SELECT clock_timestamp() AS now";
 /// Links in PostgreSQL.
 #[derive(Debug)]
 pub(in crate::store) struct PostgresStore {
-    /// `None` if there are too few connections; then the pool for writes does its work.
-    reads: Option<Pool>,
+    pools: Pools,
     pub(super) writes: Pool,
     inserts: Inserts,
-    /// For statistics, searches, batches of clicks and chores. Likewise.
-    bulk: Option<Pool>,
     schema_seen: AtomicBool,
 }
 
@@ -103,40 +101,30 @@ impl PostgresStore {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, StoreError> {
         let settings = Settings::read(section).map_err(|faults| StoreError::Settings(faults.join("; ")))?;
-        let (reads, writes, bulk) = settings.pool_sizes();
-        let pulse = Arc::new(Pulse::new());
-        let new =
-            |purpose, size| Pool::new(&settings, purpose, size, Arc::clone(&pulse), Arc::clone(metrics));
-        let pool = |purpose, size| (size > 0).then(|| new(purpose, size)).transpose();
-        let write_pool = new(Purpose::Writes, writes)?;
+        let pools = Pools::open(&settings, metrics)?;
+        let writes = pools.of(Class::Write).clone();
         Ok(Self {
-            reads: pool(Purpose::Reads, reads)?,
-            inserts: Inserts::new(write_pool.clone(), writes),
-            writes: write_pool,
-            bulk: pool(Purpose::Bulk, bulk)?,
+            inserts: Inserts::new(writes.clone(), Pools::most(&settings, Class::Write)),
+            writes,
+            pools,
             schema_seen: AtomicBool::new(false),
         })
     }
 
     /// The connections to find rows with.
     pub(super) fn reads(&self) -> &Pool {
-        self.reads.as_ref().unwrap_or(&self.writes)
+        self.pools.of(Class::Read)
     }
 
-    /// The connections for what takes its time.
-    pub(super) fn bulk(&self) -> &Pool {
-        self.bulk.as_ref().unwrap_or(&self.writes)
+    /// The connections for lists, searches, statistics and exports.
+    pub(super) fn searches(&self) -> &Pool {
+        self.pools.of(Class::Search)
     }
 
     /// Runs a statement that writes. It is not run again: it may have been done although no answer came.
-    async fn write(
-        &self,
-        limit: Duration,
-        sql: &str,
-        parameters: &[Parameter<'_>],
-    ) -> Result<Option<Row>, StoreError> {
+    async fn write(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Option<Row>, StoreError> {
         let writing = self.writes.query_opt(sql, parameters);
-        within_or_longer(&self.writes, limit, writing)
+        within_or_longer(&self.writes, WRITE_LIMIT, writing)
             .await
             .map_err(|failure| failure.error)
     }
@@ -144,13 +132,15 @@ impl PostgresStore {
 
 impl PostgresStore {
     /// Runs a transaction that nobody waits for. Like a write, it is not run again.
-    async fn whole<T>(
-        &self,
+    async fn whole<'a, T, F: Future<Output = Result<T, Failure>>>(
+        &'a self,
+        class: Class,
         limit: Duration,
-        transaction: impl Future<Output = Result<T, Failure>>,
+        transaction: impl FnOnce(&'a Pool) -> F,
     ) -> Result<T, StoreError> {
-        within(limit, transaction).await.map_err(|failure| {
-            self.bulk().learn_from(&failure);
+        let pool = self.pools.of(class);
+        within(limit, transaction(pool)).await.map_err(|failure| {
+            pool.learn_from(&failure);
             failure.error
         })
     }
@@ -210,7 +200,7 @@ impl Store for PostgresStore {
             (/* kind */ &kind.as_str(), Type::TEXT),
             (/* actor */ &actor.to_string(), Type::TEXT),
         ];
-        let row = self.write(WRITE_LIMIT, UPDATE_LINK, &parameters).await?;
+        let row = self.write(UPDATE_LINK, &parameters).await?;
         to_revision(&row.ok_or(StoreError::Conflict)?)
     }
 
@@ -225,7 +215,7 @@ impl Store for PostgresStore {
             (/* owner */ &owner.map(KeyId::as_str), Type::TEXT),
             (/* actor */ &actor.to_string(), Type::TEXT),
         ];
-        let row = self.write(WRITE_LIMIT, DELETE_LINK, &parameters).await?;
+        let row = self.write(DELETE_LINK, &parameters).await?;
         row.map(|row| to_revision(&row)).transpose()
     }
 
@@ -240,11 +230,11 @@ impl Store for PostgresStore {
         start: u32,
         limit: u32,
     ) -> Result<Vec<Link>, StoreError> {
-        ranking::links(self.bulk(), owner, ranking, start, limit).await
+        ranking::links(self.searches(), owner, ranking, start, limit).await
     }
 
     async fn totals(&self, owner: Option<&KeyId>) -> Result<Totals, StoreError> {
-        ranking::totals(self.bulk(), owner).await
+        ranking::totals(self.searches(), owner).await
     }
 
     async fn select_links(
@@ -253,7 +243,8 @@ impl Store for PostgresStore {
         from: &Place,
         limit: u32,
     ) -> Result<Selected, StoreError> {
-        selection::select(self.bulk(), selection, from, limit).await
+        // Part of a change: searches must not hold up a take-down.
+        selection::select(&self.writes, selection, from, limit).await
     }
 
     async fn toggle_links(
@@ -308,27 +299,31 @@ impl Store for PostgresStore {
 
     async fn take_click(&self, slug: &Slug) -> Result<ClickGrant, StoreError> {
         let parameters: [Parameter<'_>; 1] = [(/* slug */ &slug.as_str(), Type::TEXT)];
+        let pool = self.pools.of(Class::LimitedClick);
         let taking = async {
             for _ in 0..CLICK_TRIES {
-                let row = self.writes.query_opt(TAKE_CLICK, &parameters).await?;
+                let row = pool.query_opt(TAKE_CLICK, &parameters).await?;
                 if let Some(grant) = to_grant(row.as_ref()).map_err(Failure::of_outcome)? {
                     return Ok(grant);
                 }
             }
             Ok(ClickGrant::UsedUp)
         };
-        within_or_longer(&self.writes, CLICK_LIMIT, taking)
+        within_or_longer(pool, CLICK_LIMIT, taking)
             .await
             .map_err(|failure| failure.error)
     }
 
     async fn record_clicks(&self, batch: &Arc<ClickBatch>) -> Result<(), StoreError> {
-        self.whole(BATCH_LIMIT, clicks::record(self.bulk(), batch)).await
+        self.whole(Class::Click, BATCH_LIMIT, |pool| clicks::record(pool, batch))
+            .await
     }
 
     async fn visitor_secret(&self, day: Timestamp, candidate: &str) -> Result<String, StoreError> {
-        self.whole(LONG_LIMIT, clicks::secret(self.bulk(), day, candidate))
-            .await
+        self.whole(Class::Click, LONG_LIMIT, |pool| {
+            clicks::secret(pool, day, candidate)
+        })
+        .await
     }
 
     async fn tally(&self, slug: &Slug, range: &Range, limit: u16) -> Result<Option<Tally>, StoreError> {
@@ -336,7 +331,7 @@ impl Store for PostgresStore {
         let parameters = question.parameters();
         let row = within(
             LONG_LIMIT,
-            self.bulk().read(Queue::Short, tally::TALLY, &parameters),
+            self.searches().read(Queue::Long, tally::TALLY, &parameters),
         )
         .await
         .map_err(|failure| failure.error)?;
@@ -344,8 +339,10 @@ impl Store for PostgresStore {
     }
 
     async fn keep_house(&self, chore: Chore) -> Result<u64, StoreError> {
-        self.whole(BATCH_LIMIT, chores::keep_house(self.bulk(), chore))
-            .await
+        self.whole(Class::Maintenance, BATCH_LIMIT, |pool| {
+            chores::keep_house(pool, chore)
+        })
+        .await
     }
 
     async fn changes_since(&self, since: Timestamp, limit: u32) -> Result<ChangePage, StoreError> {
@@ -388,10 +385,7 @@ impl Store for PostgresStore {
     }
 
     async fn close(&self) {
-        for pool in [&self.reads, &self.bulk].into_iter().flatten() {
-            pool.close();
-        }
-        self.writes.close();
+        self.pools.close();
     }
 }
 

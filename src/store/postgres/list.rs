@@ -40,7 +40,7 @@ pub(super) async fn links(store: &PostgresStore, query: &LinkQuery) -> Result<Li
         (/* now */ &query.now, Type::TIMESTAMPTZ),
         (/* limit */ &(i64::from(query.limit) + 1), Type::INT8),
     ];
-    let rows = within(LONG_LIMIT, store.bulk().query(LINKS, &parameters))
+    let rows = within(LONG_LIMIT, store.searches().query(LINKS, &parameters))
         .await
         .map_err(|failure| failure.error)?;
     let links = rows.iter().map(|row| {

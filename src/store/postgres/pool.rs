@@ -1,105 +1,91 @@
-//! Connections: when they are reused, and when they are thrown away.
+//! The connections of one class of statements: how it waits for them, and how it runs statements over them.
 
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use deadpool_postgres::{
-    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Metrics as Usage, Object, PoolError,
-    RecyclingMethod, Runtime,
-};
+use deadpool_postgres::ClientWrapper;
+use futures_util::FutureExt;
+use futures_util::future::join3;
+use tokio::time::{Duration, timeout};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::connect::Connector;
+use super::class::Class;
+use super::connections::Connections;
 use super::failure::{Failure, Remedy};
+use super::gate::{Permit, Refused};
+use super::lease::Lease;
 use super::pulse::Pulse;
-use super::settings::{Purpose, Settings};
-use crate::store::StoreError;
-use crate::telemetry::metrics::{Counter, Metrics, POOL_IN_USE, POOL_MAX, POOL_OPEN, POOL_WAITING, Running};
+use crate::telemetry::metrics::{Counter, Metrics, POOL_IN_USE, POOL_WAITING, Running};
 
 /// A parameter and its type.
 pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
-/// How long a statement waits for a connection to come free, where somebody waits for a row.
-const WAIT_TO_READ: Duration = Duration::from_millis(200);
-/// The same for everything else.
-const WAIT: Duration = Duration::from_secs(1);
-/// How many visitors may wait for each connection. More would only wait to be turned away.
-const QUEUE: usize = 64;
-/// How many writers may: a write takes longer.
-const WRITERS_QUEUE: usize = 32;
-/// The same for clients of the API, where visitors wait for the same connections: clients are turned away first.
+/// How many clients of the API may wait where visitors wait for the same connections: clients are refused first.
 const CLIENTS_QUEUE: usize = 16;
-/// How long connecting may take, with encryption and authentication.
-const CREATE: Duration = Duration::from_secs(1);
-/// How long a connection may take to show that it still works.
-const PROVE: Duration = Duration::from_millis(250);
-/// A connection that was idle this long is asked whether it still works.
-const IDLE_DOUBTED: Duration = Duration::from_secs(30);
-/// A connection that was idle this long is thrown away: firewalls and frozen instances drop them in silence.
-const IDLE_DROPPED: Duration = Duration::from_secs(300);
+/// While no connection is open and none may be opened for longer than this, callers are refused at once.
+const SOON: Duration = Duration::from_millis(100);
 
-/// Connections for one purpose. Clones share them.
+/// The connections of one class. Clones share them.
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
-    inner: deadpool_postgres::Pool,
-    doubt: Arc<Doubt>,
-    pulse: Arc<Pulse>,
-    /// How many may wait for each connection.
+    connections: Arc<Connections>,
+    lane: usize,
+    class: Class,
+    /// How many may wait.
     queue: usize,
+    clients_queue: usize,
+    pulse: Arc<Pulse>,
     metrics: Arc<Metrics>,
     timeouts: Arc<Counter>,
+    /// Begins a transaction, and sets its time limits.
+    begin: Arc<str>,
+    /// Single statements get a transaction of their own, since the session has not their time limits.
+    wrapped: bool,
     /// No named statements: the next one may reach another session of a transaction-mode pooler.
     unnamed: bool,
 }
 
+/// What one class differs in from those that it shares connections with.
+#[derive(Debug)]
+pub(super) struct Terms {
+    pub(super) lane: usize,
+    pub(super) class: Class,
+    /// The most connections that it may use.
+    pub(super) most: usize,
+    pub(super) begin: String,
+    pub(super) wrapped: bool,
+    pub(super) unnamed: bool,
+}
+
 impl Pool {
-    /// A pool that connects when it is first used.
+    /// The share that one class has of `connections`.
     pub(super) fn new(
-        settings: &Settings,
-        purpose: Purpose,
-        size: usize,
-        pulse: Arc<Pulse>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, StoreError> {
-        let manager = Manager::from_connect(
-            settings.config(purpose),
-            Connector::new(settings.tls.clone()),
-            ManagerConfig {
-                recycling_method: RecyclingMethod::Fast,
-            },
-        );
-        let doubt = Arc::new(Doubt::default());
-        let inner = deadpool_postgres::Pool::builder(manager)
-            .max_size(size)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(match purpose {
-                Purpose::Reads => WAIT_TO_READ,
-                Purpose::Writes | Purpose::Bulk | Purpose::Migration => WAIT,
-            }))
-            .create_timeout(Some(CREATE))
-            .recycle_timeout(Some(PROVE))
-            .pre_recycle(trusted(Arc::clone(&doubt)))
-            .build()
-            .map_err(|err| StoreError::Settings(err.to_string()))?;
-        let name = match purpose {
-            Purpose::Reads => "read",
-            Purpose::Bulk => "bulk",
-            Purpose::Writes | Purpose::Migration => "write",
-        };
-        watch(&metrics, name, &inner);
-        Ok(Self {
-            inner,
-            doubt,
-            pulse,
-            queue: match purpose {
-                Purpose::Reads => QUEUE,
-                Purpose::Writes | Purpose::Bulk | Purpose::Migration => WRITERS_QUEUE,
-            },
+        connections: &Arc<Connections>,
+        terms: Terms,
+        pulse: &Arc<Pulse>,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
+        let (name, lane) = (terms.class.name(), terms.lane);
+        for (family, at) in [(&POOL_IN_USE, 0), (&POOL_WAITING, 1)] {
+            let gate = Arc::downgrade(connections.gate());
+            metrics.watch(family, name, move || {
+                let (held, waiting) = gate.upgrade()?.lane(lane);
+                Some([held, waiting][at] as f64)
+            });
+        }
+        Self {
+            connections: Arc::clone(connections),
+            lane,
+            class: terms.class,
+            queue: terms.class.queue() * terms.most,
+            clients_queue: CLIENTS_QUEUE * terms.most,
+            pulse: Arc::clone(pulse),
+            metrics: Arc::clone(metrics),
             timeouts: metrics.pool_timeouts.get(name),
-            metrics,
-            unnamed: settings.pooler,
-        })
+            begin: terms.begin.into(),
+            wrapped: terms.wrapped,
+            unnamed: terms.unnamed,
+        }
     }
 
     /// Runs a statement that gives one row at most.
@@ -131,11 +117,11 @@ impl Pool {
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, Failure> {
         let lease = self.lease_behind(queue).await?;
-        let mut result = self.run(lease.client(), sql, parameters).await;
+        let mut result = self.run_kept(&lease, self.wrapped, sql, parameters).await;
         if matches!(&result, Err(failure) if failure.remedy == Remedy::PrepareAgain) {
             // The statement was refused before it did anything, so even a write may run again.
             lease.client().statement_cache.clear();
-            result = self.run(lease.client(), sql, parameters).await;
+            result = self.run_kept(&lease, self.wrapped, sql, parameters).await;
         }
         self.done(lease, &result);
         result
@@ -156,6 +142,18 @@ impl Pool {
         }
     }
 
+    /// Runs a statement that is planned for its very values, as no kept plan can be.
+    pub(super) async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Failure> {
+        let lease = self.lease().await?;
+        let rows = lease.client().query_typed(sql, parameters);
+        let rows = self.bounded(&lease, self.wrapped, rows);
+        let result = self
+            .measured(&lease, self.metrics.statements.begin(sql), rows)
+            .await;
+        self.done(lease, &result);
+        result
+    }
+
     /// Borrows a connection.
     pub(super) async fn lease(&self) -> Result<Lease, Failure> {
         self.lease_behind(Queue::Long).await
@@ -163,34 +161,56 @@ impl Pool {
 
     /// Borrows a connection, unless too many wait for one.
     async fn lease_behind(&self, queue: Queue) -> Result<Lease, Failure> {
-        let status = self.inner.status();
+        loop {
+            let permit = self.permit(queue).await?;
+            if let Some((object, permit)) = self.connections.take(permit).await.map_err(Failure::of_pool)? {
+                return Ok(Lease::new(Arc::clone(&self.connections), object, permit));
+            }
+        }
+    }
+
+    async fn permit(&self, queue: Queue) -> Result<Permit, Failure> {
+        let gate = self.connections.gate();
         let bound = match queue {
             Queue::Long => self.queue,
-            Queue::Short => CLIENTS_QUEUE,
+            Queue::Short => self.clients_queue,
             Queue::Any => usize::MAX,
         };
-        if status.waiting > bound.saturating_mul(status.max_size) {
-            return Err(Failure::of_queue());
+        let mut ticket = gate.enter(self.lane, bound).map_err(|refused| match refused {
+            Refused::Full => Failure::of_queue(),
+            Refused::Closed => Failure::of_connecting("the store is closed"),
+        })?;
+        if let Some(answer) = (&mut ticket).now_or_never() {
+            return answer.map_err(|reason| Failure::of_connecting(&reason));
         }
-        let err = match self.inner.get().await {
-            Ok(connection) => return Ok(Lease(Some(connection))),
-            Err(err) => err,
-        };
-        if matches!(err, PoolError::Timeout(_)) {
-            self.timeouts.add_one();
+        self.connections.grow();
+        if gate.counts().live == 0
+            && let Some((pause, reason)) = self.connections.dialer().pause()
+            && pause > SOON
+        {
+            return Err(Failure::of_connecting(&reason));
         }
-        let failure = Failure::of_pool(err);
+        loop {
+            if let Ok(answer) = timeout(self.class.patience(), &mut ticket).await {
+                return answer.map_err(|reason| Failure::of_connecting(&reason));
+            }
+            if gate.counts().opening == 0 {
+                break;
+            }
+            // Connections are being opened for those who wait. The caller's own limit bounds this.
+        }
+        self.timeouts.add_one();
         // If others get their answers, the database is there, and has too much to do.
-        if failure.remedy == Remedy::Wait && self.pulse.is_recent() {
+        if self.pulse.is_recent() {
             return Err(Failure::of_queue());
         }
-        Err(failure)
+        Err(Failure::of_connecting("every connection is in use"))
     }
 
     /// Lets a connection be used again, unless its last statement shows that it is of no use.
     fn done<T>(&self, lease: Lease, result: &Result<T, Failure>) {
         match result {
-            Err(failure) if failure.remedy == Remedy::AnotherConnection => self.doubt.raise(),
+            Err(failure) if failure.remedy == Remedy::AnotherConnection => self.connections.doubt().raise(),
             _ => lease.give_back(),
         }
     }
@@ -208,47 +228,61 @@ impl Pool {
     /// Takes note of what a failure says of all connections.
     pub(super) fn learn_from(&self, failure: &Failure) {
         if failure.remedy == Remedy::AnotherConnection {
-            self.doubt.raise();
+            self.connections.doubt().raise();
         }
     }
 
-    /// Runs a statement that is planned for its very values, as no kept plan can be.
-    pub(super) async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Failure> {
-        let lease = self.lease().await?;
-        let result = self.run_planned(lease.client(), sql, parameters).await;
-        self.done(lease, &result);
-        result
+    /// What begins a transaction, with the time limits of this class.
+    pub(super) fn begin(&self) -> &str {
+        &self.begin
     }
 
     /// Closes the pool; statements under way come to their end.
     pub(super) fn close(&self) {
-        self.inner.close();
+        self.connections.close();
     }
 
-    /// Runs a statement whose plan is kept.
+    /// Runs a statement whose plan is kept, in a transaction.
     pub(super) async fn run(
         &self,
-        client: &ClientWrapper,
+        lease: &Lease,
         sql: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, Failure> {
+        self.run_kept(lease, false, sql, parameters).await
+    }
+
+    async fn run_kept(
+        &self,
+        lease: &Lease,
+        wrapped: bool,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, Failure> {
+        let client = lease.client();
         let rows = async {
             if self.unnamed {
-                return client.query_typed(sql, parameters).await;
+                return self
+                    .bounded(lease, wrapped, client.query_typed(sql, parameters))
+                    .await;
             }
             let statement = client.prepare_cached(sql).await?;
-            client.query(&statement, &values(parameters)).await
+            let values = values(parameters);
+            self.bounded(lease, wrapped, client.query(&statement, &values))
+                .await
         };
-        self.measured(self.metrics.statements.begin(sql), rows).await
+        self.measured(lease, self.metrics.statements.begin(sql), rows)
+            .await
     }
 
     /// The same, for a statement that gives no rows: answers how many it touched.
     pub(super) async fn run_blind(
         &self,
-        client: &ClientWrapper,
+        lease: &Lease,
         sql: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<u64, Failure> {
+        let client = lease.client();
         let rows = async {
             if self.unnamed {
                 return client.execute_typed(sql, parameters).await;
@@ -256,27 +290,53 @@ impl Pool {
             let statement = client.prepare_cached(sql).await?;
             client.execute(&statement, &values(parameters)).await
         };
-        self.measured(self.metrics.statements.begin(sql), rows).await
+        self.measured(lease, self.metrics.statements.begin(sql), rows)
+            .await
     }
 
-    /// Runs a statement that is planned for its very values.
+    /// Runs a statement that is planned for its very values, in a transaction.
     pub(super) async fn run_planned(
         &self,
-        client: &ClientWrapper,
+        lease: &Lease,
         sql: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, Failure> {
-        let rows = client.query_typed(sql, parameters);
-        self.measured(self.metrics.statements.begin(sql), rows).await
+        let rows = lease.client().query_typed(sql, parameters);
+        self.measured(lease, self.metrics.statements.begin(sql), rows)
+            .await
+    }
+
+    /// Runs a single statement under the time limits of its class. Where the session has others, the statement gets a
+    /// transaction; all three messages are sent at once, so that costs no round trip.
+    async fn bounded<T>(
+        &self,
+        lease: &Lease,
+        wrapped: bool,
+        statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, tokio_postgres::Error> {
+        if !wrapped {
+            return statement.await;
+        }
+        let client: &ClientWrapper = lease.client();
+        let begin = client.batch_execute(&self.begin);
+        // Rolls back if the statement failed.
+        let commit = client.batch_execute("COMMIT");
+        // In this order: each is sent when it is polled first.
+        let (begun, result, committed) = join3(begin, statement, commit).await;
+        begun?;
+        let result = result?;
+        committed?;
+        Ok(result)
     }
 
     /// Counts a statement, and learns from its result, which says something of the database too.
     pub(super) async fn measured<T>(
         &self,
+        lease: &Lease,
         running: Running,
         statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, Failure> {
-        let result = statement.await.map_err(Failure::of_statement);
+        let result = lease.busy_with(statement).await.map_err(Failure::of_statement);
         if result.is_ok() {
             self.pulse.beat();
         }
@@ -289,23 +349,6 @@ fn values<'a>(parameters: &[Parameter<'a>]) -> Vec<&'a (dyn ToSql + Sync)> {
     parameters.iter().map(|(value, _)| *value).collect()
 }
 
-/// Shows what the pool does.
-fn watch(metrics: &Metrics, name: &'static str, pool: &deadpool_postgres::Pool) {
-    type Figure = fn(deadpool_postgres::Status) -> usize;
-    let figures: [(_, Figure); 4] = [
-        (&POOL_MAX, |status| status.max_size),
-        (&POOL_OPEN, |status| status.size),
-        (&POOL_IN_USE, |status| {
-            status.size.saturating_sub(status.available)
-        }),
-        (&POOL_WAITING, |status| status.waiting),
-    ];
-    for (family, figure) in figures {
-        let pool = pool.clone();
-        metrics.watch(family, name, move || Some(figure(pool.status()) as f64));
-    }
-}
-
 /// How many may wait before somebody is turned away at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Queue {
@@ -315,70 +358,4 @@ pub(super) enum Queue {
     Short,
     /// Any number: who asks whether the database is well is never turned away.
     Any,
-}
-
-/// A borrowed connection. Unless it is given back, it is thrown away: the answer to an abandoned statement
-/// would still be under way, and the next statement would wait behind it.
-pub(super) struct Lease(Option<Object>);
-
-impl Lease {
-    pub(super) fn client(&self) -> &ClientWrapper {
-        self.0
-            .as_ref()
-            .expect("a lease holds its connection until it is given back")
-    }
-
-    /// Lets the connection be used again.
-    pub(super) fn give_back(mut self) {
-        drop(self.0.take());
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        drop(self.0.take().map(Object::take));
-    }
-}
-
-/// The last time that a connection turned out dead. What was not used since is likely dead too: a server
-/// that restarts or fails over leaves all its connections at once.
-#[derive(Debug, Default)]
-struct Doubt(Mutex<Option<Instant>>);
-
-impl Doubt {
-    fn raise(&self) {
-        *self.0.lock().expect("doubt lock poisoned") = Some(Instant::now());
-    }
-
-    fn covers(&self, last_used: Instant) -> bool {
-        self.0
-            .lock()
-            .expect("doubt lock poisoned")
-            .is_some_and(|raised| last_used < raised)
-    }
-}
-
-/// Lets a connection be reused only if it is likely to work.
-fn trusted(doubt: Arc<Doubt>) -> Hook {
-    Hook::async_fn(move |client: &mut ClientWrapper, usage: &Usage| {
-        let doubt = Arc::clone(&doubt);
-        Box::pin(async move {
-            let idle = usage.last_used();
-            if doubt.covers(usage.recycled.unwrap_or(usage.created)) || idle > IDLE_DROPPED {
-                return Err(HookError::message("not to be trusted"));
-            }
-            if idle > IDLE_DOUBTED && !works(client).await {
-                doubt.raise();
-                return Err(HookError::message("dead"));
-            }
-            Ok(())
-        })
-    })
-}
-
-async fn works(client: &ClientWrapper) -> bool {
-    matches!(
-        tokio::time::timeout(PROVE, client.check_connection()).await,
-        Ok(Ok(()))
-    )
 }

@@ -94,7 +94,7 @@ impl Porting for PostgresStore {
             (/* owner */ &owner.map(KeyId::as_str), Type::TEXT),
             (/* limit */ &i64::from(limit), Type::INT8),
         ];
-        let rows = within(LONG_LIMIT, self.bulk().query(LINKS_AFTER, &parameters))
+        let rows = within(LONG_LIMIT, self.searches().query(LINKS_AFTER, &parameters))
             .await
             .map_err(|failure| failure.error)?;
         rows.iter()

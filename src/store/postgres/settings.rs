@@ -1,6 +1,7 @@
 //! From the settings of the store to what tokio-postgres and the pools need.
 
 use std::error::Error;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,21 +9,42 @@ use secrecy::ExposeSecret;
 use tokio_postgres::Config;
 use tokio_postgres::config::{ChannelBinding, Host, SslMode, SslNegotiation};
 
+use super::class::{Class, IDLE_IN_TRANSACTION_MS, TimeLimits};
 use super::conninfo::Conninfo;
 use super::tls::{Proof, Roots, Tls};
 use crate::config;
 
-/// What a connection is for.
+/// What a connection is for first, which decides the time limits of its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Statements that find a row by its key, for which somebody waits.
     Reads,
-    /// Statements that write, and all others where there is no pool for them.
+    /// Statements that write.
     Writes,
-    /// Statistics, searches, batches of clicks and chores: what takes its time.
-    Bulk,
+    /// Batches of clicks, and maintenance.
+    Clicks,
     /// Migrations, whose statements may take as long as they need.
     Migration,
+}
+
+impl Purpose {
+    /// The purpose of connections that belong to a class first.
+    pub(super) fn of(class: Class) -> Self {
+        match class {
+            Class::Read | Class::Search => Self::Reads,
+            Class::Write | Class::LimitedClick => Self::Writes,
+            Class::Click | Class::Maintenance => Self::Clicks,
+        }
+    }
+
+    fn time_limits(self) -> Option<TimeLimits> {
+        match self {
+            Self::Reads => Some(Class::Read.time_limits()),
+            Self::Writes => Some(Class::Write.time_limits()),
+            Self::Clicks => Some(Class::Click.time_limits()),
+            Self::Migration => None,
+        }
+    }
 }
 
 /// The settings of PostgreSQL, checked.
@@ -129,16 +151,12 @@ impl Settings {
     /// may refuse such options, or hand the session to somebody else, so behind one there are none of ours.
     #[must_use]
     pub fn config(&self, purpose: Purpose) -> Config {
-        let timeouts = match purpose {
-            // What finds a row by its key waits for a lock only while a table is changed. Longer than a migration
-            // waits for its own, so that a reader behind one comes through.
-            Purpose::Reads => {
-                "-c statement_timeout=500 -c lock_timeout=170 -c idle_in_transaction_session_timeout=5000"
-            }
-            Purpose::Writes | Purpose::Bulk => {
-                "-c statement_timeout=2000 -c idle_in_transaction_session_timeout=5000"
-            }
-            Purpose::Migration => "-c statement_timeout=0",
+        let timeouts = match purpose.time_limits() {
+            Some(TimeLimits { statement, lock }) => format!(
+                "-c statement_timeout={statement} -c lock_timeout={lock} \
+                 -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS}"
+            ),
+            None => "-c statement_timeout=0".to_owned(),
         };
         let mut config = self.config.clone();
         if !self.pooler {
@@ -150,14 +168,20 @@ impl Settings {
         config
     }
 
-    /// How many connections each pool has: for reads, for writes, and for what takes its time. No kind can use up
-    /// another's: writes have a quarter, and so has the third kind. Where a pool has none, that for writes does its
-    /// work too.
-    #[must_use]
-    pub fn pool_sizes(&self) -> (usize, usize, usize) {
-        let writes = (self.pool_size / 4).max(1);
-        let bulk = if self.pool_size < 3 { 0 } else { writes };
-        (self.pool_size - writes - bulk, writes, bulk)
+    /// What begins a transaction with these time limits. Those that the options of the URL set are left to it.
+    pub(super) fn begin(&self, limits: TimeLimits) -> String {
+        let own = self.config.get_options().unwrap_or_default();
+        let limits = [
+            ("statement_timeout", limits.statement),
+            ("lock_timeout", limits.lock),
+            ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MS),
+        ];
+        let mut sql = "BEGIN".to_owned();
+        for (name, limit) in limits.into_iter().filter(|(name, _)| !own.contains(name)) {
+            // Writing to a string does not fail.
+            let _ = write!(sql, "; SET LOCAL {name} = {limit}");
+        }
+        sql
     }
 }
 
