@@ -17,6 +17,9 @@ pub struct History {
 }
 
 impl History {
+    /// The most clicks that a link may bring: more than it can have had, and far from where its total would overflow.
+    pub const MAX_CLICKS: i64 = 1_000_000_000_000_000;
+
     /// Checks each field; on failure all faults.
     pub fn check(self) -> Result<Self, Vec<Fault>> {
         let mut faults = Vec::new();
@@ -28,8 +31,11 @@ impl History {
             &mut faults,
             self.updated_at.map(|t| time("/updated_at", t)).transpose(),
         );
-        if self.clicks.is_some_and(|clicks| clicks < 0) {
-            let detail = "a number of clicks is at least 0";
+        if self
+            .clicks
+            .is_some_and(|clicks| !(0..=Self::MAX_CLICKS).contains(&clicks))
+        {
+            let detail = format!("`clicks` must be between 0 and {}", Self::MAX_CLICKS);
             faults.push(Fault::new("/clicks", FaultCode::OutOfRange, detail));
         }
         if !faults.is_empty() {

@@ -136,11 +136,13 @@ on_both_stores! {
             br#"{"slug":"nul","url":"https://example.org/","title":"a\u0000b"}"#.to_vec(),
             br#"{"slug":5,"url":"https://example.org/"}"#.to_vec(),
             br#"{"slug":"good2","url":"https://example.org/","title":""}"#.to_vec(),
+            br#"{"slug":"most","url":"https://example.org/","clicks":1000000000000000}"#.to_vec(),
+            br#"{"slug":"more","url":"https://example.org/","clicks":1000000000000001}"#.to_vec(),
         ];
 
         let report = import(&app, "?format=ndjson", &lines.join(&b"\r\n"[..]));
 
-        assert_eq!(counts(&report), [2, 0, 0, 0, 18], "{report}");
+        assert_eq!(counts(&report), [3, 0, 0, 0, 19], "{report}");
         assert_eq!(problems(&report), [
             "2 - refused  malformed", "3 - refused  malformed", "5 - refused  malformed", "6 - refused  too_long",
             "7 - refused  malformed", "8 - refused /slug missing", "9 nourl refused /url missing",
@@ -148,7 +150,7 @@ on_both_stores! {
             "13 evil refused /url blocked_domain", "14 script refused /url scheme_not_allowed",
             "15 typo refused /expire_at unknown_field", "16 early refused /created_at out_of_range",
             "17 minus refused /clicks out_of_range", "18 huge refused /clicks wrong_type",
-            "19 nul refused /title out_of_range", "20 - refused /slug wrong_type",
+            "19 nul refused /title out_of_range", "20 - refused /slug wrong_type", "23 more refused /clicks out_of_range",
         ]);
         assert!(!report.to_string().contains("alert(1)"), "a target may be a secret: {report}");
     }
