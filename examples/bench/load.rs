@@ -221,14 +221,37 @@ impl Loader {
     }
 }
 
+/// The number that SQL gives.
+pub fn number(postgres: &Path, database: &str, text: &str) -> Result<f64> {
+    let said = psql(postgres, database, text)?;
+    said.trim()
+        .parse()
+        .map_err(|_| format!("psql said no number: {said}").into())
+}
+
 /// Runs SQL as the owner of the database.
 pub fn sql(postgres: &Path, database: &str, text: &str) -> Result<()> {
+    psql(postgres, database, text).map(drop)
+}
+
+fn psql(postgres: &Path, database: &str, text: &str) -> Result<String> {
     let output = Command::new(postgres.join("psql"))
-        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", text])
+        .args([
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            database,
+            "-c",
+            text,
+        ])
         .output()
         .map_err(|err| format!("psql cannot be run: {err}"))?;
     if output.status.success() {
-        Ok(())
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {
         Err(format!("psql said: {}", String::from_utf8_lossy(&output.stderr)).into())
     }

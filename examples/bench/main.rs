@@ -7,6 +7,7 @@
 mod hits;
 mod links;
 mod load;
+mod overload;
 mod process;
 mod prometheus;
 mod report;
@@ -78,6 +79,7 @@ struct Bench {
     loader: Loader,
     rounds: usize,
     seconds: u32,
+    overload_seconds: u32,
 }
 
 fn main() -> Result<()> {
@@ -98,6 +100,9 @@ fn main() -> Result<()> {
     }
     if wanted("clicks", true) {
         bench.clicks(&mut report)?;
+    }
+    if wanted("overload", false) {
+        bench.overload(&mut report)?;
     }
     if wanted("metrics", false) {
         bench.metrics(&mut report)?;
@@ -145,6 +150,7 @@ impl Bench {
             },
             rounds: usize::try_from(number("BENCH_ROUNDS", 5)?)?.max(1),
             seconds: number("BENCH_SECONDS", 1)?.max(1),
+            overload_seconds: number("BENCH_OVERLOAD_SECONDS", 60)?.max(1),
         })
     }
 

@@ -113,6 +113,19 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Sends SIGTERM, and answers the exit code and how many seconds the end took.
+    pub fn stop(mut self) -> Result<(i32, f64)> {
+        let began = Instant::now();
+        rustix::process::kill_process(
+            rustix::process::Pid::from_child(&self.child),
+            rustix::process::Signal::TERM,
+        )?;
+        let status = self.child.wait()?;
+        Ok((status.code().unwrap_or(-1), began.elapsed().as_secs_f64()))
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();

@@ -46,6 +46,14 @@ impl Prometheus {
     }
 }
 
+/// The value of a family without labels.
+pub fn value(port: u16, family: &str) -> Result<f64> {
+    let page = page(port)?;
+    page.lines()
+        .find_map(|line| line.strip_prefix(family)?.trim().parse().ok())
+        .ok_or_else(|| format!("the metrics have no {family}").into())
+}
+
 fn page(port: u16) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
