@@ -79,7 +79,7 @@ parameters! {
     redis_shard_gib = 12.1, "GiB", "13 GB, a node of `redis-highmem-medium` [b]; 10.4 GB of it are to be filled by default";
     fill = 0.8, "", "assumed: how full Redis may be, and how busy Redis and Postgres may be, at the peak";
     // Clicks.
-    batch = 1000.0, "clicks", "`BATCH` in `src/service/clicks/mod.rs`";
+    batch = 1000.0, "clicks", "`MOST` in `src/service/clicks/batches.rs`";
     values = 6.0, "", "assumed: values that a busy link's clicks have in one dimension, each as often";
     dimensions = 5.0, "", "`click_values`: referrer, browser, system, device, language";
     batch_seconds = 0.080, "s", "measured: the statements of `record_clicks` for 1,000 clicks of 820 links by psql, one connection, mean of 25, the slowest of six runs; PostgreSQL 15, two cores, durable commits";

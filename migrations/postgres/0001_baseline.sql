@@ -160,10 +160,9 @@ CREATE TABLE clicks (
     bot boolean NOT NULL,
     -- A click through a QR code.
     scan boolean NOT NULL DEFAULT false,
-    -- How many clicks the row counts: clicks of one second that have all other columns in common are one row.
+    -- How many clicks the row counts: clicks of one second that have all other columns in common are one row. Under overload
+    -- it is one minute or one hour, and then the values are '(other)'.
     number integer NOT NULL DEFAULT 1,
-    -- A hash keyed with the secret of its day, which is deleted after that day. NULL for bots.
-    visitor bigint,
     referrer text COLLATE "C" NOT NULL,
     browser text COLLATE "C" NOT NULL,
     system text COLLATE "C" NOT NULL,
@@ -246,15 +245,17 @@ CREATE TABLE unsummed_clicks (
 -- The rows of one link are read together and rolled up together.
 CREATE INDEX unsummed_clicks_link_id_idx ON unsummed_clicks (link_id);
 
--- Visitors that were counted, by link and day.
-CREATE TABLE click_visitors (
+-- Visitors that were counted, by link and day: hashes keyed with the secret of the day, deleted with it. UNLOGGED like the
+-- secrets: a crash of the server empties the table, and visitors of that day who return are counted twice.
+CREATE UNLOGGED TABLE click_visitors (
     day timestamptz NOT NULL,
     link_id bigint NOT NULL,
     visitor bigint NOT NULL,
     CONSTRAINT click_visitors_pkey PRIMARY KEY (day, link_id, visitor)
 );
 
--- Batches of clicks that were stored: a batch with one of these ids is not stored again.
+-- Batches of clicks that were stored: a batch with one of these ids is not stored again. The ids begin with the time. They are
+-- deleted after a day, and no instance sends a batch that is older.
 CREATE TABLE click_batches (
     id text COLLATE "C" NOT NULL,
     recorded_at timestamptz NOT NULL,

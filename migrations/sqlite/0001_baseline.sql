@@ -161,10 +161,9 @@ CREATE TABLE clicks (
     bot INTEGER NOT NULL,
     -- A click through a QR code.
     scan INTEGER NOT NULL DEFAULT 0,
-    -- How many clicks the row counts: clicks of one second that have all other columns in common are one row.
+    -- How many clicks the row counts: clicks of one second that have all other columns in common are one row. Under overload
+    -- it is one minute or one hour, and then the values are '(other)'.
     number INTEGER NOT NULL DEFAULT 1,
-    -- A hash keyed with the secret of its day, which is deleted after that day. NULL for bots.
-    visitor INTEGER,
     referrer TEXT NOT NULL,
     browser TEXT NOT NULL,
     system TEXT NOT NULL,
@@ -226,7 +225,7 @@ CREATE TABLE unsummed_clicks (
 -- The rows of one link are read together and rolled up together.
 CREATE INDEX unsummed_clicks_link_id_idx ON unsummed_clicks (link_id);
 
--- Visitors that were counted, by link and day.
+-- Visitors that were counted, by link and day: hashes keyed with the secret of the day, deleted with it.
 CREATE TABLE click_visitors (
     day INTEGER NOT NULL,
     link_id INTEGER NOT NULL,
@@ -234,7 +233,8 @@ CREATE TABLE click_visitors (
     PRIMARY KEY (day, link_id, visitor)
 ) STRICT, WITHOUT ROWID;
 
--- Batches of clicks that were stored: a batch with one of these ids is not stored again.
+-- Batches of clicks that were stored: a batch with one of these ids is not stored again. The ids begin with the time. They are
+-- deleted after a day, and no instance sends a batch that is older.
 CREATE TABLE click_batches (
     id TEXT PRIMARY KEY NOT NULL,
     recorded_at INTEGER NOT NULL

@@ -89,6 +89,9 @@ pub enum StartError {
     /// The store cannot be opened, or has a schema that this build does not know.
     #[error("DATABASE_URL: {0}")]
     Store(#[from] StoreError),
+    /// The service stopped before all clicks were stored.
+    #[error("{0} clicks were not stored before the stop")]
+    ClicksLost(u64),
     /// The server ended with an error.
     #[error("the server failed: {0}")]
     Server(#[source] std::io::Error),
@@ -299,7 +302,7 @@ impl Application {
             _ = async { let _ = (&mut server).await; std::future::pending::<()>().await } => {}
         }
         let left = CLICKS_BY.saturating_sub(asked.elapsed());
-        clicks.finish(left.max(CLICKS_AT_LEAST)).await;
+        let lost = clicks.finish(left.max(CLICKS_AT_LEAST)).await;
         // The requests and the last batch of clicks have ended, and so have their spans.
         let spans = async {
             match &traces {
@@ -316,7 +319,11 @@ impl Application {
         }
         store.close().await;
         tracing::info!("stopped");
-        fault.map_or(Ok(()), Err)
+        match fault {
+            Some(fault) => Err(fault),
+            None if lost > 0 => Err(StartError::ClicksLost(lost)),
+            None => Ok(()),
+        }
     }
 }
 

@@ -9,8 +9,10 @@ use super::Env;
 pub struct Clicks {
     /// How long a click waits for others before it is stored.
     pub flush: Duration,
-    /// Clicks that may wait for the store.
+    /// Different clicks that may wait for the store.
     pub buffer: usize,
+    /// The memory that they may take.
+    pub buffer_bytes: usize,
     /// The header in which a load balancer names the visitor's country, lower case.
     pub country_header: Option<String>,
     /// How long clicks and their sums are kept.
@@ -47,6 +49,7 @@ impl Clicks {
         Self {
             flush: Duration::from_millis(env.number_or("CLICK_FLUSH_MS", 1000, 10..=60_000)),
             buffer: env.number_or("CLICK_BUFFER", 65_536, 1..=10_000_000),
+            buffer_bytes: env.number_or::<usize>("CLICK_BUFFER_MIB", 16, 1..=4096) * 1024 * 1024,
             country_header,
             retention_days: env.number_or("CLICK_RETENTION_DAYS", 400, 1..=MAX_DAYS),
             purge_after_days,

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::Slug;
 
-/// One answered redirect, or several that are alike in all that is kept, within one second.
+/// One answered redirect, or several that are alike in all that is kept of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Click {
     /// How many.
@@ -22,8 +22,9 @@ pub struct Click {
     pub scan: bool,
     /// Whether the link's click limit has counted it into the link's total already.
     pub counted: bool,
-    /// A hash that tells visitors of one link and one day apart.
-    pub visitor: i64,
+    /// A hash that tells visitors of one link and one day apart; `None` for bots, and where it was given up. It is stored
+    /// for a day, apart from the click.
+    pub visitor: Option<i64>,
     /// The host that the visitor came from.
     pub referrer: Cow<'static, str>,
     /// Family of the browser.

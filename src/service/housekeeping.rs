@@ -9,9 +9,9 @@ use crate::config;
 use crate::domain::{Clock, day_of};
 use crate::store::{Chore, Store, StoreError};
 
-/// How long the id of a stored batch is remembered. An instance may be frozen, with a batch whose outcome it
-/// does not know, for as long as its platform likes.
-const BATCH_DAYS: i64 = 7;
+/// How long the id of a stored batch is remembered. An instance that was frozen for longer, with a batch whose outcome it
+/// does not know, does not send that again (`clicks/flusher.rs`).
+const BATCH_DAYS: i64 = 1;
 
 /// Keeps the store clean.
 #[derive(Debug)]

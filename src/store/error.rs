@@ -14,6 +14,9 @@ pub enum StoreError {
     /// The database was not reached, did not answer in time, or refused.
     #[error("the database is unavailable: {0}")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// The database refused the values, and would refuse them again: a constraint or a type does not allow them.
+    #[error("the database refused the values: {0}")]
+    Refused(#[source] Box<dyn Error + Send + Sync>),
     /// The database answers, but so many wait for it already that one more would wait in vain.
     #[error("the database is busy: too many wait for it already")]
     Overloaded,

@@ -189,10 +189,11 @@ pub trait Store: Porting + std::fmt::Debug + Send + Sync {
     /// Takes one click of a link with a click limit. Exact, however many instances ask at once.
     async fn take_click(&self, slug: &Slug) -> Result<ClickGrant, StoreError>;
 
-    /// Keeps a batch of clicks and adds them to the sums, whole and once: a batch whose id was kept before is
-    /// left out, so one whose outcome is not known may be sent again. Clicks of links that are gone are left
-    /// out.
-    async fn record_clicks(&self, batch: &Arc<ClickBatch>) -> Result<(), StoreError>;
+    /// Stores a batch of clicks and adds them to the sums, whole and once; `false` if a batch with its id was stored before.
+    /// So a batch whose outcome is not known may be sent again; and a batch without clicks takes the id, so that the
+    /// earlier batch can no longer be stored. Clicks of links that are gone are left out. [`StoreError::Refused`] if it
+    /// can never be stored as it is.
+    async fn record_clicks(&self, batch: &Arc<ClickBatch>) -> Result<bool, StoreError>;
 
     /// The key of the visitor hashes of the day that begins at `day`: the one that is kept, or else
     /// `candidate`, which is kept then. All instances get the same. Keys of days before the last are deleted.

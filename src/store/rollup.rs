@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::domain::{Click, Counts, Slug, day_of, hour_of};
 
-/// A link, as the stores number them.
+/// A link, as a store numbers it, or its place among the links of a batch.
 pub(super) type LinkId = i64;
 
 /// Human clicks of one link and hour that have every value in common.
@@ -64,8 +64,10 @@ impl<'a> Rollup<'a> {
         if !click.counted {
             *self.totals.entry(link).or_default() += number;
         }
-        let first = self.visitors.entry((day, link, click.visitor)).or_insert(hour);
-        *first = hour.min(*first);
+        if let Some(visitor) = click.visitor {
+            let first = self.visitors.entry((day, link, visitor)).or_insert(hour);
+            *first = hour.min(*first);
+        }
         let alike = Alike {
             link,
             hour,

@@ -72,6 +72,7 @@ fn failure(err: &StoreError) -> Option<&'static str> {
     match err {
         StoreError::SlugTaken | StoreError::Conflict => None,
         StoreError::Unavailable(_) => Some("unavailable"),
+        StoreError::Refused(_) => Some("refused"),
         StoreError::Overloaded => Some("overloaded"),
         StoreError::Corrupt(_) => Some("corrupt"),
         StoreError::Schema { .. } => Some("schema"),
@@ -220,7 +221,7 @@ impl Store for Traced {
         self.within("UPDATE links", self.inner.take_click(slug)).await
     }
 
-    async fn record_clicks(&self, batch: &Arc<ClickBatch>) -> Result<(), StoreError> {
+    async fn record_clicks(&self, batch: &Arc<ClickBatch>) -> Result<bool, StoreError> {
         self.within("INSERT clicks", self.inner.record_clicks(batch))
             .await
     }

@@ -8,10 +8,10 @@ use super::figures::{BOUNDS, CLASSES, Counter, Distribution, METHODS};
 use super::metrics::{
     BREAKER_OPEN, BREAKER_OPENED, BUILD_INFO, CACHE_ERRORS, CACHE_REFUSED, CACHE_REJECTED, CHANGES_AGE,
     CHANGES_APPLIED, CHANGES_FAILED, CHANGES_REFUSED, CLICK_BATCHES_FAILED, CLICKS_BOUND, CLICKS_DROPPED,
-    CLICKS_STORED, CLICKS_TAKEN, CLICKS_WAITING, CPU, Family, LIMITED, MAX_FDS, Metrics, OPEN_FDS,
-    POOL_IN_USE, POOL_MAX, POOL_OPEN, POOL_TIMEOUTS, POOL_WAITING, REDIRECT_DURATION, REDIS_NODES, REQUESTS,
-    RESIDENT, RESOLVE, SHED, STARTED, STATEMENT_DURATION, STATEMENT_ERRORS, STATEMENTS_CANCELLED, THREADS,
-    VIRTUAL,
+    CLICKS_FOLDED, CLICKS_REFUSED, CLICKS_STORED, CLICKS_TAKEN, CLICKS_WAITING, CPU, Family, LIMITED,
+    MAX_FDS, Metrics, OPEN_FDS, POOL_IN_USE, POOL_MAX, POOL_OPEN, POOL_TIMEOUTS, POOL_WAITING,
+    REDIRECT_DURATION, REDIS_NODES, REQUESTS, RESIDENT, RESOLVE, SHED, STARTED, STATEMENT_DURATION,
+    STATEMENT_ERRORS, STATEMENTS_CANCELLED, THREADS, VIRTUAL,
 };
 use super::process::Process;
 
@@ -87,6 +87,13 @@ pub fn page(metrics: &Metrics, about: &About) -> String {
     page.counter(&CLICKS_TAKEN, &clicks.taken);
     page.counter(&CLICKS_STORED, &clicks.stored);
     page.counter(&CLICKS_DROPPED, &clicks.dropped);
+    page.counter(&CLICKS_REFUSED, &clicks.refused);
+    let folded = clicks.folded.all();
+    let folded: Vec<(&str, &Counter)> = folded
+        .iter()
+        .map(|(given_up, number)| (given_up.as_str(), &**number))
+        .collect();
+    page.counters(&CLICKS_FOLDED, &folded);
     page.counter(&CLICK_BATCHES_FAILED, &clicks.failed);
     page.watched(&CLICKS_WAITING, metrics);
     page.watched(&CLICKS_BOUND, metrics);

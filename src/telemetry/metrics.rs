@@ -86,9 +86,11 @@ families! {
     CLICKS_TAKEN Counter "curtail_clicks_taken_total" [] "Clicks that redirects handed over.";
     CLICKS_STORED Counter "curtail_clicks_stored_total" [] "Clicks that the database acknowledged.";
     CLICKS_DROPPED Counter "curtail_clicks_dropped_total" [] "Clicks lost: the buffer was full, or the stop came while the database was down.";
+    CLICKS_REFUSED Counter "curtail_clicks_refused_total" [] "Clicks lost because the database refused their values. The log names the link.";
+    CLICKS_FOLDED Counter "curtail_clicks_folded_total" ["given_up"] "Clicks sent to the database, by what was given up of them because the buffer filled: none, second (the minute is kept), minute (the hour is kept), visitor or values.";
     CLICK_BATCHES_FAILED Counter "curtail_click_batches_failed_total" [] "Times that the database did not take a batch of clicks. It is sent again.";
-    CLICKS_WAITING Gauge "curtail_click_buffer_clicks" [] "Clicks in the buffer.";
-    CLICKS_BOUND Gauge "curtail_click_buffer_max_clicks" [] "Clicks that the buffer holds at most (CLICK_BUFFER).";
+    CLICKS_WAITING Gauge "curtail_click_buffer_clicks" [] "Different clicks in the buffer.";
+    CLICKS_BOUND Gauge "curtail_click_buffer_max_clicks" [] "Different clicks that the buffer holds at most (CLICK_BUFFER).";
     LIMITED Counter "curtail_rate_limited_total" ["budget"] "Requests refused with 429, by budget: create, miss (unknown slugs) or key (wrong keys).";
     SHED Counter "curtail_requests_shed_total" [] "Requests of the API turned away with 503 because API_CONCURRENCY others were at work.";
     CPU Counter "process_cpu_seconds_total" [] "CPU time of the process, user and system.";
@@ -153,6 +155,10 @@ pub struct Clicks {
     pub stored: Counter,
     /// Lost: the buffer was full, or the service stopped while the store was down.
     pub dropped: Counter,
+    /// Lost: the store refused their values.
+    pub refused: Counter,
+    /// Sent to the store, by what was given up of them.
+    pub folded: Named<Counter>,
     /// Times that the store did not take a batch, or did not say that it did.
     pub failed: Counter,
 }

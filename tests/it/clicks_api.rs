@@ -137,42 +137,6 @@ on_both_stores! {
     }
 }
 
-#[test]
-fn a_full_buffer_drops_the_oldest_and_counts_them() {
-    let switch = crate::ground::Switch::before_postgres();
-    let ground = std::sync::Arc::new(crate::ground::Ground::through(&switch));
-    let settings = [("CLICK_BUFFER", "10"), ("CLICK_FLUSH_MS", "20")];
-    let app = TestApp::start_on(Backend::Postgres, ground, &settings);
-    app.create(json!({"url": "https://example.org/", "slug": "flood"}));
-    let get = || app.send("GET", "/flood", &[("user-agent", FIREFOX)], b"").status;
-    get();
-    settle(&app);
-    switch.cut();
-    let clicks = &app.metrics.clicks;
-    // The first that fails is out of the buffer, and waits for its outcome.
-    get();
-    while clicks.failed.get() == 0 {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-
-    for _ in 0..25 {
-        assert_eq!(get(), 302);
-    }
-    let dropped = clicks.dropped.get();
-    switch.heal();
-    let start = Instant::now();
-    while clicks.stored.get() + dropped < 27 {
-        assert!(start.elapsed() < Duration::from_secs(20), "{clicks:?}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-
-    assert!((15..=16).contains(&dropped), "{dropped}");
-    assert_eq!(
-        app.database.number("SELECT sum(number) FROM clicks"),
-        27 - dropped as i64
-    );
-}
-
 /// No user agent, address or path is in the database.
 #[test]
 fn nothing_that_names_a_person_is_kept() {

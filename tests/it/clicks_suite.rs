@@ -28,6 +28,8 @@ for_every_store! {
     old_clicks_go_and_the_total_stays
     expired_links_are_purged_with_their_sums
     chores_can_be_done_by_many_at_once
+    a_batch_without_clicks_takes_its_id
+    values_that_do_not_fit_are_refused_for_good
     a_closed_store_takes_no_clicks
 }
 
@@ -43,7 +45,7 @@ pub fn click(name: &str, at: Timestamp) -> Click {
         bot: false,
         scan: false,
         counted: false,
-        visitor: 1,
+        visitor: Some(1),
         referrer: "(direct)".into(),
         browser: "Firefox",
         system: "Linux",
@@ -208,7 +210,7 @@ fn generate(random: &mut fastrand::Rng) -> Click {
         number: [1, 1, 1, 7][random.usize(..4)],
         bot: random.u8(..10) == 0,
         scan: random.u8(..4) == 0,
-        visitor: random.i64(0..500),
+        visitor: Some(random.i64(0..500)),
         referrer: format!("{}.example", pick(random, 90)).into(),
         browser: ["Chrome", "Safari", "Firefox", "Edge"][pick(random, 4)],
         system: ["Android", "iOS", "Windows"][pick(random, 3)],
@@ -539,6 +541,44 @@ async fn chores_can_be_done_by_many_at_once(store: &dyn Store) {
     }
     store.record_clicks(&batch(vec![click("a", far)])).await.unwrap();
     assert_eq!(total(store, "a").await, 2);
+}
+
+async fn a_batch_without_clicks_takes_its_id(store: &dyn Store) {
+    store.insert_link(&link("a"), &Actor::Admin).await.unwrap();
+    let batch = batch(vec![click("a", now())]);
+    let without = ClickBatch {
+        clicks: Vec::new(),
+        ..ClickBatch::clone(&batch)
+    };
+
+    assert!(store.record_clicks(&Arc::new(without.clone())).await.unwrap());
+
+    assert!(!store.record_clicks(&batch).await.unwrap());
+    assert!(!store.record_clicks(&Arc::new(without)).await.unwrap());
+    assert_eq!(total(store, "a").await, 0);
+}
+
+async fn values_that_do_not_fit_are_refused_for_good(store: &dyn Store) {
+    store.insert_link(&link("a"), &Actor::Admin).await.unwrap();
+    store.insert_link(&link("b"), &Actor::Admin).await.unwrap();
+    let long = Click {
+        referrer: "x".repeat(300).into(),
+        ..click("b", now())
+    };
+    let whole = batch(vec![click("a", now()), long]);
+
+    let result = store.record_clicks(&whole).await;
+
+    assert!(matches!(result, Err(StoreError::Refused(_))), "{result:?}");
+    assert_eq!((total(store, "a").await, total(store, "b").await), (0, 0));
+    let half = ClickBatch {
+        clicks: whole.clicks[..1].to_vec(),
+        ..ClickBatch::clone(&whole)
+    };
+    assert!(
+        store.record_clicks(&Arc::new(half)).await.unwrap(),
+        "the id was not given back"
+    );
 }
 
 async fn a_closed_store_takes_no_clicks(store: &dyn Store) {

@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use curtail::config::{ExposeSecret, StoreKind};
 use curtail::store;
@@ -97,11 +98,20 @@ impl Ground {
 
     /// Runs SQL without the service.
     pub fn execute(&self, sql: &str) {
+        if let StoreKind::Sqlite(path) = &self.database().section.kind {
+            let connection = rusqlite::Connection::open(path).unwrap();
+            connection.busy_timeout(Duration::from_secs(10)).unwrap();
+            return connection.execute_batch(sql).unwrap();
+        }
         block_on(async { self.database().connect().await.batch_execute(sql).await.unwrap() });
     }
 
     /// A number that SQL gives, without the service.
     pub fn number(&self, sql: &str) -> i64 {
+        if let StoreKind::Sqlite(path) = &self.database().section.kind {
+            let connection = rusqlite::Connection::open(path).unwrap();
+            return connection.query_row(sql, [], |row| row.get(0)).unwrap();
+        }
         block_on(async {
             self.database()
                 .connect()

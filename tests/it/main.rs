@@ -23,6 +23,8 @@ mod changes_recorded;
 mod changes_suite;
 mod clicks_api;
 mod clicks_faults;
+mod clicks_overload;
+mod clicks_refused;
 mod clicks_suite;
 mod clients;
 mod contract;

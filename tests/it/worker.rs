@@ -33,7 +33,7 @@ INSERT INTO click_hours (link_id, start, clicks, bots, visitors)
 SELECT id, date_trunc('hour', now()), 1, 0, 1 FROM links;
 INSERT INTO click_hours (link_id, start, clicks, bots, visitors)
 SELECT id, date_trunc('hour', now() - interval '11 days'), 1, 0, 1 FROM links;
-INSERT INTO click_batches (id, recorded_at) VALUES ('old', now() - interval '8 days'), ('new', now());
+INSERT INTO click_batches (id, recorded_at) VALUES ('old', now() - interval '25 hours'), ('new', now());
 INSERT INTO visitor_secrets (day, secret) VALUES (date_trunc('day', now(), 'UTC') - interval '3 days', 'x'),
     (date_trunc('day', now(), 'UTC'), 'y');
 INSERT INTO clicks (clicked_at, link_id, bot, referrer, browser, system, device, language)

@@ -1,79 +1,91 @@
-//! Clicks that wait for the store: a bounded queue whose oldest go first when it is full.
+//! A bounded queue of clicks as redirects hand them over. A push copies and never waits.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use super::bound::Bound;
 use super::intake::Pending;
 use super::since::Since;
 
 /// The queue.
 #[derive(Debug)]
 pub(super) struct Buffer {
-    queue: Mutex<VecDeque<Pending>>,
-    /// When the queue was last empty, as far as its oldest click goes. Set by whoever has the queue.
+    queue: Mutex<Queue>,
+    /// When the queue was last empty. Written only under the queue's lock.
     since: Since,
-    bound: usize,
-    wake: Notify,
+    bound: Bound,
+    half: Bound,
+    half_full: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    clicks: VecDeque<Pending>,
+    bytes: usize,
+    /// Whether the folding task was woken since it last took clicks.
+    woken: bool,
 }
 
 impl Buffer {
-    /// A queue of at most `bound` clicks that wakes the flusher when it is half full.
-    pub(super) fn new(bound: usize) -> Self {
+    /// A queue of at most `bound` clicks. It wakes the folding task when it is half full.
+    pub(super) fn new(bound: Bound) -> Self {
         Self {
             queue: Mutex::default(),
             since: Since::default(),
             bound,
-            wake: Notify::new(),
+            half: bound.part(1, 2),
+            half_full: Notify::new(),
         }
     }
 
-    /// Takes a click and answers how many were lost for it.
-    pub(super) fn push(&self, click: Pending) -> u64 {
-        let mut queue = self.queue.lock().expect("click lock poisoned");
-        let mut dropped = None;
-        if queue.is_empty() {
+    /// Queues a click; `false` if the queue is full now and the caller has to make room.
+    pub(super) fn push(&self, click: Pending) -> bool {
+        let mut queue = self.lock();
+        if queue.clicks.is_empty() {
             self.since.set(Some(Instant::now()));
-        } else if queue.len() >= self.bound {
-            dropped = queue.pop_front();
         }
-        queue.push_back(click);
-        let full = queue.len().is_multiple_of((self.bound / 2).max(1));
+        queue.bytes += click.bytes();
+        queue.clicks.push_back(click);
+        let (entries, bytes) = (queue.clicks.len(), queue.bytes);
+        let wake = !queue.woken && self.half.is_reached(entries, bytes);
+        queue.woken |= wake;
         drop(queue);
-        if full {
-            self.wake.notify_one();
+        if wake {
+            self.half_full.notify_one();
         }
-        u64::from(dropped.is_some())
+        !self.bound.is_reached(entries, bytes)
     }
 
-    /// Takes the oldest clicks out, and tells since when they may have waited.
-    pub(super) fn take(&self, most: usize) -> (VecDeque<Pending>, Option<Instant>) {
-        let mut queue = self.queue.lock().expect("click lock poisoned");
-        let number = most.min(queue.len());
-        let taken = queue.drain(..number).collect();
+    /// Takes the oldest clicks, at most `most`, and the time since when they may have waited.
+    pub(super) fn take(&self, most: usize) -> (Vec<Pending>, Option<Instant>) {
+        let mut queue = self.lock();
+        let number = most.min(queue.clicks.len());
+        let taken: Vec<Pending> = queue.clicks.drain(..number).collect();
+        queue.bytes -= taken.iter().map(Pending::bytes).sum::<usize>();
+        queue.woken = false;
         let since = self.since.get();
-        self.since.set((!queue.is_empty()).then(Instant::now));
+        self.since.set((!queue.clicks.is_empty()).then(Instant::now));
         (taken, since)
     }
 
-    /// Since when the queue has not been emptied.
+    /// Since when the queue has not been empty.
     pub(super) fn since(&self) -> Option<Instant> {
         self.since.get()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.queue.lock().expect("click lock poisoned").len()
+        self.lock().clicks.len()
     }
 
-    /// Asks the flusher to begin.
-    pub(super) fn wake(&self) {
-        self.wake.notify_one();
+    /// Waits until the queue is half full.
+    pub(super) async fn half_full(&self) {
+        self.half_full.notified().await;
     }
 
-    /// Waits until the flusher shall begin.
-    pub(super) async fn woken(&self) {
-        self.wake.notified().await;
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().expect("click lock poisoned")
     }
 }

@@ -1,20 +1,20 @@
-//! Parses waiting clicks and stores them, one batch at a time, each until it is known to be stored.
+//! Stores folded clicks, one batch at a time, each until its outcome is known.
 
-use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use tokio::sync::{Mutex, Notify, Semaphore};
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Notify, Semaphore};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use super::buffer::Buffer;
-use super::intake::Pending;
-use super::parser::{Draft, Parser};
+use super::batches::{self, Sending};
+use super::pile::{Folded, Pile};
+use super::refusals::Refusals;
 use super::since::Since;
 use super::sums::Sums;
 use crate::domain::{ClickBatch, Clock, day_of};
@@ -29,8 +29,19 @@ const SLOWEST_PAUSE: Duration = Duration::from_secs(5);
 /// Longer than any try takes: the store has limits of its own.
 const OLDEST_TRY: Duration = Duration::from_secs(15);
 
-/// How many clicks are taken out of the buffer at once.
-const TAKEN: usize = 8000;
+/// A batch whose outcome is not known is not sent any more when it is older: the store remembers the ids of batches for a
+/// day (`service/housekeeping.rs`), and a batch that it has forgotten would be counted twice.
+const OLDEST_BATCH: SignedDuration = SignedDuration::from_hours(23);
+
+/// After so many failures in a row, a batch is looked upon as too slow for the store's limits, if the store answers.
+const TRIES: u32 = 2;
+
+/// After so many refusals in one flush, all clicks of a link whose clicks are refused are given up together: it may be the
+/// link that gets the most.
+const MOST_REFUSALS: u32 = 50;
+
+/// A batch that takes longer than this does not let the next ones grow again.
+const QUICK: Duration = Duration::from_millis(500);
 
 /// Stores clicks.
 #[derive(Debug)]
@@ -41,15 +52,18 @@ pub(super) struct Flusher {
     sums: Arc<Sums>,
     /// Decides which batches have a trace of their own.
     sampler: Sampler,
-    desk: Mutex<Desk>,
-    /// Clicks on the desk.
-    held: AtomicUsize,
+    pile: Mutex<Pile>,
+    desk: tokio::sync::Mutex<Desk>,
+    /// Clicks in the pile and on the desk.
+    held: AtomicU64,
     /// Failures in a row.
     failures: AtomicU32,
     landed: Notify,
-    /// Since when the clicks of the batch under way have waited.
-    since: Since,
-    progress: std::sync::Mutex<Progress>,
+    /// Since when the clicks of the pile have waited.
+    folded: Since,
+    /// Since when those have waited that are being stored.
+    drawn: Since,
+    progress: Mutex<Progress>,
     /// Only one request waits at a time.
     waiting: Semaphore,
     flush: Duration,
@@ -64,31 +78,18 @@ struct Progress {
     landed: Option<Instant>,
 }
 
-/// How far a batch is filled before it is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fill {
-    /// Until no more fits.
-    Early,
-    /// With what is there: its clicks have waited long enough.
-    Due,
-}
-
-/// What the batch under way needs.
-#[derive(Debug, Default)]
+/// What is out of the pile.
+#[derive(Debug)]
 struct Desk {
-    /// Out of the buffer, not yet in a batch.
-    raw: VecDeque<Pending>,
-    /// The batch that is being made.
-    draft: Option<Draft>,
-    /// The batch whose outcome is not known yet. It goes to the store unchanged until that says that it has it.
-    batch: Option<Arc<ClickBatch>>,
-    parser: Parser,
-}
-
-impl Desk {
-    fn is_empty(&self) -> bool {
-        self.raw.is_empty() && self.draft.is_none() && self.batch.is_none()
-    }
+    /// Not yet in a batch.
+    drawn: Vec<Folded>,
+    /// Batches whose outcome is not known yet, the next first. Each goes to the store unchanged until its outcome is known.
+    batches: VecDeque<Sending>,
+    /// The key of each day's visitor hashes.
+    secrets: HashMap<Timestamp, String>,
+    refusals: Refusals,
+    /// The most entries of a batch.
+    most: usize,
 }
 
 impl Flusher {
@@ -98,6 +99,7 @@ impl Flusher {
         metrics: Arc<Metrics>,
         sums: Arc<Sums>,
         sampler: Sampler,
+        pile: Pile,
         flush: Duration,
     ) -> Self {
         Self {
@@ -106,24 +108,51 @@ impl Flusher {
             metrics,
             sums,
             sampler,
-            desk: Mutex::default(),
-            held: AtomicUsize::new(0),
+            pile: Mutex::new(pile),
+            desk: tokio::sync::Mutex::new(Desk {
+                drawn: Vec::new(),
+                batches: VecDeque::new(),
+                secrets: HashMap::new(),
+                refusals: Refusals::default(),
+                most: batches::MOST,
+            }),
+            held: AtomicU64::new(0),
             failures: AtomicU32::new(0),
             landed: Notify::new(),
-            since: Since::default(),
-            progress: std::sync::Mutex::default(),
+            folded: Since::default(),
+            drawn: Since::default(),
+            progress: Mutex::default(),
             waiting: Semaphore::new(1),
             flush,
         }
     }
 
+    /// The folded clicks.
+    pub(super) fn pile(&self) -> MutexGuard<'_, Pile> {
+        self.pile.lock().expect("pile lock poisoned")
+    }
+
+    /// The folded clicks, unless somebody has them.
+    pub(super) fn try_pile(&self) -> Option<MutexGuard<'_, Pile>> {
+        self.pile.try_lock().ok()
+    }
+
+    /// Takes note of clicks that were added to the pile, and may have waited since `since`.
+    pub(super) fn added(&self, clicks: u64, since: Option<Instant>) {
+        self.held.fetch_add(clicks, Ordering::SeqCst);
+        if self.folded.get().is_none() {
+            self.folded.set(since);
+        }
+    }
+
     /// Clicks that are out of the buffer and not known to be stored.
-    pub(super) fn held(&self) -> usize {
+    pub(super) fn held(&self) -> u64 {
         self.held.load(Ordering::SeqCst)
     }
 
     pub(super) async fn is_empty(&self) -> bool {
-        self.desk.lock().await.is_empty()
+        let desk = self.desk.lock().await;
+        desk.drawn.is_empty() && desk.batches.is_empty() && self.pile().len() == 0
     }
 
     /// How long to wait after the failures so far.
@@ -135,14 +164,14 @@ impl Flusher {
             .mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
-    /// Since when the clicks of the batch under way have waited.
+    /// Since when the oldest click has waited.
     pub(super) fn since(&self) -> Option<Instant> {
-        self.since.get()
+        [self.folded.get(), self.drawn.get()].into_iter().flatten().min()
     }
 
     /// Whether a batch was stored not longer than `limit` ago.
     pub(super) fn has_landed_within(&self, limit: Duration) -> bool {
-        let landed = self.progress.lock().expect("flusher lock poisoned").landed;
+        let landed = self.progress().landed;
         landed.is_some_and(|landed| landed.elapsed() < limit)
     }
 
@@ -150,7 +179,7 @@ impl Flusher {
     /// failed, or one has been under way for longer than `limit`. But a try that is older than any can
     /// be was frozen, and says nothing of the store.
     pub(super) fn wait_for_one(&self, limit: Duration) -> Option<impl Future<Output = ()> + '_> {
-        let began = self.progress.lock().expect("flusher lock poisoned").began;
+        let began = self.progress().began;
         let hangs = began.is_some_and(|began| (limit..OLDEST_TRY).contains(&began.elapsed()));
         if hangs || self.failures.load(Ordering::Relaxed) > 0 {
             return None;
@@ -163,41 +192,30 @@ impl Flusher {
         })
     }
 
-    /// Stores one batch: the one whose outcome is not known, or else the oldest clicks of `buffer`, of which
-    /// `most` differ. Answers how many clicks it stored.
-    pub(super) async fn flush(&self, buffer: &Buffer, most: usize) -> Result<usize, ()> {
-        self.work(buffer, most, Fill::Due).await
-    }
-
-    /// Makes room in `buffer`: folds its clicks into the batch that is being made, which is stored only if it cannot
-    /// take them all.
-    pub(super) async fn gather(&self, buffer: &Buffer, most: usize) -> Result<usize, ()> {
-        self.work(buffer, most, Fill::Early).await
-    }
-
-    async fn work(&self, buffer: &Buffer, most: usize, fill: Fill) -> Result<usize, ()> {
+    /// Stores the batches whose outcome is not known, or else a new one of the oldest clicks. Answers how many clicks that
+    /// was, those among them that the store refused for good.
+    pub(super) async fn flush(&self) -> Result<u64, ()> {
         let mut desk = self.desk.lock().await;
-        self.begin(Some(Instant::now()));
-        let span = self.span(&desk, buffer, fill);
-        let work = async {
-            self.fill(&mut desk, buffer, most, fill).await?;
-            self.store_one(&mut desk).await
+        self.progress().began = Some(Instant::now());
+        let span = self.span(&desk);
+        let result = async {
+            self.draw(&mut desk).await?;
+            self.store_all(&mut desk).await
         };
-        let result = work.instrument(span).await.transpose();
-        self.begin(None);
-        let Some(result) = result else { return Ok(0) };
+        let result = result.instrument(span).await;
+        self.progress().began = None;
         let failed_before = match result {
+            Ok(0) => return Ok(0),
             Ok(_) => self.failures.swap(0, Ordering::Relaxed),
             Err(_) => self.failures.fetch_add(1, Ordering::Relaxed),
         };
         self.landed.notify_waiters();
         match result {
             Ok(number) => {
-                self.progress.lock().expect("flusher lock poisoned").landed = Some(Instant::now());
-                if desk.raw.is_empty() {
-                    self.since.set(None);
+                self.progress().landed = Some(Instant::now());
+                if self.pile().is_drawn() {
+                    self.drawn.set(None);
                 }
-                self.metrics.clicks.stored.add(number as u64);
                 self.sums.are_due();
                 if failed_before > 0 {
                     tracing::info!("clicks are stored again");
@@ -208,95 +226,179 @@ impl Flusher {
                 self.metrics.clicks.failed.add_one();
                 // Once for each outage, not once for each try.
                 if failed_before == 0 {
-                    tracing::warn!(error = %err, "clicks wait for the store: {err}");
+                    tracing::warn!(error = %err, "click flush failed, clicks wait for the database: {err}");
                 }
                 Err(())
             }
         }
     }
 
-    /// The span of a flush. It is the trace's first: a batch is of many requests. Gathering has none: most often it
-    /// stores nothing.
-    fn span(&self, desk: &Desk, buffer: &Buffer, fill: Fill) -> Span {
-        let idle = desk.is_empty() && buffer.len() == 0;
-        if fill == Fill::Early || idle || !self.sampler.takes(None) {
+    /// The span of a flush. It is the trace's first: a batch is of many requests.
+    fn span(&self, desk: &Desk) -> Span {
+        let idle = desk.drawn.is_empty() && desk.batches.is_empty() && self.pile().len() == 0;
+        if idle || !self.sampler.takes(None) {
             return Span::none();
         }
         tracing::error_span!(target: traces::TARGET, parent: None, "clicks flush", clicks = Empty)
     }
 
-    fn begin(&self, began: Option<Instant>) {
-        self.progress.lock().expect("flusher lock poisoned").began = began;
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().expect("flusher lock poisoned")
     }
 
-    /// Makes a batch of the oldest clicks, unless there is one. A piece of the buffer after the other is folded into
-    /// it, so that a busy link is stored once in a flush and not for every thousand of its clicks.
-    async fn fill(
-        &self,
-        desk: &mut Desk,
-        buffer: &Buffer,
-        most: usize,
-        fill: Fill,
-    ) -> Result<(), StoreError> {
-        // Clicks that come meanwhile wait for the next one.
-        let mut waiting = buffer.len();
-        while desk.batch.is_none() {
-            if desk.raw.is_empty() && waiting > 0 {
-                let (raw, since) = buffer.take(TAKEN.min(waiting));
-                waiting = if raw.is_empty() { 0 } else { waiting - raw.len() };
-                desk.raw = raw;
-                if desk.draft.is_none() {
-                    self.since.set(since);
-                }
-                self.held.fetch_add(desk.raw.len(), Ordering::SeqCst);
+    /// Makes batches of the oldest clicks, unless there are some.
+    async fn draw(&self, desk: &mut Desk) -> Result<(), StoreError> {
+        if !desk.batches.is_empty() {
+            return Ok(());
+        }
+        if desk.drawn.is_empty() {
+            let mut pile = self.pile();
+            if pile.is_drawn() {
+                self.drawn.set(self.folded.get());
+                self.folded.set(None);
             }
-            if !desk.raw.is_empty() {
-                self.learn_secrets(desk).await?;
-                let draft = desk.draft.get_or_insert_default();
-                desk.parser.fold(&mut desk.raw, draft, most);
-                if desk.raw.is_empty() && waiting > 0 {
-                    // The connections to Redis and the database are driven by the same thread.
-                    tokio::task::yield_now().await;
-                    continue;
-                }
+            let (drawn, grain) = pile.take(desk.most);
+            drop(pile);
+            let number = drawn.iter().map(|folded| u64::from(folded.number)).sum();
+            self.metrics.clicks.folded.get(grain.name()).add(number);
+            desk.drawn = drawn;
+        }
+        if desk.drawn.is_empty() {
+            self.drawn.set(None);
+            return Ok(());
+        }
+        self.learn_secrets(desk).await?;
+        let (refused, others): (Vec<Folded>, Vec<Folded>) = std::mem::take(&mut desk.drawn)
+            .into_iter()
+            .partition(|folded| desk.refusals.has(&folded.kind.slug));
+        for part in [others, refused] {
+            if !part.is_empty() {
+                let clicks = part
+                    .into_iter()
+                    .map(|folded| batches::click(folded, &desk.secrets));
+                let sending = Sending::new(self.clock.now(), clicks.collect());
+                desk.batches.push_back(sending);
             }
-            if desk.raw.is_empty() && fill == Fill::Early {
-                return Ok(());
-            }
-            let Some(draft) = desk.draft.take() else {
-                return Ok(());
-            };
-            desk.batch = Some(Arc::new(ClickBatch {
-                id: nanoid::nanoid!(),
-                made_at: self.clock.now(),
-                clicks: draft.clicks,
-            }));
         }
         Ok(())
     }
 
-    /// Stores the batch, if there is one, and answers how many clicks it has.
-    async fn store_one(&self, desk: &mut Desk) -> Result<Option<usize>, StoreError> {
-        let Some(batch) = desk.batch.clone() else {
-            return Ok(None);
-        };
+    /// Stores the batches that there are, and answers how many clicks they had.
+    async fn store_all(&self, desk: &mut Desk) -> Result<u64, StoreError> {
+        let number: u64 = desk.batches.iter().map(Sending::number).sum();
         // Signed: what is not would become a text in OpenTelemetry.
-        Span::current().record("clicks", i64::try_from(batch.clicks.len()).unwrap_or(i64::MAX));
-        self.store.record_clicks(&batch).await?;
-        desk.batch = None;
-        let number = usize::try_from(batch.number()).unwrap_or(usize::MAX);
-        self.held.fetch_sub(number, Ordering::SeqCst);
-        Ok(Some(number))
+        Span::current().record("clicks", i64::try_from(number).unwrap_or(i64::MAX));
+        let (mut done, mut refused) = (0, 0);
+        while let Some(sending) = desk.batches.front_mut() {
+            if sending.tries > 0 && self.is_too_old(&sending.batch) {
+                let lost = sending.number();
+                desk.batches.pop_front();
+                done += self.lose(lost);
+                continue;
+            }
+            if sending.tries >= TRIES && sending.batch.clicks.len() > 1 {
+                if self.store.record_clicks(&sending.without_clicks()).await? {
+                    desk.most = (sending.batch.clicks.len() / 2).max(1);
+                    self.split(desk, TRIES - 1);
+                } else {
+                    done += self.stored(desk);
+                }
+                continue;
+            }
+            let (batch, began) = (Arc::clone(&sending.batch), Instant::now());
+            sending.tries += 1;
+            match self.store.record_clicks(&batch).await {
+                Ok(_) => {
+                    if batch.clicks.len() >= desk.most && began.elapsed() < QUICK {
+                        desk.most = (desk.most * 2).min(batches::MOST);
+                    }
+                    done += self.stored(desk);
+                }
+                Err(StoreError::Refused(cause)) => {
+                    refused += 1;
+                    let link = sending.only_link();
+                    let is_known = link.is_some_and(|link| desk.refusals.has(link));
+                    if is_known && refused > MOST_REFUSALS {
+                        done += self.refused(desk, cause.as_ref());
+                    } else if batch.clicks.len() > 1 {
+                        // Nothing of it was stored, so that its clicks may get other ids.
+                        self.split(desk, 0);
+                    } else if sending.tries > 1 {
+                        done += self.refused(desk, cause.as_ref());
+                    }
+                    // A single click gets a second chance: a partition that is attached at this moment refuses it once.
+                }
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(done)
     }
 
-    /// Asks for the keys of the days that the waiting clicks are of, and forgets those of others.
+    /// Puts two halves in the place of the first batch, each as if it had been tried `tries` times.
+    fn split(&self, desk: &mut Desk, tries: u32) {
+        if let Some(sending) = desk.batches.pop_front() {
+            for half in sending.halves(self.clock.now(), tries).into_iter().rev() {
+                desk.batches.push_front(half);
+            }
+        }
+    }
+
+    fn is_too_old(&self, batch: &ClickBatch) -> bool {
+        self.clock.now().duration_since(batch.made_at) > OLDEST_BATCH
+    }
+
+    /// Takes the first batch off the desk: it is stored.
+    fn stored(&self, desk: &mut Desk) -> u64 {
+        let number = desk.batches.pop_front().map_or(0, |sending| sending.number());
+        self.metrics.clicks.stored.add(number);
+        self.held.fetch_sub(number, Ordering::SeqCst);
+        number
+    }
+
+    /// Takes the first batch off the desk: the store will never take it.
+    fn refused(&self, desk: &mut Desk, cause: &(dyn std::error::Error + Send + Sync)) -> u64 {
+        let Some(sending) = desk.batches.pop_front() else {
+            return 0;
+        };
+        let number = sending.number();
+        self.metrics.clicks.refused.add(number);
+        self.held.fetch_sub(number, Ordering::SeqCst);
+        for click in &sending.batch.clicks {
+            if desk.refusals.note(&click.slug) {
+                tracing::error!(
+                    link.slug = %click.slug,
+                    clicks.lost = number,
+                    error = %cause,
+                    "the database refuses clicks of {}, they are lost: {cause}", click.slug
+                );
+            }
+        }
+        number
+    }
+
+    /// Counts the clicks of a batch of which nobody can tell any more whether it was stored.
+    fn lose(&self, clicks: u64) -> u64 {
+        self.metrics.clicks.dropped.add(clicks);
+        self.held.fetch_sub(clicks, Ordering::SeqCst);
+        tracing::error!(
+            clicks.lost = clicks,
+            "a batch of {clicks} clicks was sent a day ago and its outcome is unknown, it is not sent again"
+        );
+        clicks
+    }
+
+    /// Asks for the keys of the days that the drawn clicks are of, and forgets those of others.
     async fn learn_secrets(&self, desk: &mut Desk) -> Result<(), StoreError> {
-        let mut days: Vec<Timestamp> = desk.raw.iter().map(|pending| day_of(pending.at)).collect();
+        let visits = desk.drawn.iter().filter(|folded| folded.kind.visitor.is_some());
+        let mut days: Vec<Timestamp> = visits.map(|folded| day_of(folded.at)).collect();
         days.sort_unstable();
         days.dedup();
-        desk.parser.secrets.retain(|day, _| days.contains(day));
+        if days.is_empty() {
+            return Ok(());
+        }
+        desk.secrets.retain(|day, _| days.contains(day));
         for day in days {
-            if let Entry::Vacant(place) = desk.parser.secrets.entry(day) {
+            if let Entry::Vacant(place) = desk.secrets.entry(day) {
                 place.insert(self.store.visitor_secret(day, &nanoid::nanoid!(43)).await?);
             }
         }

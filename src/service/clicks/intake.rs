@@ -1,6 +1,5 @@
 //! What a redirect hands over: bounded copies, parsed later.
 
-use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -32,8 +31,7 @@ pub struct Seen<'a> {
     pub scan: bool,
 }
 
-/// A click before it is parsed: one piece of memory for all its texts. Two are equal if all that is kept of them is:
-/// then they are one row. Of the time, that is the second.
+/// A click before it is parsed: one piece of memory for all its texts.
 #[derive(Debug, Clone)]
 pub(super) struct Pending {
     pub(super) at: Timestamp,
@@ -80,45 +78,23 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// All that is kept of a click.
-#[derive(PartialEq, Eq, Hash)]
-struct Alike<'a> {
-    second: i64,
-    slug: &'a Slug,
-    counted: bool,
-    prefetch: bool,
-    scan: bool,
-    address: Option<IpAddr>,
-    texts: &'a str,
-    ends: [u16; 3],
-}
-
-impl PartialEq for Pending {
-    fn eq(&self, other: &Self) -> bool {
-        self.alike() == other.alike()
-    }
-}
-
-impl Eq for Pending {}
-
-impl Hash for Pending {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.alike().hash(state);
-    }
-}
-
 impl Pending {
-    fn alike(&self) -> Alike<'_> {
-        Alike {
-            second: self.at.as_second(),
-            slug: &self.slug,
-            counted: self.counted,
-            prefetch: self.prefetch,
-            scan: self.scan,
-            address: self.address,
-            texts: &self.texts,
-            ends: self.ends,
-        }
+    /// The memory that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.texts.len()
+    }
+
+    /// Whether the other differs in nothing but its time.
+    pub(super) fn is_alike(&self, other: &Self) -> bool {
+        self.slug == other.slug
+            && (self.counted, self.prefetch, self.scan) == (other.counted, other.prefetch, other.scan)
+            && self.address == other.address
+            && self.has_texts_of(other)
+    }
+
+    /// Whether both have the same headers.
+    pub(super) fn has_texts_of(&self, other: &Self) -> bool {
+        self.ends == other.ends && self.texts == other.texts
     }
 
     pub(super) fn agent(&self) -> &str {

@@ -1,163 +1,147 @@
-//! Makes of waiting clicks what is kept of them.
+//! Parses the headers of clicks, each different set of headers once.
 
-use std::collections::{HashMap, VecDeque};
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::intake::Pending;
-use crate::domain::{Agent, Click, country, day_of, language, referrer};
+use crate::domain::{Agent, Dimension, country, language, referrer};
 
-/// How many user agents are remembered with their families.
-const AGENTS: usize = 1000;
+/// How many user agents and how many referrers are remembered with what they say.
+const REMEMBERED: usize = 1000;
 
-/// What parsing needs to remember.
-#[derive(Debug, Default)]
-pub(super) struct Parser {
-    /// The key of each day's visitor hashes.
-    pub(super) secrets: HashMap<Timestamp, String>,
-    agents: HashMap<Box<str>, Agent>,
+/// What is stored of the headers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Profile {
+    pub(super) referrer: Cow<'static, str>,
+    pub(super) browser: &'static str,
+    pub(super) system: &'static str,
+    pub(super) device: &'static str,
+    pub(super) country: Option<String>,
+    pub(super) language: Cow<'static, str>,
 }
 
-/// A batch that is being made.
+impl Profile {
+    /// The profile of clicks whose values were given up.
+    pub(super) fn other() -> Self {
+        let other = Dimension::OTHER;
+        Self {
+            referrer: Cow::Borrowed(other),
+            browser: other,
+            system: other,
+            device: other,
+            country: None,
+            language: Cow::Borrowed(other),
+        }
+    }
+
+    /// The memory that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.referrer.len() + self.language.len()
+    }
+}
+
+/// A person who clicked: the client's IP address, and a hash of the user agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Visitor {
+    pub(super) address: Option<IpAddr>,
+    pub(super) agent: u64,
+}
+
+/// A parsed click, without link and time.
+#[derive(Debug, Clone)]
+pub(super) struct Parsed {
+    pub(super) profile: Arc<Profile>,
+    pub(super) bot: bool,
+    /// The first bytes of the SHA-256 of the user agent.
+    pub(super) agent: u64,
+}
+
+/// Parses, and remembers what it parsed.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
-    pub(super) clicks: Vec<Click>,
-    places: HashMap<Pending, usize>,
+pub(super) struct Parser {
+    agents: HashMap<Box<str>, (Agent, u64)>,
+    referrers: HashMap<Box<str>, Cow<'static, str>>,
+    last: Option<(Pending, Parsed)>,
 }
 
 impl Parser {
-    /// Moves the oldest clicks of `raw` to `draft`, until `most` different ones are there. Those that are alike, of one
-    /// second, become one: a burst on one link costs the store little more than a click.
-    pub(super) fn fold(&mut self, raw: &mut VecDeque<Pending>, draft: &mut Draft, most: usize) {
-        let mut taken = 0;
-        // A burst comes in a row, mostly, and then nothing needs to be hashed.
-        let mut last: Option<(&Pending, usize)> = None;
-        for pending in &*raw {
-            if let Some((same, place)) = last
-                && same == pending
-            {
-                draft.clicks[place].number += 1;
-            } else if let Some(place) = draft.places.get(pending) {
-                draft.clicks[*place].number += 1;
-                last = Some((pending, *place));
-            } else if draft.clicks.len() == most {
-                break;
-            } else {
-                let place = draft.clicks.len();
-                draft.clicks.push(self.click(pending));
-                draft.places.insert(pending.clone(), place);
-                last = Some((pending, place));
-            }
-            taken += 1;
+    pub(super) fn parse(&mut self, pending: &Pending) -> Parsed {
+        if let Some((last, parsed)) = &self.last
+            && last.prefetch == pending.prefetch
+            && last.has_texts_of(pending)
+        {
+            return parsed.clone();
         }
-        raw.drain(..taken);
-    }
-
-    fn click(&mut self, pending: &Pending) -> Click {
-        let agent = self.agent(pending.agent());
-        let secret = self.secrets.get(&day_of(pending.at)).map_or("", String::as_str);
-        Click {
-            number: 1,
-            at: pending.at,
-            slug: pending.slug.clone(),
-            bot: pending.prefetch || agent.bot,
-            scan: pending.scan,
-            counted: pending.counted,
-            visitor: visitor(secret, pending),
-            referrer: referrer(pending.referrer()),
+        let (agent, hash) = self.agent(pending.agent());
+        let profile = Profile {
+            referrer: self.referrer(pending.referrer()),
             browser: agent.browser,
             system: agent.system,
             device: agent.device,
             country: country(pending.country()),
             language: language(pending.language()),
-        }
+        };
+        let parsed = Parsed {
+            profile: Arc::new(profile),
+            bot: pending.prefetch || agent.bot,
+            agent: hash,
+        };
+        self.last = Some((pending.clone(), parsed.clone()));
+        parsed
     }
 
     /// Parsing costs more than all the rest, and few user agents make most of the clicks.
-    fn agent(&mut self, text: &str) -> Agent {
-        if let Some(agent) = self.agents.get(text) {
-            return *agent;
+    fn agent(&mut self, text: &str) -> (Agent, u64) {
+        if let Some(known) = self.agents.get(text) {
+            return *known;
         }
-        if self.agents.len() >= AGENTS {
+        if self.agents.len() >= REMEMBERED {
             self.agents.clear();
         }
-        let agent = Agent::of(text);
-        self.agents.insert(text.into(), agent);
-        agent
+        let known = (Agent::of(text), first_bytes(Sha256::digest(text).into()));
+        self.agents.insert(text.into(), known);
+        known
+    }
+
+    fn referrer(&mut self, text: &str) -> Cow<'static, str> {
+        if let Some(known) = self.referrers.get(text) {
+            return known.clone();
+        }
+        if self.referrers.len() >= REMEMBERED {
+            self.referrers.clear();
+        }
+        let host = referrer(text);
+        self.referrers.insert(text.into(), host.clone());
+        host
     }
 }
 
-/// Tells visitors of one link and one day apart. The link is in it, so that nobody can follow a visitor from
-/// link to link.
-fn visitor(secret: &str, pending: &Pending) -> i64 {
-    let mut hash = Sha256::new();
-    hash.update(secret);
-    hash.update([0]);
-    hash.update(pending.slug.as_str());
-    hash.update([0]);
-    match pending.address {
-        Some(IpAddr::V4(address)) => hash.update(address.octets()),
-        Some(IpAddr::V6(address)) => hash.update(address.octets()),
-        None => {}
+impl Visitor {
+    /// A hash that tells the visitors of one link and one day apart. The link is in it, so that nobody can follow a visitor
+    /// from link to link.
+    pub(super) fn hash(&self, secret: &str, slug: &str) -> i64 {
+        let mut hash = Sha256::new();
+        hash.update(secret);
+        hash.update([0]);
+        hash.update(slug);
+        hash.update([0]);
+        match self.address {
+            Some(IpAddr::V4(address)) => hash.update(address.octets()),
+            Some(IpAddr::V6(address)) => hash.update(address.octets()),
+            None => {}
+        }
+        hash.update([0]);
+        hash.update(self.agent.to_be_bytes());
+        first_bytes(hash.finalize().into()).cast_signed()
     }
-    hash.update([0]);
-    hash.update(pending.agent());
-    let digest: [u8; 32] = hash.finalize().into();
+}
+
+fn first_bytes(digest: [u8; 32]) -> u64 {
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
-    i64::from_be_bytes(first)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::VecDeque;
-
-    use jiff::{SignedDuration, Timestamp};
-
-    use super::{Draft, Parser};
-    use crate::service::Seen;
-
-    #[test]
-    fn only_clicks_that_are_alike_within_a_second_become_one() {
-        let noon = Timestamp::constant(1_795_262_400, 0);
-        let later = |millis| noon + SignedDuration::from_millis(millis);
-        let click = |agent, slug: &str, at| {
-            let seen = Seen {
-                agent,
-                ..Seen::default()
-            };
-            seen.pending(&slug.parse().unwrap(), false, at)
-        };
-        let mut raw = VecDeque::from([
-            click("one", "a", noon),
-            click("two", "a", noon),
-            click("one", "a", later(999)),
-            click("one", "b", noon),
-            click("one", "a", later(1000)),
-            click("one", "a", later(1001)),
-        ]);
-        let mut parser = Parser::default();
-
-        let (mut first, mut rest) = (Draft::default(), Draft::default());
-        parser.fold(&mut raw, &mut first, 3);
-        parser.fold(&mut raw, &mut rest, 3);
-        let more = &mut VecDeque::from([click("one", "a", later(1002)), click("two", "a", later(1002))]);
-        parser.fold(more, &mut rest, 3);
-
-        let numbers = |draft: &Draft| -> Vec<(String, u32)> {
-            draft
-                .clicks
-                .iter()
-                .map(|click| (click.slug.to_string(), click.number))
-                .collect()
-        };
-        assert_eq!(
-            numbers(&first),
-            [("a".to_owned(), 2), ("a".to_owned(), 1), ("b".to_owned(), 1)]
-        );
-        assert_eq!(numbers(&rest), [("a".to_owned(), 3), ("a".to_owned(), 1)]);
-        assert!(raw.is_empty() && more.is_empty());
-    }
+    u64::from_be_bytes(first)
 }

@@ -174,11 +174,11 @@ LOCK TABLE clicks_default IN ACCESS EXCLUSIVE MODE;
 CREATE TABLE {table} (LIKE clicks INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
 WITH moved AS (
     DELETE FROM clicks_default WHERE clicked_at >= '{start}' AND clicked_at < '{end}'
-    RETURNING clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan, number
+    RETURNING clicked_at, link_id, bot, referrer, browser, system, device, country, language, scan, number
 )
 INSERT INTO {table}
-    (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan, number)
-SELECT clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan, number FROM moved;
+    (clicked_at, link_id, bot, referrer, browser, system, device, country, language, scan, number)
+SELECT clicked_at, link_id, bot, referrer, browser, system, device, country, language, scan, number FROM moved;
 ALTER TABLE clicks ATTACH PARTITION {table} FOR VALUES FROM ('{start}') TO ('{end}')"
         )
     }

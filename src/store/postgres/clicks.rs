@@ -1,4 +1,4 @@
-//! Clicks and their sums, a transaction for each batch.
+//! Clicks and their sums, one statement for each batch.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,54 +7,77 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
 
 use super::failure::{Failure, Remedy};
-use super::pool::{Parameter, Pool};
+use super::pool::{Parameter, Pool, Queue};
 use super::work::Work;
 use crate::domain::{Click, ClickBatch, Slug};
 use crate::store::StoreError;
 use crate::store::rollup::{Alike, LinkId, Rollup};
 
-// Waits for an earlier try of the same batch whose end nobody saw.
-const RECORD_BATCH: &str = "-- record_batch()
-INSERT INTO click_batches (id, recorded_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
-
-// In one order, so that two batches never wait for each other; from here on, no other batch touches the sums
-// of these links. (`slug = ANY` would be looked for in the index of the search too, which takes long while it has
-// entries to sort in.)
-const LOCK_LINKS: &str = "-- lock_links()
-SELECT id, slug FROM links WHERE slug IN (SELECT unnest($1::text[])) ORDER BY slug FOR NO KEY UPDATE";
-
-const APPEND: &str = "-- append()
-INSERT INTO clicks
-    (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan, number)
-SELECT clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan, number
-FROM unnest($1::timestamptz[], $2::bigint[], $3::boolean[], $4::bigint[], $5::text[], $6::text[], $7::text[],
-    $8::text[], $9::text[], $10::text[], $11::boolean[], $12::integer[])
-    AS c (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan, number)";
-
-const SEE_VISITORS: &str = "-- see_visitors()
-INSERT INTO click_visitors (day, link_id, visitor)
-SELECT day, link_id, visitor FROM unnest($1::timestamptz[], $2::bigint[], $3::bigint[]) AS v (day, link_id, visitor)
-ON CONFLICT (day, link_id, visitor) DO NOTHING
-RETURNING day, link_id, visitor";
-
-const ADD_HOURS: &str = "-- add_hours()
-INSERT INTO click_hours AS kept (link_id, start, clicks, bots, visitors, scans)
-SELECT link_id, start, clicks, bots, visitors, scans
-FROM unnest($1::bigint[], $2::timestamptz[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
-    AS h (link_id, start, clicks, bots, visitors, scans)
-ON CONFLICT (link_id, start) DO UPDATE SET clicks = kept.clicks + excluded.clicks,
-    bots = kept.bots + excluded.bots, visitors = kept.visitors + excluded.visitors,
-    scans = kept.scans + excluded.scans";
-
-const WAIT_FOR_SUMS: &str = "-- wait_for_sums()
-INSERT INTO unsummed_clicks (link_id, start, referrer, browser, system, device, country, language, clicks)
-SELECT link_id, start, referrer, browser, system, device, country, language, clicks
-FROM unnest($1::bigint[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-    $9::bigint[]) AS c (link_id, start, referrer, browser, system, device, country, language, clicks)";
-
-const ADD_TOTALS: &str = "-- add_totals()
-UPDATE links SET clicks = links.clicks + t.clicks
-FROM unnest($1::bigint[], $2::bigint[]) AS t (id, clicks) WHERE links.id = t.id";
+// One statement, so that no lock outlives a round trip: an instance may be frozen between any two.
+//
+// - `batch` waits for an earlier try of the same batch, and is empty if that was stored.
+// - `locked` locks the links in the order of their slugs, so that two batches never wait for each other in a circle. Until the
+//   end of the statement no other batch touches the sums of these links. (`slug = ANY` would be looked for in the index of the
+//   search too, which takes long while it has entries to sort in.)
+// - `known` has the links' ids by their place in the batch, 0 for those that are gone. All later parts depend on it, and so
+//   come after the locks.
+// - The limit on waiting for locks is part of the statement, since a pooler takes no settings of a session.
+const RECORD_CLICKS: &str = "-- record_clicks()
+WITH limits AS MATERIALIZED (
+    SELECT set_config('lock_timeout', '1s', true) AS lock_timeout
+), batch AS (
+    INSERT INTO click_batches (id, recorded_at) SELECT $1::text, $2::timestamptz FROM limits
+    ON CONFLICT (id) DO NOTHING RETURNING id
+), locked AS MATERIALIZED (
+    SELECT l.id, l.slug FROM links l WHERE l.slug IN (SELECT unnest($3::text[])) AND EXISTS (SELECT FROM batch)
+    ORDER BY l.slug FOR NO KEY UPDATE
+), known AS MATERIALIZED (
+    SELECT array_agg(coalesce(l.id, 0) ORDER BY s.place) AS ids
+    FROM unnest($3::text[]) WITH ORDINALITY AS s (slug, place) LEFT JOIN locked l ON l.slug = s.slug
+), appended AS (
+    INSERT INTO clicks
+        (clicked_at, link_id, bot, referrer, browser, system, device, country, language, scan, number)
+    SELECT c.clicked_at, k.ids[c.link], c.bot, c.referrer, c.browser, c.system, c.device, c.country, c.language, c.scan,
+        c.number
+    FROM known k, unnest($4::timestamptz[], $5::integer[], $6::boolean[], $7::text[], $8::text[], $9::text[], $10::text[],
+        $11::text[], $12::text[], $13::boolean[], $14::integer[])
+        AS c (clicked_at, link, bot, referrer, browser, system, device, country, language, scan, number)
+    WHERE k.ids[c.link] > 0
+), seen AS (
+    INSERT INTO click_visitors (day, link_id, visitor)
+    SELECT v.day, k.ids[v.link], v.visitor
+    FROM known k, unnest($15::timestamptz[], $16::integer[], $17::bigint[]) AS v (day, link, visitor)
+    WHERE k.ids[v.link] > 0
+    ON CONFLICT (day, link_id, visitor) DO NOTHING
+    RETURNING day, link_id, visitor
+), counted AS (
+    SELECT v.hour, count(*) AS number
+    FROM known k CROSS JOIN unnest($15::timestamptz[], $16::integer[], $17::bigint[], $18::integer[])
+        AS v (day, link, visitor, hour)
+    JOIN seen s ON s.day = v.day AND s.link_id = k.ids[v.link] AND s.visitor = v.visitor
+    GROUP BY v.hour
+), hours AS (
+    INSERT INTO click_hours AS kept (link_id, start, clicks, bots, visitors, scans)
+    SELECT k.ids[h.link], h.start, h.clicks, h.bots, coalesce(c.number, 0), h.scans
+    FROM known k CROSS JOIN unnest($19::integer[], $20::timestamptz[], $21::bigint[], $22::bigint[], $23::bigint[])
+        WITH ORDINALITY AS h (link, start, clicks, bots, scans, place)
+    LEFT JOIN counted c ON c.hour = h.place
+    WHERE k.ids[h.link] > 0
+    ON CONFLICT (link_id, start) DO UPDATE SET clicks = kept.clicks + excluded.clicks,
+        bots = kept.bots + excluded.bots, visitors = kept.visitors + excluded.visitors,
+        scans = kept.scans + excluded.scans
+), pending AS (
+    INSERT INTO unsummed_clicks (link_id, start, referrer, browser, system, device, country, language, clicks)
+    SELECT k.ids[c.link], c.start, c.referrer, c.browser, c.system, c.device, c.country, c.language, c.clicks
+    FROM known k, unnest($24::integer[], $25::timestamptz[], $26::text[], $27::text[], $28::text[], $29::text[],
+        $30::text[], $31::text[], $32::bigint[])
+        AS c (link, start, referrer, browser, system, device, country, language, clicks)
+    WHERE k.ids[c.link] > 0
+), totals AS (
+    UPDATE links SET clicks = links.clicks + t.clicks
+    FROM known k, unnest($33::integer[], $34::bigint[]) AS t (link, clicks) WHERE links.id = k.ids[t.link]
+)
+SELECT EXISTS (SELECT FROM batch) AS recorded";
 
 const KEEP_SECRET: &str = "-- keep_secret()
 INSERT INTO visitor_secrets (day, secret) VALUES ($1, $2) ON CONFLICT (day) DO NOTHING";
@@ -65,171 +88,175 @@ SELECT secret FROM visitor_secrets WHERE day = $1";
 const FORGET_SECRETS: &str = "-- forget_secrets()
 DELETE FROM visitor_secrets WHERE day < $1";
 
-/// Keeps a batch; does nothing if it was kept before.
-pub(super) async fn record(pool: &Pool, batch: &ClickBatch) -> Result<(), Failure> {
-    let work = Work::begin(pool).await?;
-    let parameters: [Parameter<'_>; 2] = [
+/// Stores a batch; `false` if it was stored before.
+pub(super) async fn record(pool: &Pool, batch: &ClickBatch) -> Result<bool, Failure> {
+    let slugs: BTreeSet<&Slug> = batch.clicks.iter().map(|click| &click.slug).collect();
+    let slugs: Vec<&str> = slugs.into_iter().map(Slug::as_str).collect();
+    let places: HashMap<Slug, LinkId> = (1..)
+        .zip(&slugs)
+        .filter_map(|(place, slug)| Some((slug.parse().ok()?, place)))
+        .collect();
+    let rollup = Rollup::of(&batch.clicks, &places);
+    let clicks = Clicks::of(batch, &places);
+    let sums = Sums::of(&rollup);
+    let mut parameters: Vec<Parameter<'_>> = vec![
         (/* id */ &batch.id, Type::TEXT),
         (/* recorded_at */ &batch.made_at, Type::TIMESTAMPTZ),
+        (/* slugs */ &slugs, Type::TEXT_ARRAY),
     ];
-    if work.execute(RECORD_BATCH, &parameters).await? == 1 {
-        let ids = lock_links(&work, batch).await?;
-        let mut rollup = Rollup::of(&batch.clicks, &ids);
-        append(&work, batch, &ids).await?;
-        see_visitors(&work, &mut rollup).await?;
-        add(&work, &rollup).await?;
-    }
-    work.commit().await?;
-    Ok(())
+    parameters.extend(clicks.parameters());
+    parameters.extend(sums.parameters());
+    let rows = pool
+        .query_kept(Queue::Long, RECORD_CLICKS, &parameters)
+        .await
+        .map_err(Failure::or_refused)?;
+    let row = rows.first().ok_or_else(|| corrupt("a batch has no outcome"))?;
+    column(row, "recorded")
 }
 
-async fn lock_links(work: &Work<'_>, batch: &ClickBatch) -> Result<HashMap<Slug, LinkId>, Failure> {
-    let slugs: BTreeSet<&str> = batch.clicks.iter().map(|click| click.slug.as_str()).collect();
-    let slugs: Vec<&str> = slugs.into_iter().collect();
-    let rows = work
-        .query_kept(LOCK_LINKS, &[(/* slugs */ &slugs, Type::TEXT_ARRAY)])
-        .await?;
-    let mut ids = HashMap::new();
-    for row in &rows {
-        if let Ok(slug) = column::<&str>(row, "slug")?.parse() {
-            ids.insert(slug, column(row, "id")?);
+/// The clicks of a batch by column, for [`RECORD_CLICKS`].
+struct Clicks<'a> {
+    clicked_at: Vec<Timestamp>,
+    link: Vec<i32>,
+    bot: Vec<bool>,
+    referrer: Vec<&'a str>,
+    browser: Vec<&'a str>,
+    system: Vec<&'a str>,
+    device: Vec<&'a str>,
+    country: Vec<Option<&'a str>>,
+    language: Vec<&'a str>,
+    scan: Vec<bool>,
+    number: Vec<i32>,
+}
+
+impl<'a> Clicks<'a> {
+    fn of(batch: &'a ClickBatch, places: &HashMap<Slug, LinkId>) -> Self {
+        let clicks = &batch.clicks;
+        let text = |of: fn(&'a Click) -> &'a str| -> Vec<&'a str> { clicks.iter().map(of).collect() };
+        Self {
+            clicked_at: clicks.iter().map(|click| click.at).collect(),
+            link: clicks
+                .iter()
+                .map(|click| place(places.get(&click.slug).copied().unwrap_or(0)))
+                .collect(),
+            bot: clicks.iter().map(|click| click.bot).collect(),
+            referrer: text(|click| &click.referrer),
+            browser: text(|click| click.browser),
+            system: text(|click| click.system),
+            device: text(|click| click.device),
+            country: clicks.iter().map(|click| click.country.as_deref()).collect(),
+            language: text(|click| &click.language),
+            scan: clicks.iter().map(|click| click.scan).collect(),
+            number: clicks
+                .iter()
+                .map(|click| i32::try_from(click.number).unwrap_or(i32::MAX))
+                .collect(),
         }
     }
-    Ok(ids)
-}
 
-async fn append(work: &Work<'_>, batch: &ClickBatch, ids: &HashMap<Slug, LinkId>) -> Result<(), Failure> {
-    let (links, clicks): (Vec<i64>, Vec<&Click>) = batch
-        .clicks
-        .iter()
-        .filter_map(|click| Some((*ids.get(&click.slug)?, click)))
-        .unzip();
-    let column = |text: fn(&Click) -> &str| -> Vec<&str> { clicks.iter().map(|click| text(click)).collect() };
-    let times: Vec<Timestamp> = clicks.iter().map(|click| click.at).collect();
-    let bots: Vec<bool> = clicks.iter().map(|click| click.bot).collect();
-    let scans: Vec<bool> = clicks.iter().map(|click| click.scan).collect();
-    let visitors: Vec<Option<i64>> = clicks
-        .iter()
-        .map(|click| (!click.bot).then_some(click.visitor))
-        .collect();
-    let numbers: Vec<i32> = clicks
-        .iter()
-        .map(|click| i32::try_from(click.number).unwrap_or(i32::MAX))
-        .collect();
-    let countries: Vec<Option<&str>> = clicks.iter().map(|click| click.country.as_deref()).collect();
-    let parameters: [Parameter<'_>; 12] = [
-        (/* clicked_at */ &times, Type::TIMESTAMPTZ_ARRAY),
-        (/* link_id */ &links, Type::INT8_ARRAY),
-        (/* bot */ &bots, Type::BOOL_ARRAY),
-        (/* visitor */ &visitors, Type::INT8_ARRAY),
-        (
-            /* referrer */ &column(|click| &click.referrer),
-            Type::TEXT_ARRAY,
-        ),
-        (
-            /* browser */ &column(|click| click.browser),
-            Type::TEXT_ARRAY,
-        ),
-        (/* system */ &column(|click| click.system), Type::TEXT_ARRAY),
-        (/* device */ &column(|click| click.device), Type::TEXT_ARRAY),
-        (/* country */ &countries, Type::TEXT_ARRAY),
-        (
-            /* language */ &column(|click| &click.language),
-            Type::TEXT_ARRAY,
-        ),
-        (/* scan */ &scans, Type::BOOL_ARRAY),
-        (/* number */ &numbers, Type::INT4_ARRAY),
-    ];
-    work.execute(APPEND, &parameters).await.map(drop)
-}
-
-async fn see_visitors(work: &Work<'_>, rollup: &mut Rollup<'_>) -> Result<(), Failure> {
-    let days: Vec<Timestamp> = rollup.visitors.keys().map(|(day, _, _)| *day).collect();
-    let links: Vec<i64> = rollup.visitors.keys().map(|(_, link, _)| *link).collect();
-    let hashes: Vec<i64> = rollup.visitors.keys().map(|(_, _, hash)| *hash).collect();
-    let parameters: [Parameter<'_>; 3] = [
-        (/* day */ &days, Type::TIMESTAMPTZ_ARRAY),
-        (/* link_id */ &links, Type::INT8_ARRAY),
-        (/* visitor */ &hashes, Type::INT8_ARRAY),
-    ];
-    let mut new = Vec::new();
-    for row in work.query_kept(SEE_VISITORS, &parameters).await? {
-        new.push((
-            column(&row, "day")?,
-            column(&row, "link_id")?,
-            column(&row, "visitor")?,
-        ));
+    fn parameters(&self) -> [Parameter<'_>; 11] {
+        [
+            (&self.clicked_at, Type::TIMESTAMPTZ_ARRAY),
+            (&self.link, Type::INT4_ARRAY),
+            (&self.bot, Type::BOOL_ARRAY),
+            (&self.referrer, Type::TEXT_ARRAY),
+            (&self.browser, Type::TEXT_ARRAY),
+            (&self.system, Type::TEXT_ARRAY),
+            (&self.device, Type::TEXT_ARRAY),
+            (&self.country, Type::TEXT_ARRAY),
+            (&self.language, Type::TEXT_ARRAY),
+            (&self.scan, Type::BOOL_ARRAY),
+            (&self.number, Type::INT4_ARRAY),
+        ]
     }
-    rollup.count_visitors(new);
-    Ok(())
 }
 
-async fn add(work: &Work<'_>, rollup: &Rollup<'_>) -> Result<(), Failure> {
-    let hours = || rollup.hours.iter();
-    let parameters: [Parameter<'_>; 6] = [
-        (
-            /* link_id */ &hours().map(|((link, _), _)| *link).collect::<Vec<_>>(),
-            Type::INT8_ARRAY,
-        ),
-        (
-            /* start */ &hours().map(|((_, hour), _)| *hour).collect::<Vec<_>>(),
-            Type::TIMESTAMPTZ_ARRAY,
-        ),
-        (
-            /* clicks */ &hours().map(|(_, c)| c.clicks).collect::<Vec<_>>(),
-            Type::INT8_ARRAY,
-        ),
-        (
-            /* bots */ &hours().map(|(_, c)| c.bots).collect::<Vec<_>>(),
-            Type::INT8_ARRAY,
-        ),
-        (
-            /* visitors */ &hours().map(|(_, c)| c.visitors).collect::<Vec<_>>(),
-            Type::INT8_ARRAY,
-        ),
-        (
-            /* scans */ &hours().map(|(_, c)| c.scans).collect::<Vec<_>>(),
-            Type::INT8_ARRAY,
-        ),
-    ];
-    work.execute(ADD_HOURS, &parameters).await?;
-    wait_for_sums(work, rollup).await?;
-    let totals: (Vec<i64>, Vec<i64>) = rollup.totals.iter().map(|(link, n)| (*link, *n)).unzip();
-    let parameters: [Parameter<'_>; 2] = [
-        (/* id */ &totals.0, Type::INT8_ARRAY),
-        (/* clicks */ &totals.1, Type::INT8_ARRAY),
-    ];
-    work.execute(ADD_TOTALS, &parameters).await.map(drop)
+/// The sums of a batch by column, for [`RECORD_CLICKS`].
+struct Sums<'a> {
+    visitors: (Vec<Timestamp>, Vec<i32>, Vec<i64>, Vec<i32>),
+    hour_link: Vec<i32>,
+    hour_start: Vec<Timestamp>,
+    hour_clicks: Vec<i64>,
+    bots: Vec<i64>,
+    scans: Vec<i64>,
+    unsummed_link: Vec<i32>,
+    unsummed_start: Vec<Timestamp>,
+    referrer: Vec<&'a str>,
+    browser: Vec<&'a str>,
+    system: Vec<&'a str>,
+    device: Vec<&'a str>,
+    country: Vec<Option<&'a str>>,
+    language: Vec<&'a str>,
+    unsummed_clicks: Vec<i64>,
+    totals: (Vec<i32>, Vec<i64>),
 }
 
-/// Leaves what the values of the clicks are to [`super::values`].
-async fn wait_for_sums<'a>(work: &Work<'_>, rollup: &Rollup<'a>) -> Result<(), Failure> {
-    let column = |text: fn(&Alike<'a>) -> &'a str| -> Vec<&str> { rollup.alike.keys().map(text).collect() };
-    let links: Vec<i64> = rollup.alike.keys().map(|alike| alike.link).collect();
-    let hours: Vec<Timestamp> = rollup.alike.keys().map(|alike| alike.hour).collect();
-    let countries: Vec<Option<&str>> = rollup.alike.keys().map(|alike| alike.country).collect();
-    let clicks: Vec<i64> = rollup.alike.values().copied().collect();
-    let parameters: [Parameter<'_>; 9] = [
-        (/* link_id */ &links, Type::INT8_ARRAY),
-        (/* start */ &hours, Type::TIMESTAMPTZ_ARRAY),
-        (
-            /* referrer */ &column(|alike| alike.referrer),
-            Type::TEXT_ARRAY,
-        ),
-        (
-            /* browser */ &column(|alike| alike.browser),
-            Type::TEXT_ARRAY,
-        ),
-        (/* system */ &column(|alike| alike.system), Type::TEXT_ARRAY),
-        (/* device */ &column(|alike| alike.device), Type::TEXT_ARRAY),
-        (/* country */ &countries, Type::TEXT_ARRAY),
-        (
-            /* language */ &column(|alike| alike.language),
-            Type::TEXT_ARRAY,
-        ),
-        (/* clicks */ &clicks, Type::INT8_ARRAY),
-    ];
-    work.execute(WAIT_FOR_SUMS, &parameters).await.map(drop)
+impl<'a> Sums<'a> {
+    fn of(rollup: &Rollup<'a>) -> Self {
+        let hours: HashMap<(LinkId, Timestamp), i32> = rollup.hours.keys().copied().zip(1..).collect();
+        let visitors = rollup.visitors.iter();
+        let visitors = visitors.map(|((day, link, hash), hour)| {
+            (
+                *day,
+                place(*link),
+                *hash,
+                hours.get(&(*link, *hour)).copied().unwrap_or(0),
+            )
+        });
+        let text = |of: fn(&Alike<'a>) -> &'a str| -> Vec<&'a str> { rollup.alike.keys().map(of).collect() };
+        Self {
+            visitors: visitors.collect(),
+            hour_link: rollup.hours.keys().map(|(link, _)| place(*link)).collect(),
+            hour_start: rollup.hours.keys().map(|(_, hour)| *hour).collect(),
+            hour_clicks: rollup.hours.values().map(|counts| counts.clicks).collect(),
+            bots: rollup.hours.values().map(|counts| counts.bots).collect(),
+            scans: rollup.hours.values().map(|counts| counts.scans).collect(),
+            unsummed_link: rollup.alike.keys().map(|alike| place(alike.link)).collect(),
+            unsummed_start: rollup.alike.keys().map(|alike| alike.hour).collect(),
+            referrer: text(|alike| alike.referrer),
+            browser: text(|alike| alike.browser),
+            system: text(|alike| alike.system),
+            device: text(|alike| alike.device),
+            country: rollup.alike.keys().map(|alike| alike.country).collect(),
+            language: text(|alike| alike.language),
+            unsummed_clicks: rollup.alike.values().copied().collect(),
+            totals: rollup
+                .totals
+                .iter()
+                .map(|(link, clicks)| (place(*link), *clicks))
+                .unzip(),
+        }
+    }
+
+    fn parameters(&self) -> [Parameter<'_>; 20] {
+        [
+            (/* day */ &self.visitors.0, Type::TIMESTAMPTZ_ARRAY),
+            (/* link */ &self.visitors.1, Type::INT4_ARRAY),
+            (/* visitor */ &self.visitors.2, Type::INT8_ARRAY),
+            (/* place of the hour */ &self.visitors.3, Type::INT4_ARRAY),
+            (&self.hour_link, Type::INT4_ARRAY),
+            (&self.hour_start, Type::TIMESTAMPTZ_ARRAY),
+            (&self.hour_clicks, Type::INT8_ARRAY),
+            (&self.bots, Type::INT8_ARRAY),
+            (&self.scans, Type::INT8_ARRAY),
+            (&self.unsummed_link, Type::INT4_ARRAY),
+            (&self.unsummed_start, Type::TIMESTAMPTZ_ARRAY),
+            (&self.referrer, Type::TEXT_ARRAY),
+            (&self.browser, Type::TEXT_ARRAY),
+            (&self.system, Type::TEXT_ARRAY),
+            (&self.device, Type::TEXT_ARRAY),
+            (&self.country, Type::TEXT_ARRAY),
+            (&self.language, Type::TEXT_ARRAY),
+            (&self.unsummed_clicks, Type::INT8_ARRAY),
+            (/* link */ &self.totals.0, Type::INT4_ARRAY),
+            (/* clicks */ &self.totals.1, Type::INT8_ARRAY),
+        ]
+    }
+}
+
+/// A place in the batch as the type of a subscript. A batch has far fewer links than that has values.
+fn place(link: LinkId) -> i32 {
+    i32::try_from(link).unwrap_or(0)
 }
 
 /// The key of a day; `candidate` if there was none.

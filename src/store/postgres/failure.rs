@@ -72,6 +72,19 @@ impl Failure {
         }
     }
 
+    /// The same failure as [`StoreError::Refused`] if the server refused the values themselves: SQLSTATE classes 22 (data
+    /// exception) and 23 (integrity constraint violation).
+    pub(super) fn or_refused(mut self) -> Self {
+        let is_final = |code: &SqlState| code.code().starts_with("22") || code.code().starts_with("23");
+        self.error = match self.error {
+            StoreError::Unavailable(cause) if self.code.as_ref().is_some_and(is_final) => {
+                StoreError::Refused(cause)
+            }
+            error => error,
+        };
+        self
+    }
+
     /// The pool gave no connection.
     pub(super) fn of_pool(err: PoolError) -> Self {
         match err {

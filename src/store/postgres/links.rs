@@ -314,7 +314,7 @@ impl Store for PostgresStore {
             .map_err(|failure| failure.error)
     }
 
-    async fn record_clicks(&self, batch: &Arc<ClickBatch>) -> Result<(), StoreError> {
+    async fn record_clicks(&self, batch: &Arc<ClickBatch>) -> Result<bool, StoreError> {
         self.whole(Class::Click, BATCH_LIMIT, |pool| clicks::record(pool, batch))
             .await
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::failure::unavailable;
+use super::failure::{unavailable, unavailable_or_refused};
 use super::values::unsummed_values;
 use crate::domain::{ClickBatch, Counts, Dimension, Range, Ranked, Slug, Tally};
 use crate::store::StoreError;
@@ -19,8 +19,8 @@ SELECT id FROM links WHERE slug = ?1";
 
 const APPEND: &str = "-- append()
 INSERT INTO clicks
-    (clicked_at, link_id, bot, visitor, referrer, browser, system, device, country, language, scan, number)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+    (clicked_at, link_id, bot, referrer, browser, system, device, country, language, scan, number)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 
 const SEE_VISITOR: &str = "-- see_visitor()
 INSERT INTO click_visitors (day, link_id, visitor) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
@@ -78,25 +78,26 @@ WITH sums AS (
 SELECT dimension, value, clicks FROM ranked WHERE place <= ?6 ORDER BY dimension, place"
 );
 
-/// Keeps a batch; does nothing if it was kept before.
-pub(super) fn record(connection: &mut Connection, batch: &ClickBatch) -> Result<(), StoreError> {
-    record_batch(connection, batch).map_err(unavailable)
+/// Stores a batch; `false` if it was stored before.
+pub(super) fn record(connection: &mut Connection, batch: &ClickBatch) -> Result<bool, StoreError> {
+    record_batch(connection, batch).map_err(unavailable_or_refused)
 }
 
-fn record_batch(connection: &mut Connection, batch: &ClickBatch) -> rusqlite::Result<()> {
+fn record_batch(connection: &mut Connection, batch: &ClickBatch) -> rusqlite::Result<bool> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let new = transaction.prepare_cached(RECORD_BATCH)?.execute(params![
         /* id */ batch.id,
         /* recorded_at */ batch.made_at.as_microsecond()
     ])?;
     if new == 0 {
-        return Ok(());
+        return Ok(false);
     }
     let ids = link_ids(&transaction, batch)?;
     let mut rollup = Rollup::of(&batch.clicks, &ids);
     append(&transaction, batch, &ids)?;
     add(&transaction, &mut rollup)?;
-    transaction.commit()
+    transaction.commit()?;
+    Ok(true)
 }
 
 fn link_ids(transaction: &Transaction<'_>, batch: &ClickBatch) -> rusqlite::Result<HashMap<Slug, LinkId>> {
@@ -126,7 +127,6 @@ fn append(
             /* clicked_at */ click.at.as_microsecond(),
             /* link_id */ link,
             /* bot */ click.bot,
-            /* visitor */ (!click.bot).then_some(click.visitor),
             /* referrer */ click.referrer,
             /* browser */ click.browser,
             /* system */ click.system,

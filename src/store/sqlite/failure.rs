@@ -11,3 +11,16 @@ pub(super) fn unavailable(err: Error) -> StoreError {
         _ => StoreError::unavailable(err),
     }
 }
+
+/// The same, or [`StoreError::Refused`] if the values themselves were refused: a constraint, a type or a length.
+pub(super) fn unavailable_or_refused(err: Error) -> StoreError {
+    let values = [
+        ErrorCode::ConstraintViolation,
+        ErrorCode::TypeMismatch,
+        ErrorCode::TooBig,
+    ];
+    match err.sqlite_error_code() {
+        Some(code) if values.contains(&code) => StoreError::Refused(err.into()),
+        _ => unavailable(err),
+    }
+}

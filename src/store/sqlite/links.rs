@@ -284,7 +284,7 @@ impl Store for SqliteStore {
         self.writes.run(CLICK_LIMIT, take).await
     }
 
-    async fn record_clicks(&self, batch: &Arc<ClickBatch>) -> Result<(), StoreError> {
+    async fn record_clicks(&self, batch: &Arc<ClickBatch>) -> Result<bool, StoreError> {
         let batch = Arc::clone(batch);
         self.writes
             .run(BATCH_LIMIT, move |connection| clicks::record(connection, &batch))
