@@ -91,7 +91,7 @@ async fn each_mode_asks_for_its_proof() {
         (
             "bad.test",
             format!("&sslmode=verify-full&sslrootcert={ours}"),
-            "NotValidForName",
+            "not valid for name",
         ),
         (
             "good.test",

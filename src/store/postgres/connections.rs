@@ -24,9 +24,13 @@ const AT_ONCE: Timeouts = Timeouts {
 };
 /// How often idle connections are tested. Cut by up to half, so that instances do not keep step.
 const TEST_EVERY: Duration = Duration::from_secs(40);
+/// How long the test may take. Nobody waits for it, and a connection to another continent is not to be lost to it.
+const TEST_LIMIT: Duration = Duration::from_secs(2);
 /// How long the group waits before it replaces the last connection without being asked, at most: a failover ends the
 /// connections of all instances at once.
 const REPLACE_AFTER: Duration = Duration::from_millis(500);
+/// How long a single statement whose caller left may go on before it is cancelled.
+const GRACE: Duration = Duration::from_millis(300);
 /// How long a statement that was given up may take to end, once the server is asked to end it.
 const CANCEL_LIMIT: Duration = Duration::from_secs(2);
 
@@ -144,34 +148,37 @@ impl Connections {
         self.grow();
     }
 
-    /// Has the server end the statement that a connection is at, and closes the connection then. Until then it counts as
-    /// one of the group's, so that the server never has more sessions than the group may.
-    pub(super) fn abandon(self: &Arc<Self>, object: Object, permit: Permit) {
-        let client = Object::take(object);
+    /// Takes back a connection whose caller left while a statement was under way. A single statement that ends soon costs
+    /// nothing: far from the database, the answer may come just after the caller gave up. Any other is cancelled, and its
+    /// connection is closed. Until then it counts as one of the group's, so the server never has more sessions than that.
+    pub(super) fn abandon(self: &Arc<Self>, object: Object, permit: Permit, single: bool) {
         let closing = permit.close();
-        if client.is_closed() {
-            drop((client, closing));
-            self.grow();
-            return;
-        }
         let connections = Arc::clone(self);
         let ending = async move {
-            connections.end(client, closing).await;
-            connections.grow();
+            if single && works(&object, GRACE).await {
+                drop(object);
+                closing.reopen();
+            } else {
+                connections.cancel(Object::take(object), closing).await;
+                connections.grow();
+            }
         };
         drop(self.connector.runtime().spawn(ending));
     }
 
-    async fn end(&self, client: ClientWrapper, closing: Closing) {
-        let session = client.cancel_token();
-        let ended = timeout(CANCEL_LIMIT, async {
-            self.connector.cancel(&session).await?;
-            // Answered after the statement has ended.
-            client.check_connection().await
-        });
-        let ended = matches!(ended.await, Ok(Ok(())));
-        let counts = &self.metrics.cancelled;
-        if ended { &counts.ended } else { &counts.unknown }.add_one();
+    async fn cancel(&self, client: ClientWrapper, closing: Closing) {
+        if !client.is_closed() {
+            let session = client.cancel_token();
+            let ended = timeout(CANCEL_LIMIT, async {
+                self.connector.cancel(&session).await?;
+                // Answered after the statement has ended.
+                client.check_connection().await
+            });
+            let ended = matches!(ended.await, Ok(Ok(())));
+            let counts = &self.metrics.cancelled;
+            if ended { &counts.ended } else { &counts.unknown }.add_one();
+        }
+        // Never used again: the request may reach the server late, and would end the next statement.
         drop((client, closing));
     }
 
@@ -199,7 +206,7 @@ impl Connections {
                 return;
             };
             let Some((object, permit)) = taken else { continue };
-            if works(&object).await {
+            if works(&object, TEST_LIMIT).await {
                 drop(object);
                 drop(permit);
             } else {

@@ -295,7 +295,7 @@ impl Permit {
         state.release(self.lane);
         state.closing += 1;
         drop(state);
-        Closing(Arc::clone(&self.gate))
+        Closing(Some(Arc::clone(&self.gate)))
     }
 }
 
@@ -312,11 +312,25 @@ impl Drop for Permit {
 
 /// A connection on its way out.
 #[derive(Debug)]
-pub(super) struct Closing(Arc<Gate>);
+pub(super) struct Closing(Option<Arc<Gate>>);
+
+impl Closing {
+    /// The connection stays.
+    pub(super) fn reopen(mut self) {
+        if let Some(gate) = self.0.take() {
+            let mut state = gate.lock();
+            state.closing -= 1;
+            state.free += 1;
+            state.grant(&gate);
+        }
+    }
+}
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        self.0.lock().closing -= 1;
+        if let Some(gate) = self.0.take() {
+            gate.lock().closing -= 1;
+        }
     }
 }
 

@@ -8,13 +8,15 @@ use deadpool_postgres::{ClientWrapper, Object};
 use super::connections::Connections;
 use super::gate::Permit;
 
-/// A borrowed connection. Unless it is given back, it is closed: the answer to an abandoned statement would still be under
-/// way, and the next statement would wait behind it. A statement that is under way then is cancelled.
+/// A borrowed connection. It is given back after its statement; otherwise it is closed, and a statement that is still under way
+/// is cancelled: the next one would wait behind it.
 pub(super) struct Lease {
     held: Option<(Object, Permit)>,
     connections: Arc<Connections>,
     /// Whether a statement is under way.
     busy: AtomicBool,
+    /// Whether a transaction is.
+    transaction: bool,
 }
 
 impl Lease {
@@ -23,6 +25,7 @@ impl Lease {
             held: Some((object, permit)),
             connections,
             busy: AtomicBool::new(false),
+            transaction: false,
         }
     }
 
@@ -32,6 +35,11 @@ impl Lease {
             .as_ref()
             .expect("a lease holds its connection until it is given back");
         object
+    }
+
+    /// A transaction begins, which ends with the connection unless it is committed or rolled back.
+    pub(super) fn begin_transaction(&mut self) {
+        self.transaction = true;
     }
 
     /// Runs a statement to its end. If the future is dropped before, the connection is known to be at it still.
@@ -56,7 +64,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if let Some((object, permit)) = self.held.take() {
             if *self.busy.get_mut() {
-                self.connections.abandon(object, permit);
+                self.connections.abandon(object, permit, !self.transaction);
             } else {
                 self.connections.discard(object, permit);
             }

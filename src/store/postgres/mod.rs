@@ -25,6 +25,7 @@ mod pools;
 mod porting;
 mod pulse;
 mod ranking;
+mod rows;
 mod selection;
 mod settings;
 mod tally;

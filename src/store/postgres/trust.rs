@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use deadpool_postgres::{ClientWrapper, Hook, HookError, Metrics as Usage};
 
-/// How long a connection may take to show that it still works.
+/// How long a connection may take to show that it still works, while a caller waits.
 pub(super) const PROVE: Duration = Duration::from_millis(250);
 /// A connection that was idle this long is tested before it is used: firewalls and frozen instances drop them in silence.
 const IDLE_DOUBTED: Duration = Duration::from_secs(30);
@@ -36,7 +36,7 @@ pub(super) fn trusted(doubt: Arc<Doubt>) -> Hook {
             if client.is_closed() || doubt.covers(usage.recycled.unwrap_or(usage.created)) {
                 return Err(HookError::message("not to be trusted"));
             }
-            if usage.last_used() > IDLE_DOUBTED && !works(client).await {
+            if usage.last_used() > IDLE_DOUBTED && !works(client, PROVE).await {
                 doubt.raise();
                 return Err(HookError::message("dead"));
             }
@@ -45,10 +45,10 @@ pub(super) fn trusted(doubt: Arc<Doubt>) -> Hook {
     })
 }
 
-/// Whether the server answers over this connection.
-pub(super) async fn works(client: &ClientWrapper) -> bool {
+/// Whether the server answers over this connection in time.
+pub(super) async fn works(client: &ClientWrapper, limit: Duration) -> bool {
     matches!(
-        tokio::time::timeout(PROVE, client.check_connection()).await,
+        tokio::time::timeout(limit, client.check_connection()).await,
         Ok(Ok(()))
     )
 }

@@ -16,10 +16,9 @@ impl<'a> Work<'a> {
     /// Begins a transaction with the time limits of the pool's class. They are set in the same message, and inside of the
     /// transaction, so that they hold behind a transaction-mode pooler too.
     pub(super) async fn begin(pool: &'a Pool) -> Result<Self, Failure> {
-        let work = Self {
-            pool,
-            lease: pool.lease().await?,
-        };
+        let mut lease = pool.lease().await?;
+        lease.begin_transaction();
+        let work = Self { pool, lease };
         work.command("begin", pool.begin()).await?;
         Ok(work)
     }
