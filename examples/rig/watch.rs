@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::client::Client;
-use super::ledger::{Entry, Kind, Ledger, outcome};
+use super::ledger::{Entry, Kind, Ledger, Selection, outcome};
 use super::load::Load;
 use super::report::Check;
 
@@ -48,7 +48,10 @@ impl Watch {
         for (name, load) in self.loads {
             sights.push((name, load.stop().await));
         }
-        Sights(sights)
+        Sights {
+            slugs: self.slugs,
+            ledgers: sights,
+        }
     }
 }
 
@@ -66,7 +69,15 @@ pub async fn look(client: &Client, slug: &str, number: usize, intended: Instant,
 }
 
 /// What each instance answered.
-pub struct Sights(Vec<(String, Arc<Ledger>)>);
+pub struct Sights {
+    slugs: Arc<[String]>,
+    ledgers: Vec<(String, Arc<Ledger>)>,
+}
+
+/// Whether an answer is of a link that is disabled or deleted.
+pub fn is_new(entry: &Entry) -> bool {
+    entry.is(404) || entry.is(410)
+}
 
 impl Sights {
     /// Each link was changed at its time, or not at all: from [`BOUND`] after that on, no instance redirects.
@@ -74,7 +85,7 @@ impl Sights {
         let changed = |entry: &Entry| changed[usize::try_from(entry.number).unwrap()];
         let (mut oldest, mut bad, mut settled, mut found) = (Duration::ZERO, 0, 0, Vec::new());
         let mut is_complete = true;
-        for (name, ledger) in &self.0 {
+        for (name, ledger) in &self.ledgers {
             let after = ledger.select(|entry| changed(entry).is_some_and(|time| entry.intended >= time));
             for entry in after.0.iter().filter(|entry| entry.is(302)) {
                 let age = entry.intended.saturating_duration_since(changed(entry).unwrap());
@@ -82,9 +93,18 @@ impl Sights {
             }
             let late =
                 ledger.select(|entry| changed(entry).is_some_and(|time| entry.intended >= time + BOUND));
-            let wrong = late.count(|entry| !entry.is(404) && !entry.is(410));
-            if wrong > 0 {
-                found.push(format!("{name}: {}", late.outcomes()));
+            let wrong = late.count(|entry| !is_new(entry));
+            for (number, slug) in self.slugs.iter().enumerate() {
+                let of_link: Vec<Entry> = late
+                    .0
+                    .iter()
+                    .filter(|entry| entry.number == number as u64)
+                    .cloned()
+                    .collect();
+                let of_link = Selection(of_link);
+                if of_link.count(|entry| !is_new(entry)) > 0 {
+                    found.push(format!("{name}, {slug}: {}", of_link.outcomes()));
+                }
             }
             is_complete &= late.len() > 0;
             settled += late.len();

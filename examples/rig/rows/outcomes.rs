@@ -81,20 +81,31 @@ async fn change_of(bed: &Bed, slug: &str, limit: Duration) -> Option<Instant> {
 async fn audited(client: &Client, slugs: &[&String]) -> usize {
     let mut found = 0;
     for slug in slugs {
-        let answer = client.api("GET", &format!("/audit?slug={slug}"), "", "").await;
-        let Ok(answer) = answer else { continue };
-        let body = answer.json();
-        let changes = body
-            .as_object()
-            .and_then(|body| body.values().find_map(|value| value.as_array()));
-        found += usize::from(changes.is_some_and(|changes| {
-            changes.iter().any(|change| {
-                let kind = change["kind"].as_str().unwrap_or_default();
-                kind.contains("disabled") || kind.contains("deleted")
-            })
-        }));
+        found += usize::from(is_audited(client, slug).await);
     }
     found
+}
+
+async fn is_audited(client: &Client, slug: &str) -> bool {
+    let mut path = format!("/audit?slug={slug}");
+    loop {
+        let Ok(answer) = client.api("GET", &path, "", "").await else {
+            return false;
+        };
+        let page = answer.json();
+        let kinds = page["changes"].as_array().into_iter().flatten();
+        if kinds
+            .filter_map(|change| change["kind"].as_str())
+            .any(|kind| kind == "link.disabled" || kind == "link.deleted")
+        {
+            return true;
+        }
+        // A page may be empty and not the last.
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            return false;
+        };
+        path = format!("/audit?slug={slug}&cursor={cursor}");
+    }
 }
 
 /// All of some changes came about, and the audit trail has each.
