@@ -1,4 +1,4 @@
-//! The ten quickest rows of `scripts/rig`, in a few seconds each. What they say of speed is not judged here: the
+//! The quickest rows of `scripts/rig`, in a few seconds each. What they say of speed is not judged here: the
 //! machine does other things meanwhile. docs/RELIABILITY.md has the whole table.
 
 #[path = "../examples/rig/main.rs"]
@@ -69,6 +69,36 @@ fn take_downs_are_seen_by_every_instance() {
 }
 
 #[test]
+fn a_disable_by_an_instance_without_redis_is_seen_by_every_instance() {
+    row("R12b");
+}
+
+#[test]
+fn a_disable_outlives_a_failover_of_redis_that_lost_it() {
+    row("R12c");
+}
+
+#[test]
+fn a_change_is_whole_though_its_client_left() {
+    row("R12d");
+}
+
+#[test]
+fn a_change_whose_answer_came_too_late_is_seen_by_every_instance() {
+    row("R12e");
+}
+
+#[test]
+fn an_instance_that_wakes_answers_by_what_was_changed_meanwhile() {
+    row("R12f");
+}
+
+#[test]
+fn a_disable_outranks_what_a_restored_database_has_lost() {
+    row("R12g");
+}
+
+#[test]
 fn a_stop_at_saturation_loses_neither_an_answer_nor_a_click() {
     row("R15");
 }
@@ -76,4 +106,29 @@ fn a_stop_at_saturation_loses_neither_an_answer_nor_a_click() {
 #[test]
 fn a_kill_loses_nothing_acknowledged_and_counts_nothing_twice() {
     row("R16");
+}
+
+#[test]
+fn an_instance_that_is_frozen_in_a_batch_holds_up_nobody() {
+    row("R17b");
+}
+
+#[test]
+fn a_used_up_link_is_in_the_way_of_no_create() {
+    row("R27");
+}
+
+#[test]
+fn a_far_database_is_reached_again_after_all_connections_are_lost() {
+    row("R28");
+}
+
+#[test]
+fn a_click_that_is_refused_is_in_the_way_of_no_other() {
+    row("R29");
+}
+
+#[test]
+fn a_stop_loses_no_click_or_says_how_many() {
+    row("R30");
 }

@@ -347,8 +347,7 @@ async fn redis_is_written(bed: &Bed, writer: &Client, slugs: &[String]) {
     }
 }
 
-/// The database is set back to an earlier time while caches hold what was there later; then links are disabled. The
-/// revisions that are lost are higher than any that the restored database gives: they came from a clock an hour ahead.
+/// The database is set back to an earlier time while caches hold what was there later; then links are disabled.
 pub async fn restored(ground: Arc<Ground>) -> Vec<Check> {
     let scale = ground.scale;
     let mut bed = ground.bed(1).await;
@@ -356,7 +355,7 @@ pub async fn restored(ground: Arc<Ground>) -> Vec<Check> {
     plant(&bed.instances[0].client, &all).await;
     bed.sql(
         "CREATE TABLE rig_backup AS SELECT id, revision, target FROM links WHERE slug LIKE 'restored-%';
-         UPDATE links SET revision = revision + 3600000000, target = target || '?later' WHERE slug LIKE 'restored-%'",
+         UPDATE links SET revision = next_revision(revision), target = target || '?later' WHERE slug LIKE 'restored-%'",
     )
     .await;
     // Instances whose memory and Redis have nothing yet learn what is lost afterwards.
