@@ -82,7 +82,7 @@ parameters! {
     batch = 1000.0, "clicks", "`MOST` in `src/service/clicks/batches.rs`";
     values = 6.0, "", "assumed: values that a busy link's clicks have in one dimension, each as often";
     dimensions = 5.0, "", "`click_values`: referrer, browser, system, device, language";
-    batch_seconds = 0.080, "s", "measured: the statements of `record_clicks` for 1,000 clicks of 820 links by psql, one connection, mean of 25, the slowest of six runs; PostgreSQL 15, two cores, durable commits";
+    batch_seconds = 0.080, "s", "measured: the statements of `record_clicks` for 1,000 clicks of 820 links by psql, one connection, mean of 25, the slowest of six runs; PostgreSQL 15, two cores, durable commits. Five statements then, one now: to be measured again";
     sum_wait = 10.0, "s", "`WAIT` in `src/service/clicks/sums.rs`";
     sum_rows = 70e3, "rows/s", "measured: `curtail worker --once` with 25 such batches waiting, 204,374 sums in 2.9 s";
     click_rows = 3e5, "rows/s", "assumed: what one primary writes over all connections";
