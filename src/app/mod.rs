@@ -17,8 +17,8 @@ use crate::domain::{Clock, CorrectedClock};
 use crate::http::{Admission, Services};
 use crate::lifecycle::Lifecycle;
 use crate::service::{
-    Blocklist, Clicks, Health, Housekeeping, Keys, Limits, Links, RandomSlugs, Resolver, Sessions,
-    SlugSource, Stats,
+    AuditTrail, Blocklist, Clicks, Health, Housekeeping, Keys, Limits, Links, RandomSlugs, Resolver,
+    Sessions, SlugSource, Stats,
 };
 use crate::store::{Store, StoreError};
 use crate::telemetry::gcp::Metadata;
@@ -183,6 +183,7 @@ impl Application {
                 Arc::clone(&parts.clock),
                 lifecycle.clone(),
             ),
+            audit: AuditTrail::new(Arc::clone(&store)),
             sessions: Sessions::new(&config.access, Arc::clone(&parts.clock)),
             limits: Limits::new(
                 &config.limits,
@@ -198,6 +199,7 @@ impl Application {
                 resolver.clone(),
                 parts.slugs,
                 Arc::clone(&parts.clock),
+                lifecycle.clone(),
             ),
             resolver,
             clicks: clicks.clone(),

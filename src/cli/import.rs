@@ -138,7 +138,7 @@ impl Problems {
         Ok(Self::File(Box::new(io::BufWriter::new(file))))
     }
 
-    fn tell(&mut self, import: &mut Import<'_>, progress: &mut Progress) -> Result<(), String> {
+    fn tell(&mut self, import: &mut Import, progress: &mut Progress) -> Result<(), String> {
         for concern in import.take_problems() {
             match self {
                 Self::File(file) => line(file, &concern)?,

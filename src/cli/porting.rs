@@ -45,6 +45,7 @@ pub(super) async fn open(config: &Config) -> Result<Opened, String> {
         resolver,
         Arc::new(RandomSlugs),
         clock,
+        lifecycle.clone(),
     );
     Ok(Opened {
         links,

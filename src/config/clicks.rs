@@ -19,6 +19,8 @@ pub struct Clicks {
     pub retention_days: u32,
     /// How long a link that has expired is kept; `None` keeps it for ever.
     pub purge_after_days: Option<u32>,
+    /// How long recorded changes of links and keys are kept.
+    pub audit_retention_days: u32,
 }
 
 /// As long as a time in this program can be: some 1,000 years.
@@ -53,6 +55,7 @@ impl Clicks {
             country_header,
             retention_days: env.number_or("CLICK_RETENTION_DAYS", 400, 1..=MAX_DAYS),
             purge_after_days,
+            audit_retention_days: env.number_or("AUDIT_RETENTION_DAYS", 400, 1..=MAX_DAYS),
         }
     }
 }

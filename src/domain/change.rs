@@ -303,7 +303,9 @@ impl FromStr for AuditCursor {
 
     fn from_str(text: &str) -> Result<Self, BrokenAuditCursor> {
         let (time, id) = text.split_at_checked(text.len() / 2).ok_or(BrokenAuditCursor)?;
-        let micros = gather(time).ok_or(BrokenAuditCursor)?;
+        let micros = gather(time)
+            .filter(|micros| *micros >= 0)
+            .ok_or(BrokenAuditCursor)?;
         Ok(Self {
             changed_at: Timestamp::from_microsecond(micros).map_err(|_| BrokenAuditCursor)?,
             id: gather(id).ok_or(BrokenAuditCursor)?,

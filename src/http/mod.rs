@@ -29,7 +29,7 @@ use actix_web::{HttpRequest, web};
 use crate::config;
 use crate::domain::Clock;
 use crate::lifecycle::Lifecycle;
-use crate::service::{Clicks, Health, Keys, Limits, Links, Resolver, Sessions, Stats};
+use crate::service::{AuditTrail, Clicks, Health, Keys, Limits, Links, Resolver, Sessions, Stats};
 use crate::telemetry::log::LogLevel;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Sampler;
@@ -60,6 +60,8 @@ pub struct Services {
     pub stats: Stats,
     /// Keys.
     pub keys: Keys,
+    /// Recorded changes.
+    pub audit: AuditTrail,
     /// Who is signed in.
     pub sessions: Sessions,
     /// How often somebody may ask.

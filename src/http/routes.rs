@@ -88,6 +88,7 @@ fn api() -> impl HttpServiceFactory {
                 .route(web::post().to(api::keys_create::create)),
         )
         .service(only("/keys/{id}", "DELETE").route(web::delete().to(api::keys_revoke::revoke)))
+        .service(only("/audit", "GET, HEAD").route(reading().to(api::audit::list)))
         .service(
             only("/log-level", "GET, HEAD, PUT")
                 .route(reading().to(api::log_level::show))

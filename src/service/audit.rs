@@ -1,13 +1,52 @@
-//! One line in the log for every change: what was done, to what, by whose key. Never the key itself. The request's id
-//! comes from the span of the request.
+//! The recorded changes, and one line in the log for every change: what was done, to what, by whose key. Never the key
+//! itself. The request's id comes from the span of the request.
+
+use std::fmt;
+use std::sync::Arc;
 
 use tracing::Level;
 
 use super::Error;
-use crate::domain::{Actor, ChangeKind, KeyId, Selection, Slug};
+use crate::domain::{Actor, AuditPage, AuditQuery, ChangeKind, KeyId, Selection, Slug};
+use crate::store::{Store, StoreError};
 
 /// What the lines' `target` is, to filter them by.
 const TARGET: &str = "curtail::audit";
+
+/// The recorded changes.
+#[derive(Debug)]
+pub struct AuditTrail {
+    store: Arc<dyn Store>,
+}
+
+impl AuditTrail {
+    /// The changes that `store` recorded.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    /// A page of them, newest first.
+    pub async fn list(&self, query: &AuditQuery) -> Result<AuditPage, Error> {
+        Ok(self.store.audit(query).await?)
+    }
+}
+
+/// A change of a link or a key may have been committed: no answer came. The recorded changes say whether it was.
+pub(super) fn unknown(actor: &Actor, kind: ChangeKind, subject: &dyn fmt::Display, err: &StoreError) {
+    let action = kind.as_str();
+    tracing::event!(
+        target: TARGET,
+        Level::WARN,
+        audit.action = action,
+        audit.outcome = "unknown",
+        audit.actor = actor.role(),
+        audit.key_id = actor.key_id().map(tracing::field::display),
+        audit.subject = %subject,
+        error = %err,
+        "{action} {subject}: the outcome is unknown: {err}"
+    );
+}
 
 /// A link was changed.
 pub(super) fn link(actor: &Actor, kind: ChangeKind, slug: &Slug) {

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::limits::network_of;
 use super::links::{COLLISIONS_BEFORE_LONGER, Links, TRIES};
+use super::mutations::run_to_end;
 use super::{Caller, Error, Origin, audit};
 use crate::domain::{ChangeKind, Fault, Link, LinkDraft, NewLink};
 use crate::store::{self, Answer, BatchOutcome, Candidate, Made, StoreError};
@@ -117,17 +118,34 @@ impl Links {
         render: Render,
     ) -> Result<Batch, Error> {
         let now = self.clock.now();
-        let mut plan = self.plan(caller, drafts, origin, now);
+        let plan = self.plan(caller, drafts, origin, now);
+        let (links, caller) = (self.clone(), caller.clone());
+        let creating = async move { links.create_planned(&caller, plan, now, name, render).await };
+        run_to_end(&self.lifecycle, |_stop| creating).await
+    }
+
+    async fn create_planned(
+        &self,
+        caller: &Caller,
+        mut plan: Plan,
+        now: Timestamp,
+        name: Option<RequestName>,
+        render: Render,
+    ) -> Result<Batch, Error> {
         let mut made = vec![Made::SlugTaken; plan.candidates.len()];
         let mut open: Vec<usize> = (0..made.len()).collect();
         for attempt in 1..=TRIES {
             let once = name.clone().map(|name| once(caller, name, now, &plan, &render));
             let candidates = plan.candidates_at(&open);
-            let collided: Vec<usize> = match self
-                .store
-                .insert_links(&candidates, once.as_ref(), &caller.actor())
-                .await?
-            {
+            let actor = caller.actor();
+            let inserted = match self.store.insert_links(&candidates, once.as_ref(), &actor).await {
+                Ok(inserted) => inserted,
+                Err(err) => {
+                    let slugs = candidates.iter().map(|candidate| &candidate.link.slug);
+                    return Err(self.all_failed(&actor, ChangeKind::LinkCreated, slugs, err).await);
+                }
+            };
+            let collided: Vec<usize> = match inserted {
                 BatchOutcome::Replayed(answer) => return Ok(Batch::Replayed(answer)),
                 BatchOutcome::Mismatch => return Err(Error::IdempotencyMismatch),
                 BatchOutcome::Collided(which) => which,

@@ -41,6 +41,9 @@ pub enum Error {
     /// Too many wait for the store already.
     #[error("too many requests at once")]
     Overloaded,
+    /// The change may have been made, or not: the store gave no answer in time.
+    #[error("the outcome of the change is unknown: {0}")]
+    OutcomeUnknown(Arc<StoreError>),
     /// The store did not do its part.
     #[error("the store failed: {0}")]
     Store(#[from] Arc<StoreError>),
@@ -51,6 +54,7 @@ impl From<StoreError> for Error {
         match error {
             StoreError::SlugTaken => Self::SlugTaken,
             StoreError::Overloaded => Self::Overloaded,
+            unknown @ StoreError::OutcomeUnknown(_) => Self::OutcomeUnknown(Arc::new(unknown)),
             other => Self::Store(Arc::new(other)),
         }
     }

@@ -51,6 +51,10 @@ impl Housekeeping {
             ("visitors", Chore::ForgetVisitors(yesterday)),
             ("batches", Chore::ForgetBatches(days_before(now, BATCH_DAYS))),
             ("answers", Chore::ForgetAnswers(now)),
+            (
+                "changes",
+                Chore::DropChanges(days_before(now, self.config.audit_retention_days.into())),
+            ),
             ("deleted", Chore::ForgetSetAside(before(now, Links::UNDO * 2))),
         ];
         if let Some(days) = self.config.purge_after_days {

@@ -10,11 +10,12 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::mutations::run_to_end;
 use super::{Error, Session, audit};
 use crate::config;
 use crate::domain::{Actor, ChangeKind, Clock, Key, KeyDraft, KeyId, Link};
 use crate::lifecycle::Lifecycle;
-use crate::store::{KeyHash, Store};
+use crate::store::{KeyHash, Store, StoreError};
 
 pub use crate::domain::Scope;
 
@@ -122,7 +123,7 @@ pub struct Keys {
     trial: bool,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    remembered: Cache<KeyHash, Remembered>,
+    remembered: Arc<Cache<KeyHash, Remembered>>,
     /// Keys whose use is being noted now.
     noting: Arc<Mutex<HashSet<KeyId>>>,
     lifecycle: Lifecycle,
@@ -149,7 +150,7 @@ impl Keys {
             trial: config.trial,
             store,
             clock,
-            remembered: Cache::new(REMEMBERED_KEYS),
+            remembered: Arc::new(Cache::new(REMEMBERED_KEYS)),
             noting: Arc::default(),
             lifecycle,
         }
@@ -209,13 +210,19 @@ impl Keys {
         let id = id.parse().expect("an id is made of letters and digits");
         let key = Key::check(draft, id, self.clock.now()).map_err(Error::InvalidKey)?;
         let secret = format!("{PREFIX}{}", nanoid::nanoid!(SECRET_CHARS, &BASE62));
-        let actor = by.actor();
-        self.store.insert_key(&key, &hash(&secret), &actor).await?;
-        audit::key(&actor, ChangeKind::KeyCreated, &key.id);
-        Ok(IssuedKey {
-            key,
-            secret: secret.into(),
-        })
+        let (store, actor) = (Arc::clone(&self.store), by.actor());
+        let creating = async move {
+            let kind = ChangeKind::KeyCreated;
+            if let Err(err) = store.insert_key(&key, &hash(&secret), &actor).await {
+                return Err(failed(&actor, kind, &key.id, err));
+            }
+            audit::key(&actor, kind, &key.id);
+            Ok(IssuedKey {
+                key,
+                secret: secret.into(),
+            })
+        };
+        run_to_end(&self.lifecycle, |_stop| creating).await
     }
 
     /// Every key, newest first.
@@ -226,14 +233,21 @@ impl Keys {
     /// Revokes a key.
     pub async fn revoke(&self, by: &Caller, id: &str) -> Result<(), Error> {
         let id: KeyId = id.parse().map_err(|_| Error::KeyNotFound)?;
-        let actor = by.actor();
-        if !self.store.delete_key(&id, &actor).await? {
-            return Err(Error::KeyNotFound);
-        }
-        audit::key(&actor, ChangeKind::KeyRevoked, &id);
-        // This instance need not wait.
-        self.remembered.clear();
-        Ok(())
+        let (store, actor) = (Arc::clone(&self.store), by.actor());
+        let remembered = Arc::clone(&self.remembered);
+        let revoking = async move {
+            let kind = ChangeKind::KeyRevoked;
+            let revoked = store.delete_key(&id, &actor).await;
+            // This instance need not wait.
+            remembered.clear();
+            match revoked {
+                Ok(true) => audit::key(&actor, kind, &id),
+                Ok(false) => return Err(Error::KeyNotFound),
+                Err(err) => return Err(failed(&actor, kind, &id, err)),
+            }
+            Ok(())
+        };
+        run_to_end(&self.lifecycle, |_stop| revoking).await
     }
 
     async fn find(&self, hash: KeyHash, now: Timestamp) -> Result<Option<Arc<Key>>, Error> {
@@ -298,6 +312,14 @@ impl Drop for Noting {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.remove(&self.id);
     }
+}
+
+/// Passes on the error of a change. If the change may have been committed, it is logged so.
+fn failed(actor: &Actor, kind: ChangeKind, id: &KeyId, err: StoreError) -> Error {
+    if let StoreError::OutcomeUnknown(_) = &err {
+        audit::unknown(actor, kind, id, &err);
+    }
+    err.into()
 }
 
 fn is_well_formed(key: &str) -> bool {

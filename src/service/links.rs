@@ -2,19 +2,25 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 
+use super::mutations::run_to_end;
 use super::slugs::SlugSource;
 use super::{Blocklist, Caller, Error, Resolver, Visit, audit};
 use crate::config;
 use crate::domain::{
     Actor, ChangeKind, Clock, Cursor, GoneReason, Link, LinkDraft, LinkPage, LinkPatch, LinkQuery, LinkState,
-    LinkUpdate, NewLink, Slug,
+    LinkUpdate, NewLink, Revision, Slug,
 };
+use crate::lifecycle::Lifecycle;
 use crate::store::{Store, StoreError};
 
 /// Slugs that are tried before a create gives up.
 pub(super) const TRIES: u8 = 5;
+
+/// How many slugs the caches forget at once.
+const PUBLISHED_AT_ONCE: usize = 256;
 
 /// Collisions in a row after which slugs get one character longer.
 pub(super) const COLLISIONS_BEFORE_LONGER: u8 = 3;
@@ -56,22 +62,23 @@ pub enum Preview {
     Gone(GoneReason),
 }
 
-/// The links.
-#[derive(Debug)]
+/// The links. Clones share everything.
+#[derive(Debug, Clone)]
 pub struct Links {
-    pub(super) config: config::Links,
+    pub(super) config: Arc<config::Links>,
     pub(super) blocklist: Blocklist,
     pub(super) store: Arc<dyn Store>,
     pub(super) resolver: Resolver,
     pub(super) slugs: Arc<dyn SlugSource>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) lifecycle: Lifecycle,
 }
 
 impl Links {
     /// How long a link that was set aside can be brought back.
     pub const UNDO: SignedDuration = SignedDuration::from_secs(60);
 
-    /// The links of `store`; `resolver` is told of every change.
+    /// The links of `store`. Every change is published to `resolver`, and runs to its end as a task of `lifecycle`.
     pub fn new(
         config: &config::Links,
         blocklist: Blocklist,
@@ -79,14 +86,16 @@ impl Links {
         resolver: Resolver,
         slugs: Arc<dyn SlugSource>,
         clock: Arc<dyn Clock>,
+        lifecycle: Lifecycle,
     ) -> Self {
         Self {
-            config: config.clone(),
+            config: Arc::new(config.clone()),
             blocklist,
             store,
             resolver,
             slugs,
             clock,
+            lifecycle,
         }
     }
 
@@ -96,17 +105,20 @@ impl Links {
         let targets = self.config.target_policy(origin.host, &blocked);
         let mut new = NewLink::check(draft, &targets, self.config.slugs).map_err(Error::InvalidLink)?;
         new.owner = caller.owner().cloned();
-        let actor = caller.actor();
-        let link = match &new.slug {
-            Some(slug) => {
-                self.insert(new.clone().into_link(slug.clone(), self.clock.now()), &actor)
-                    .await?
-            }
-            None => self.insert_under_new_slug(new, &actor).await?,
+        let (links, actor) = (self.clone(), caller.actor());
+        let creating = async move {
+            let link = match &new.slug {
+                Some(slug) => {
+                    let link = new.clone().into_link(slug.clone(), links.clock.now());
+                    links.insert(link, &actor).await?
+                }
+                None => links.insert_under_new_slug(new, &actor).await?,
+            };
+            audit::link(&actor, ChangeKind::LinkCreated, &link.slug);
+            links.resolver.publish_link(link.redirect()).await;
+            Ok(link)
         };
-        audit::link(&actor, ChangeKind::LinkCreated, &link.slug);
-        self.resolver.publish_link(link.redirect()).await;
-        Ok(link)
+        run_to_end(&self.lifecycle, |_stop| creating).await
     }
 
     /// The link called `slug`, if `caller` sees it.
@@ -140,12 +152,18 @@ impl Links {
         let blocked = self.blocklist.current();
         let targets = self.config.target_policy(origin.host, &blocked);
         let update = LinkUpdate::check(patch, &targets).map_err(Error::InvalidPatch)?;
+        let (links, caller, slug) = (self.clone(), caller.clone(), slug.clone());
+        let updating = async move { links.update_checked(&caller, &slug, &update).await };
+        run_to_end(&self.lifecycle, |_stop| updating).await
+    }
+
+    async fn update_checked(&self, caller: &Caller, slug: &Slug, update: &LinkUpdate) -> Result<Link, Error> {
         let actor = caller.actor();
         let mut tries = UPDATE_TRIES;
         loop {
             let before = self.link(caller, slug).await?;
             let mut link = before
-                .updated(&update, self.clock.now())
+                .updated(update, self.clock.now())
                 .map_err(Error::InvalidPatch)?;
             let kind = ChangeKind::of_update(before.disabled, link.disabled);
             match self.store.update_link(&link, kind, &actor).await {
@@ -156,7 +174,7 @@ impl Links {
                     return Ok(link);
                 }
                 Err(StoreError::Conflict) if tries > 1 => tries -= 1,
-                Err(err) => return Err(err.into()),
+                Err(err) => return Err(self.failed(&actor, kind, slug, err).await),
             }
         }
     }
@@ -176,29 +194,37 @@ impl Links {
 
     /// Deletes a link, but keeps it aside for [`Links::restore`].
     pub async fn set_aside(&self, caller: &Caller, slug: &Slug) -> Result<(), Error> {
-        let actor = caller.actor();
-        let last = self
-            .store
-            .set_link_aside(slug, caller.held_to(), self.clock.now(), &actor)
-            .await?;
-        let last = last.ok_or(Error::LinkNotFound)?;
-        audit::link(&actor, ChangeKind::LinkDeleted, slug);
-        self.resolver.publish_deletion(slug, last).await;
-        Ok(())
+        let (links, caller, slug) = (self.clone(), caller.clone(), slug.clone());
+        let deleting = async move {
+            let (actor, now) = (caller.actor(), links.clock.now());
+            let last = links
+                .store
+                .set_link_aside(&slug, caller.held_to(), now, &actor)
+                .await;
+            links.deleted(&actor, &slug, last).await
+        };
+        run_to_end(&self.lifecycle, |_stop| deleting).await
     }
 
     /// Brings a link back that was set aside within [`Links::UNDO`], with its clicks and statistics.
     pub async fn restore(&self, caller: &Caller, slug: &Slug) -> Result<Link, Error> {
         let since = self.clock.now().checked_sub(Self::UNDO).unwrap_or(Timestamp::MIN);
-        let actor = caller.actor();
-        let link = self
-            .store
-            .restore_link(slug, caller.held_to(), since, &actor)
-            .await?;
-        let link = link.ok_or(Error::LinkNotFound)?;
-        audit::link(&actor, ChangeKind::LinkRestored, slug);
-        self.resolver.publish_change(link.redirect()).await;
-        Ok(link)
+        let (links, caller, slug) = (self.clone(), caller.clone(), slug.clone());
+        let restoring = async move {
+            let (actor, kind) = (caller.actor(), ChangeKind::LinkRestored);
+            let restored = links
+                .store
+                .restore_link(&slug, caller.held_to(), since, &actor)
+                .await;
+            let link = match restored {
+                Ok(link) => link.ok_or(Error::LinkNotFound)?,
+                Err(err) => return Err(links.failed(&actor, kind, &slug, err).await),
+            };
+            audit::link(&actor, kind, &slug);
+            links.resolver.publish_change(link.redirect()).await;
+            Ok(link)
+        };
+        run_to_end(&self.lifecycle, |_stop| restoring).await
     }
 
     /// What a visitor may see of `slug` before following it. No click is counted.
@@ -217,16 +243,68 @@ impl Links {
 
     /// Deletes a link.
     pub async fn delete(&self, caller: &Caller, slug: &Slug) -> Result<(), Error> {
-        let actor = caller.actor();
-        let last = self.store.delete_link(slug, caller.held_to(), &actor).await?;
-        let last = last.ok_or(Error::LinkNotFound)?;
-        audit::link(&actor, ChangeKind::LinkDeleted, slug);
+        let (links, caller, slug) = (self.clone(), caller.clone(), slug.clone());
+        let deleting = async move {
+            let actor = caller.actor();
+            let last = links.store.delete_link(&slug, caller.held_to(), &actor).await;
+            links.deleted(&actor, &slug, last).await
+        };
+        run_to_end(&self.lifecycle, |_stop| deleting).await
+    }
+
+    async fn deleted(
+        &self,
+        actor: &Actor,
+        slug: &Slug,
+        last: Result<Option<Revision>, StoreError>,
+    ) -> Result<(), Error> {
+        let kind = ChangeKind::LinkDeleted;
+        let last = match last {
+            Ok(last) => last.ok_or(Error::LinkNotFound)?,
+            Err(err) => return Err(self.failed(actor, kind, slug, err).await),
+        };
+        audit::link(actor, kind, slug);
         self.resolver.publish_deletion(slug, last).await;
         Ok(())
     }
 
+    /// Passes on the error of a change. If the change may have been committed, it is logged so, and the caches forget
+    /// the slug.
+    pub(super) async fn failed(
+        &self,
+        actor: &Actor,
+        kind: ChangeKind,
+        slug: &Slug,
+        err: StoreError,
+    ) -> Error {
+        self.all_failed(actor, kind, [slug], err).await
+    }
+
+    /// The same for changes of many links.
+    pub(super) async fn all_failed(
+        &self,
+        actor: &Actor,
+        kind: ChangeKind,
+        slugs: impl IntoIterator<Item = &Slug> + Send,
+        err: StoreError,
+    ) -> Error {
+        if let StoreError::OutcomeUnknown(_) = &err {
+            let slugs: Vec<&Slug> = slugs.into_iter().collect();
+            for slug in &slugs {
+                audit::unknown(actor, kind, slug, &err);
+            }
+            for some in slugs.chunks(PUBLISHED_AT_ONCE) {
+                join_all(some.iter().map(|slug| self.resolver.publish_unknown(slug))).await;
+            }
+        }
+        err.into()
+    }
+
     async fn insert(&self, mut link: Link, actor: &Actor) -> Result<Link, Error> {
-        link.revision = self.store.insert_link(&link, actor).await?;
+        match self.store.insert_link(&link, actor).await {
+            Ok(revision) => link.revision = revision,
+            Err(err) => return Err(self.failed(actor, ChangeKind::LinkCreated, &link.slug, err).await),
+        }
         Ok(link)
     }
 

@@ -15,6 +15,7 @@ mod keys;
 mod lifetimes;
 mod limits;
 mod links;
+mod mutations;
 mod porting;
 mod publisher;
 mod qr;
@@ -25,6 +26,7 @@ mod slugs;
 mod stats;
 mod visit;
 
+pub use audit::AuditTrail;
 pub use batch::{Batch, Item, Render, RequestName};
 pub use blocklist::Blocklist;
 pub use clicks::{Clicks, Seen, is_program};

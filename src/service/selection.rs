@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use super::mutations::run_to_end;
 use super::{Caller, Error, Links, audit};
-use crate::domain::{Actor, Selection, Slug};
+use crate::domain::{Actor, ChangeKind, Selection, Slug};
 use crate::store::Place;
 
 /// Links that are looked at in one step.
@@ -51,45 +53,84 @@ impl Links {
             }
             selection.owner = Some(own.clone());
         }
-        let walked = self
-            .walk(&caller.actor(), &selection, dry_run, &mut toggled)
-            .await;
-        if !dry_run && (toggled.count > 0 || walked.is_ok()) {
-            audit::links(&caller.actor(), &selection, toggled.count, walked.as_ref().err());
+        if dry_run {
+            self.count(&selection, &mut toggled).await?;
+            return Ok(toggled);
         }
-        walked.map(|()| toggled)
+        let (links, actor) = (self.clone(), caller.actor());
+        let changing = |stop: CancellationToken| async move {
+            let walked = links.walk(&actor, &selection, &stop, &mut toggled).await;
+            if toggled.count > 0 || walked.is_ok() {
+                audit::links(&actor, &selection, toggled.count, walked.as_ref().err());
+            }
+            walked.map(|()| toggled)
+        };
+        run_to_end(&self.lifecycle, changing).await
     }
 
+    async fn count(&self, selection: &Selection, toggled: &mut Toggled) -> Result<(), Error> {
+        let began = Instant::now();
+        let mut from = Place::default();
+        loop {
+            let selected = self.store.select_links(selection, &from, STEP).await?;
+            toggled.note(selected.slugs.iter());
+            match selected.next {
+                Some(next) if began.elapsed() < TIME => from = next,
+                next => {
+                    toggled.complete = next.is_none();
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Changes the links, step by step. A stop of the service ends it between two transactions.
     async fn walk(
         &self,
         actor: &Actor,
         selection: &Selection,
-        dry_run: bool,
+        stop: &CancellationToken,
         toggled: &mut Toggled,
     ) -> Result<(), Error> {
         let began = Instant::now();
         let mut from = Place::default();
         loop {
             let selected = self.store.select_links(selection, &from, STEP).await?;
-            if dry_run {
-                toggled.note(selected.slugs.iter());
-            } else {
-                for slugs in selected.slugs.chunks(TRANSACTION) {
-                    let now = self.clock.now();
-                    let changed = self.store.toggle_links(selection, slugs, now, actor).await?;
-                    toggled.note(changed.iter().map(|redirect| &redirect.slug));
-                    self.resolver.publish_changes(changed).await;
-                }
-            }
-            match selected.next {
-                None => return Ok(()),
-                Some(_) if began.elapsed() >= TIME => {
+            for slugs in selected.slugs.chunks(TRANSACTION) {
+                if stop.is_cancelled() {
                     toggled.complete = false;
                     return Ok(());
                 }
-                Some(next) => from = next,
+                self.toggle_some(actor, selection, slugs, toggled).await?;
+            }
+            match selected.next {
+                Some(next) if began.elapsed() < TIME => from = next,
+                next => {
+                    toggled.complete = next.is_none();
+                    return Ok(());
+                }
             }
         }
+    }
+
+    async fn toggle_some(
+        &self,
+        actor: &Actor,
+        selection: &Selection,
+        slugs: &[Slug],
+        toggled: &mut Toggled,
+    ) -> Result<(), Error> {
+        let changed = self.store.toggle_links(selection, slugs, self.clock.now(), actor);
+        let changed = match changed.await {
+            Ok(changed) => changed,
+            Err(err) => {
+                let kind = ChangeKind::of_update(selection.disabled, !selection.disabled);
+                return Err(self.all_failed(actor, kind, slugs, err).await);
+            }
+        };
+        toggled.note(changed.iter().map(|redirect| &redirect.slug));
+        self.resolver.publish_changes(changed).await;
+        Ok(())
     }
 }
 

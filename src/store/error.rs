@@ -17,6 +17,10 @@ pub enum StoreError {
     /// The database refused the values, and would refuse them again: a constraint or a type does not allow them.
     #[error("the database refused the values: {0}")]
     Refused(#[source] Box<dyn Error + Send + Sync>),
+    /// A change may have been committed, or not: the database did not answer in time, or the connection was lost after
+    /// the statement was sent.
+    #[error("no answer came, so the change may have been committed: {0}")]
+    OutcomeUnknown(#[source] Box<dyn Error + Send + Sync>),
     /// The database answers, but so many wait for it already that one more would wait in vain.
     #[error("the database is busy: too many wait for it already")]
     Overloaded,

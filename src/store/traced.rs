@@ -73,6 +73,7 @@ fn failure(err: &StoreError) -> Option<&'static str> {
         StoreError::SlugTaken | StoreError::Conflict => None,
         StoreError::Unavailable(_) => Some("unavailable"),
         StoreError::Refused(_) => Some("refused"),
+        StoreError::OutcomeUnknown(_) => Some("outcome_unknown"),
         StoreError::Overloaded => Some("overloaded"),
         StoreError::Corrupt(_) => Some("corrupt"),
         StoreError::Schema { .. } => Some("schema"),

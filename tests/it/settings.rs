@@ -80,6 +80,7 @@ fn every_fault_is_named_at_once_and_no_value_is_repeated() {
         ("CLICK_RETENTION_DAYS", "0"),
         ("COUNTRY_HEADER", "X SENTINEL"),
         ("PURGE_AFTER_DAYS", "soon-SENTINEL"),
+        ("AUDIT_RETENTION_DAYS", "0"),
         ("REDIS_URL", ""),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:SENTINEL"),
         ("OTEL_EXPORTER_OTLP_HEADERS", ""),

@@ -98,5 +98,10 @@ pub(in crate::http) fn described() -> Operation {
     .takes::<NewLinksBody>("application/json", LINKS)
     .answers::<made::Results<'_>>(StatusCode::OK, "What became of each", RESULTS)
     .with_header("Idempotency-Replayed", text(made::ABOUT_REPLAYED))
-    .problems(&["malformed_query", "invalid_link", "idempotency_mismatch"])
+    .problems(&[
+        "malformed_query",
+        "invalid_link",
+        "idempotency_mismatch",
+        "outcome_unknown",
+    ])
 }

@@ -142,5 +142,6 @@ pub(in crate::http) fn described() -> Operation {
         "slug_taken",
         "invalid_link",
         "idempotency_mismatch",
+        "outcome_unknown",
     ])
 }

@@ -35,5 +35,5 @@ pub(in crate::http) fn described() -> Operation {
         StatusCode::NO_CONTENT,
         "It is deleted, and its slug 404 everywhere within 5 seconds",
     )
-    .problems(&["link_not_found"])
+    .problems(&["link_not_found", "outcome_unknown"])
 }

@@ -156,5 +156,5 @@ pub(in crate::http) fn described() -> Operation {
         "How many links were changed; they are gone everywhere within 5 seconds",
         r#"{"disabled": true, "dry_run": true, "count": 1234, "examples": ["x7Kq2mP"], "complete": true}"#,
     )
-    .problems(&["invalid_patch"])
+    .problems(&["invalid_patch", "outcome_unknown"])
 }

@@ -188,5 +188,5 @@ pub(in crate::http) fn described() -> Operation {
             LINK,
         )
         .answers::<ReportBody<'_>>(StatusCode::OK, "What became of the links", REPORT)
-        .problems(&["malformed_import", "malformed_query"])
+        .problems(&["malformed_import", "malformed_query", "outcome_unknown"])
 }

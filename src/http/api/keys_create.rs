@@ -88,5 +88,5 @@ pub(in crate::http) fn described() -> Operation {
         .group("keys")
         .takes::<NewKeyBody>("application/json", NEW)
         .answers::<Body<'_>>(StatusCode::CREATED, "The key, with its secret", KEY)
-        .problems(&["invalid_key"])
+        .problems(&["invalid_key", "outcome_unknown"])
 }

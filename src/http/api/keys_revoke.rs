@@ -37,5 +37,5 @@ pub(in crate::http) fn described() -> Operation {
         StatusCode::NO_CONTENT,
         "It is refused everywhere within 5 seconds",
     )
-    .problems(&["key_not_found"])
+    .problems(&["key_not_found", "outcome_unknown"])
 }

@@ -1,5 +1,6 @@
 //! The links API: a file for each endpoint.
 
+pub(super) mod audit;
 pub(super) mod bulk;
 pub(super) mod create;
 pub(super) mod delete;

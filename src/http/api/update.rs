@@ -109,5 +109,5 @@ pub(in crate::http) fn described() -> Operation {
         r#"{"title": "Winter sale", "expires_at": null}"#,
     )
     .answers::<LinkBody<'_>>(StatusCode::OK, "The link as it is now", EXAMPLE)
-    .problems(&["link_not_found", "invalid_patch"])
+    .problems(&["link_not_found", "invalid_patch", "outcome_unknown"])
 }

@@ -39,6 +39,7 @@ fn operations() -> Vec<Operation> {
         api::keys_create::described(),
         api::keys_list::described(),
         api::keys_revoke::described(),
+        api::audit::described(),
         api::log_level::show_described(),
         api::log_level::change_described(),
         redirect::described(),

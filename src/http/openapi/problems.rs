@@ -146,6 +146,7 @@ impl Problem {
             Error::IdempotencyMismatch.into(),
             Error::RateLimited(taken).into(),
             Error::Overloaded.into(),
+            Self::outcome_unknown(),
             Error::SlugTaken.into(),
             Error::InvalidLink(url.clone()).into(),
             Error::InvalidPatch(url).into(),

@@ -132,6 +132,18 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, title, detail).with_header(header::RETRY_AFTER, "1")
     }
 
+    /// A change may have been made, or not.
+    pub(in crate::http) fn outcome_unknown() -> Self {
+        Self {
+            code: "outcome_unknown",
+            title: "Outcome unknown",
+            detail: "No answer came from the database in time: the change may have been made. Read the state before you \
+                try again."
+                .into(),
+            ..Self::unavailable()
+        }
+    }
+
     /// The log cannot be told so.
     pub(in crate::http) fn invalid_log_level(faults: Vec<Fault>) -> Self {
         Self::invalid("invalid_log_level", "The log level is not valid", faults)
@@ -239,6 +251,10 @@ impl From<Error> for Problem {
                 code: "overloaded",
                 title: "Too many requests at once",
                 ..Self::unavailable()
+            },
+            Error::OutcomeUnknown(_) => Self {
+                cause: Some(Box::new(error)),
+                ..Self::outcome_unknown()
             },
             Error::Store(_) => Self {
                 cause: Some(Box::new(error)),

@@ -42,7 +42,12 @@ pub(super) async fn api(
     let reply = match answer(&request, &services, &parameters, format).await {
         Ok(Outcome::Reply(reply)) => reply,
         Ok(Outcome::Response(response)) => return Ok(response),
-        Err(err @ (Error::RateLimited(_) | Error::Store(_) | Error::IdempotencyMismatch)) => {
+        Err(
+            err @ (Error::RateLimited(_)
+            | Error::Store(_)
+            | Error::OutcomeUnknown(_)
+            | Error::IdempotencyMismatch),
+        ) => {
             return Err(err.into());
         }
         Err(err) => Reply::failed(403, &message(&err, &parameters)),

@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::Arc;
 
+use super::batch::Imported;
 use super::documents::Documents;
 use super::format::Carrier;
 use super::lines::Lines;
@@ -12,8 +13,9 @@ use super::rows::{self, Row};
 use super::table::Table;
 use super::{Format, Raw, Unreadable};
 use crate::domain::{KeyId, NewLink, Scope};
-use crate::service::{Caller, Error, Links, audit};
-use crate::store::{Arrival, Rules, StoreError, Taken};
+use crate::service::mutations::run_to_end;
+use crate::service::{Caller, Error, Links};
+use crate::store::{Arrival, Rules, Taken};
 
 /// Links that are taken at once.
 const BATCH: usize = 500;
@@ -23,10 +25,6 @@ const PIECE: usize = 16 * 1024;
 
 /// Bytes that a guess is made from.
 const HEAD: usize = 64 * 1024;
-
-/// How often a batch is sent again while the store is unavailable, and the first pause before it.
-const TRIES: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// What becomes of a link whose slug is another's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -102,8 +100,8 @@ struct Waiting {
 }
 
 /// Takes links. Feed it, then finish it.
-pub struct Import<'a> {
-    links: &'a Links,
+pub struct Import {
+    links: Links,
     caller: Caller,
     request: ImportRequest,
     rules: Rules,
@@ -113,21 +111,10 @@ pub struct Import<'a> {
     slugs: HashSet<String>,
     seen: u64,
     report: Report,
-    /// Whether it came to its end.
-    whole: bool,
+    imported: Arc<Imported>,
 }
 
-/// However it ends, and if its sender just goes away.
-impl Drop for Import<'_> {
-    fn drop(&mut self) {
-        let count = self.report.created + self.report.overwritten;
-        if count > 0 {
-            audit::import(&self.caller.actor(), count, self.whole);
-        }
-    }
-}
-
-impl std::fmt::Debug for Import<'_> {
+impl std::fmt::Debug for Import {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Import")
             .field("report", &self.report)
@@ -138,7 +125,7 @@ impl std::fmt::Debug for Import<'_> {
 impl Links {
     /// Begins to take links. Creation times, clicks and owners are kept for callers who may make keys: others could
     /// make up a past.
-    pub fn import(&self, caller: &Caller, request: ImportRequest) -> Result<Import<'_>, Error> {
+    pub fn import(&self, caller: &Caller, request: ImportRequest) -> Result<Import, Error> {
         caller.require(Scope::LinksCreate)?;
         if matches!(caller, Caller::Anonymous { .. }) {
             return Err(Error::Unauthenticated);
@@ -149,7 +136,7 @@ impl Links {
         }
         let history = caller.require(Scope::KeysAdmin).is_ok();
         Ok(Import {
-            links: self,
+            links: self.clone(),
             caller: caller.clone(),
             rules: Rules {
                 held_to: caller.held_to().cloned(),
@@ -165,13 +152,13 @@ impl Links {
                 kept_history: history,
                 ..Report::default()
             },
-            whole: false,
+            imported: Arc::new(Imported::new(caller.actor())),
             request,
         })
     }
 }
 
-impl Import<'_> {
+impl Import {
     /// Takes the next bytes. When this answers, no more than a batch of what they hold is still to be taken.
     pub async fn feed(&mut self, bytes: &[u8]) -> Result<(), ImportError> {
         for piece in bytes.chunks(PIECE) {
@@ -196,7 +183,7 @@ impl Import<'_> {
         if let Reader::Documents(documents) = &self.reader {
             documents.finish()?;
         }
-        self.whole = true;
+        self.imported.is_whole();
         Ok(())
     }
 
@@ -358,46 +345,21 @@ impl Import<'_> {
                 .into_iter()
                 .map(|waiting| (waiting.line, waiting.arrival))
                 .unzip();
-            let taken = self.patiently(&arrivals).await?;
-            let mut replaced = Vec::new();
+            let (links, rules) = (self.links.clone(), self.rules.clone());
+            let imported = Arc::clone(&self.imported);
+            let taking = async move { links.take_batch(arrivals, &rules, &imported).await };
+            let (arrivals, taken) = run_to_end(&self.links.lifecycle, |_stop| taking).await?;
             for ((line, arrival), taken) in lines.into_iter().zip(arrivals).zip(taken) {
                 match taken {
                     Taken::Inserted(_) => self.report.created += 1,
                     Taken::Unchanged => self.report.unchanged += 1,
-                    Taken::Overwritten(revision) => {
-                        self.report.overwritten += 1;
-                        let mut link = arrival.link;
-                        link.revision = revision;
-                        replaced.push(link.redirect());
-                    }
+                    Taken::Overwritten(_) => self.report.overwritten += 1,
                     Taken::Differs => self.conflict(line, arrival.link.slug.as_str()),
                 }
             }
-            // New links need no publishing: an absence is remembered for seconds only, and what removed an older link
-            // under the same slug was recorded.
-            self.links.resolver.publish_changes(replaced).await;
         }
         self.report.read = self.seen;
         Ok(())
-    }
-
-    /// A batch whose outcome is not known is sent again: what was taken is then unchanged.
-    async fn patiently(&self, arrivals: &[Arrival]) -> Result<Vec<Taken>, Error> {
-        let mut tries = 0;
-        loop {
-            match self
-                .links
-                .store
-                .take_links(arrivals, &self.rules, &self.caller.actor())
-                .await
-            {
-                Err(StoreError::Unavailable(_)) if tries < TRIES => {
-                    tokio::time::sleep(PAUSE * 2_u32.pow(tries)).await;
-                    tries += 1;
-                }
-                result => return Ok(result?),
-            }
-        }
     }
 
     fn refuse(&mut self, line: u64, slug: Option<&str>, errors: Vec<Trouble>) {

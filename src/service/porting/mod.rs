@@ -1,5 +1,6 @@
 //! Links from elsewhere and to elsewhere: read and written as a stream, in memory that does not grow with it.
 
+mod batch;
 mod documents;
 mod export;
 mod fields;

@@ -5,7 +5,8 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::changes;
 use super::failure::unavailable;
-use super::links::{draw_revision, to_link};
+use super::links::to_link;
+use super::writes::draw_revision;
 use crate::domain::{Actor, ChangeKind, KeyId, Link, Revision, Slug};
 use crate::store::StoreError;
 

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::failure::unavailable;
-use super::links::{column, corrupt, insert_row, tags, to_link};
+use super::links::{column, corrupt, tags, to_link};
+use super::writes::insert_row;
 use crate::domain::{Actor, KeyId, Link, Slug};
 use crate::store::batch::collided;
 use crate::store::{Answer, BatchOutcome, Candidate, Made, Once, StoreError};

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::{Connection, Row, params};
 
 use super::failure::unavailable;
 use super::pool::{Pool, blocking};
 use super::rows::to_redirect;
 pub(super) use super::rows::{column, corrupt, to_link, to_time};
 use super::{
-    aside, batch, changes, chores, clicks, connect, faults, keys, list, migrate, ranking, selection,
+    aside, batch, changes, chores, clicks, connect, faults, keys, list, migrate, ranking, selection, writes,
 };
 use crate::domain::{
     Actor, AuditPage, AuditQuery, ChangeKind, ChangePage, ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery,
@@ -34,30 +34,6 @@ pub(super) const LINK: &str = "-- link()
 SELECT revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
     max_clicks, disabled, clicks, created_at, updated_at, owner
 FROM links WHERE slug = ?1";
-
-/// The microseconds of the clock, so that it is higher than what caches hold even if the file is an older copy; one more
-/// than the last if the clock is behind.
-const DRAW_REVISION: &str = "-- draw_revision()
-UPDATE link_revision SET number = max(number + 1, ?1 + 1, ?2) RETURNING number";
-
-// The first revision is the id: SQLite itself would give the id of a deleted link again, and with it its clicks.
-const INSERT_LINK: &str = "-- insert_link()
-INSERT INTO links (id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query,
-    valid_from, expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner)
-VALUES (?2, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
-ON CONFLICT (slug) DO NOTHING";
-
-const UPDATE_LINK: &str = "-- update_link()
-UPDATE links SET revision = ?2, target = ?3, title = ?4, tags = ?5, redirect_status = ?6, cache_seconds = ?7,
-    forward_query = ?8, valid_from = ?9, expires_at = ?10, max_clicks = ?11, disabled = ?12, updated_at = ?13
-WHERE slug = ?1 AND revision = ?14
-RETURNING id";
-
-const DELETE_LINK: &str = "-- delete_link()
-DELETE FROM links WHERE slug = ?1 AND (?2 IS NULL OR owner = ?2) RETURNING id, revision";
-
-const TAKE_CLICK: &str = "-- take_click()
-UPDATE links SET clicks = clicks + 1 WHERE slug = ?1 AND clicks < max_clicks AND NOT disabled";
 
 const ANSWERS: &str = "-- check()
 SELECT count(*) FROM link_revision";
@@ -122,11 +98,10 @@ impl Store for SqliteStore {
 
     async fn insert_link(&self, link: &Link, actor: &Actor) -> Result<Revision, StoreError> {
         let (link, actor) = (link.clone(), actor.clone());
-        self.writes
-            .run(LONG_LIMIT, move |connection| {
-                insert_link(connection, &link, &actor)
-            })
-            .await
+        self.mutate(LONG_LIMIT, move |connection| {
+            writes::insert_link(connection, &link, &actor)
+        })
+        .await
     }
 
     async fn insert_links(
@@ -139,7 +114,7 @@ impl Store for SqliteStore {
         let insert = move |connection: &mut Connection| {
             batch::insert_links(connection, &candidates, once.as_ref(), &actor)
         };
-        self.writes.run(LONG_LIMIT, insert).await
+        self.mutate(LONG_LIMIT, insert).await
     }
 
     async fn update_link(
@@ -149,11 +124,10 @@ impl Store for SqliteStore {
         actor: &Actor,
     ) -> Result<Revision, StoreError> {
         let (link, actor) = (link.clone(), actor.clone());
-        self.writes
-            .run(LONG_LIMIT, move |connection| {
-                update_link(connection, &link, kind, &actor)
-            })
-            .await
+        self.mutate(LONG_LIMIT, move |connection| {
+            writes::update_link(connection, &link, kind, &actor)
+        })
+        .await
     }
 
     async fn delete_link(
@@ -164,8 +138,8 @@ impl Store for SqliteStore {
     ) -> Result<Option<Revision>, StoreError> {
         let (slug, owner, actor) = (slug.clone(), owner.cloned(), actor.clone());
         let delete =
-            move |connection: &mut Connection| delete_link(connection, &slug, owner.as_ref(), &actor);
-        self.writes.run(LONG_LIMIT, delete).await
+            move |connection: &mut Connection| writes::delete_link(connection, &slug, owner.as_ref(), &actor);
+        self.mutate(LONG_LIMIT, delete).await
     }
 
     async fn links(&self, query: &LinkQuery) -> Result<LinkPage, StoreError> {
@@ -217,7 +191,7 @@ impl Store for SqliteStore {
         let (selection, slugs, actor) = (selection.clone(), slugs.to_vec(), actor.clone());
         let toggle =
             move |connection: &mut Connection| selection::toggle(connection, &selection, &slugs, now, &actor);
-        self.writes.run(LONG_LIMIT, toggle).await
+        self.mutate(LONG_LIMIT, toggle).await
     }
 
     async fn set_link_aside(
@@ -231,7 +205,7 @@ impl Store for SqliteStore {
         let set_aside = move |connection: &mut Connection| {
             aside::set_aside(connection, &slug, owner.as_ref(), now, &actor)
         };
-        self.writes.run(LONG_LIMIT, set_aside).await
+        self.mutate(LONG_LIMIT, set_aside).await
     }
 
     async fn restore_link(
@@ -245,13 +219,13 @@ impl Store for SqliteStore {
         let restore = move |connection: &mut Connection| {
             aside::restore(connection, &slug, owner.as_ref(), since, &actor)
         };
-        self.writes.run(LONG_LIMIT, restore).await
+        self.mutate(LONG_LIMIT, restore).await
     }
 
     async fn insert_key(&self, key: &Key, hash: &KeyHash, actor: &Actor) -> Result<(), StoreError> {
         let (key, hash, actor) = (key.clone(), *hash, actor.clone());
         let insert = move |connection: &mut Connection| keys::insert_key(connection, &key, &hash, &actor);
-        self.writes.run(LONG_LIMIT, insert).await
+        self.mutate(LONG_LIMIT, insert).await
     }
 
     async fn key(&self, hash: &KeyHash) -> Result<Option<Key>, StoreError> {
@@ -269,7 +243,7 @@ impl Store for SqliteStore {
     async fn delete_key(&self, id: &KeyId, actor: &Actor) -> Result<bool, StoreError> {
         let (id, actor) = (id.clone(), actor.clone());
         let delete = move |connection: &mut Connection| keys::delete_key(connection, &id, &actor);
-        self.writes.run(LONG_LIMIT, delete).await
+        self.mutate(LONG_LIMIT, delete).await
     }
 
     async fn touch_key(&self, id: &KeyId, at: Timestamp) -> Result<(), StoreError> {
@@ -280,7 +254,7 @@ impl Store for SqliteStore {
 
     async fn take_click(&self, slug: &Slug) -> Result<ClickGrant, StoreError> {
         let slug = slug.clone();
-        let take = move |connection: &mut Connection| take_click(connection, slug);
+        let take = move |connection: &mut Connection| writes::take_click(connection, slug);
         self.writes.run(CLICK_LIMIT, take).await
     }
 
@@ -349,159 +323,6 @@ impl Store for SqliteStore {
         self.reads.close().await;
         self.writes.close().await;
     }
-}
-
-fn insert_link(connection: &mut Connection, link: &Link, actor: &Actor) -> Result<Revision, StoreError> {
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(unavailable)?;
-    let revision = insert_row(&transaction, link, actor)?.ok_or(StoreError::SlugTaken)?;
-    transaction.commit().map_err(unavailable)?;
-    Ok(revision)
-}
-
-/// Inserts a link, in a transaction; `None` if its slug is taken, and then a revision is lost.
-pub(super) fn insert_row(
-    connection: &Connection,
-    link: &Link,
-    actor: &Actor,
-) -> Result<Option<Revision>, StoreError> {
-    let revision = draw_revision(connection, 0)?;
-    let parameters = params![
-        /* slug */ link.slug.as_str(),
-        /* revision */ revision,
-        /* target */ link.target.as_str(),
-        /* title */ link.title,
-        /* tags */ tags(link)?,
-        /* redirect_status */ link.redirect_status.code(),
-        /* cache_seconds */ link.cache_seconds,
-        /* forward_query */ link.forward_query,
-        /* valid_from */ link.valid_from.map(Timestamp::as_microsecond),
-        /* expires_at */ link.expires_at.map(Timestamp::as_microsecond),
-        /* max_clicks */ link.max_clicks,
-        /* disabled */ link.disabled,
-        /* updated_at */ link.updated_at.as_microsecond(),
-        /* clicks */ link.clicks,
-        /* created_at */ link.created_at.as_microsecond(),
-        /* owner */ link.owner.as_ref().map(KeyId::as_str),
-    ];
-    let rows = connection
-        .prepare_cached(INSERT_LINK)
-        .map_err(unavailable)?
-        .execute(parameters)
-        .map_err(unavailable)?;
-    if rows == 0 {
-        return Ok(None);
-    }
-    changes::record_link(
-        connection,
-        ChangeKind::LinkCreated,
-        link.slug.as_str(),
-        (revision, revision),
-        actor,
-    )
-    .map_err(unavailable)?;
-    Ok(Some(Revision::new(revision)))
-}
-
-fn update_link(
-    connection: &mut Connection,
-    link: &Link,
-    kind: ChangeKind,
-    actor: &Actor,
-) -> Result<Revision, StoreError> {
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(unavailable)?;
-    let revision = draw_revision(&transaction, link.revision.get())?;
-    let parameters = params![
-        /* slug */ link.slug.as_str(),
-        /* revision */ revision,
-        /* target */ link.target.as_str(),
-        /* title */ link.title,
-        /* tags */ tags(link)?,
-        /* redirect_status */ link.redirect_status.code(),
-        /* cache_seconds */ link.cache_seconds,
-        /* forward_query */ link.forward_query,
-        /* valid_from */ link.valid_from.map(Timestamp::as_microsecond),
-        /* expires_at */ link.expires_at.map(Timestamp::as_microsecond),
-        /* max_clicks */ link.max_clicks,
-        /* disabled */ link.disabled,
-        /* updated_at */ link.updated_at.as_microsecond(),
-        /* expected revision */ link.revision.get(),
-    ];
-    let id = transaction
-        .prepare_cached(UPDATE_LINK)
-        .and_then(|mut update| update.query_row(parameters, |row| row.get(0)).optional())
-        .map_err(unavailable)?;
-    let id = id.ok_or(StoreError::Conflict)?;
-    changes::record_link(&transaction, kind, link.slug.as_str(), (id, revision), actor)
-        .map_err(unavailable)?;
-    transaction.commit().map_err(unavailable)?;
-    Ok(Revision::new(revision))
-}
-
-fn delete_link(
-    connection: &mut Connection,
-    slug: &Slug,
-    owner: Option<&KeyId>,
-    actor: &Actor,
-) -> Result<Option<Revision>, StoreError> {
-    let mut delete = || -> rusqlite::Result<Option<i64>> {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let parameters = params![
-            /* slug */ slug.as_str(),
-            /* owner */ owner.map(KeyId::as_str)
-        ];
-        let last: Option<(i64, i64)> = transaction
-            .prepare_cached(DELETE_LINK)?
-            .query_row(parameters, |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        let Some((id, revision)) = last else {
-            return Ok(None);
-        };
-        changes::record_link(
-            &transaction,
-            ChangeKind::LinkDeleted,
-            slug.as_str(),
-            (id, revision),
-            actor,
-        )?;
-        transaction.commit()?;
-        Ok(Some(revision))
-    };
-    Ok(delete().map_err(unavailable)?.map(Revision::new))
-}
-
-fn take_click(connection: &mut Connection, slug: Slug) -> Result<ClickGrant, StoreError> {
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(unavailable)?;
-    let rows = transaction
-        .prepare_cached(TAKE_CLICK)
-        .and_then(|mut take| take.execute(params![/* slug */ slug.as_str()]))
-        .map_err(unavailable)?;
-    if rows == 1 {
-        transaction.commit().map_err(unavailable)?;
-        return Ok(ClickGrant::Granted);
-    }
-    Ok(match one(&transaction, LINK, slug, to_link)? {
-        None => ClickGrant::Gone,
-        Some(link) if link.disabled => ClickGrant::Gone,
-        Some(link) if link.max_clicks.is_none() => ClickGrant::NotLimited,
-        Some(_) => ClickGrant::UsedUp,
-    })
-}
-
-/// The next revision of a link that is at `previous`. It is given back if the transaction is not committed.
-pub(super) fn draw_revision(connection: &Connection, previous: i64) -> Result<i64, StoreError> {
-    let mut statement = connection.prepare_cached(DRAW_REVISION).map_err(unavailable)?;
-    statement
-        .query_one(
-            params![/* previous */ previous, /* now */ changes::now()],
-            |row| row.get(0),
-        )
-        .map_err(unavailable)
 }
 
 pub(super) fn tags(link: &Link) -> Result<String, StoreError> {

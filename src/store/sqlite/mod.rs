@@ -17,6 +17,7 @@ mod ranking;
 mod rows;
 mod selection;
 mod values;
+mod writes;
 
 use std::path::Path;
 

@@ -6,7 +6,8 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::changes;
 use super::failure::unavailable;
-use super::links::{LINK, SqliteStore, column, corrupt, draw_revision, insert_row, one, tags, to_link};
+use super::links::{LINK, SqliteStore, column, corrupt, one, tags, to_link};
+use super::writes::{draw_revision, insert_row};
 use crate::domain::{Actor, ChangeKind, Cursor, KeyId, Link, Revision, Slug};
 use crate::store::limits::{IMPORT_LIMIT, READ_LIMIT};
 use crate::store::{Arrival, Porting, Rules, StoreError, Taken};
@@ -65,7 +66,7 @@ impl Porting for SqliteStore {
             transaction.commit().map_err(unavailable)?;
             Ok(taken)
         };
-        self.writes.run(IMPORT_LIMIT, take).await
+        self.mutate(IMPORT_LIMIT, take).await
     }
 }
 

@@ -5,8 +5,9 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, named_pa
 
 use super::changes;
 use super::failure::unavailable;
-use super::links::{column, corrupt, draw_revision, to_link};
+use super::links::{column, corrupt, to_link};
 use super::list::{TRIGRAM, phrase};
+use super::writes::draw_revision;
 use crate::domain::{Actor, ChangeKind, KeyId, Link, Redirect, Revision, Selection, Slug};
 use crate::store::{Place, Selected, StoreError};
 
