@@ -52,6 +52,12 @@ impl Publisher {
         self.0.publish(slug, known, true).await;
     }
 
+    /// Forgets what the caches hold of a slug whose change may have been committed, or not. If it is committed later, the
+    /// recorded change outdates what they hold by then.
+    pub(super) async fn unknown(&self, slug: &Slug) {
+        self.0.forget(slug).await;
+    }
+
     /// Publishes new links, many in one exchange with the shared cache.
     pub(super) async fn many_created(&self, redirects: Vec<Redirect>) {
         for some in pieces(redirects) {

@@ -113,6 +113,11 @@ impl Resolver {
         self.0.publisher.deleted(slug, last).await;
     }
 
+    /// Has the caches forget a slug whose change may have been committed, or not.
+    pub(super) async fn publish_unknown(&self, slug: &Slug) {
+        self.0.publisher.unknown(slug).await;
+    }
+
     /// What a visitor of `slug` gets. `counts` tells a person's click from a look: only such a click uses up a
     /// limit. It is asked only for links with a limit.
     pub async fn visit(&self, slug: &Slug, counts: impl FnOnce() -> bool) -> Result<Visit, Error> {

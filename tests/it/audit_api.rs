@@ -114,7 +114,7 @@ on_both_stores! {
         ] {
             app.api("GET", &format!("/audit?{query}"), None).assert_problem(400, "malformed_query");
         }
-        for query in ["since=-009999-01-02T01:00:00Z", "until=9999-12-30T21:59:59Z"] {
+        for query in ["until=-009000-01-01T00:00:00Z", "until=9999-12-30T21:59:59Z"] {
             assert_eq!(short(&app, query), Vec::<String>::new());
         }
     }

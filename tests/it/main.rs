@@ -48,6 +48,7 @@ mod mutations;
 mod openapi;
 mod operations;
 mod otlp;
+mod outcomes;
 mod porting;
 mod porting_cli;
 mod porting_input;

@@ -182,6 +182,11 @@ async fn every_mutation_runs_to_its_end(database: TestDatabase) {
     begin_and_drop(bench.keys.create(admin, issued));
     begin_and_drop(bench.keys.revoke(admin, revoked.as_str()));
     drop(import);
+    // A stop would end this one between two transactions.
+    let toggled = (ChangeKind::LinkDisabled, "toggled".to_owned());
+    while !bench.recorded().await.contains(&toggled) {
+        tokio::task::yield_now().await;
+    }
     assert!(
         bench.lifecycle.stop(Duration::from_secs(20)).await,
         "a stop does not wait for them"

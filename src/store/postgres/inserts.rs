@@ -1,5 +1,6 @@
 //! Inserts links. Those that wait for a connection anyway go together: one statement, one commit.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::runtime::Handle;
@@ -10,6 +11,7 @@ use tokio_postgres::types::Type;
 use super::batch;
 use super::failure::Failure;
 use super::links::{cache_seconds, owner, status, to_revision};
+use super::outcome;
 use super::patience::within_or_longer;
 use super::pool::{Parameter, Pool};
 use crate::domain::{Actor, Link, Revision};
@@ -56,6 +58,8 @@ struct Queue {
 
 #[derive(Debug)]
 struct Waiting {
+    /// Whether its statement has begun.
+    begun: Arc<AtomicBool>,
     link: Link,
     actor: Actor,
     answer: Answer,
@@ -90,7 +94,9 @@ impl Inserts {
             return inserted.map_err(|failure| failure.error);
         }
         let (answer, answered) = oneshot::channel();
+        let begun = Arc::<AtomicBool>::default();
         let waiting = Waiting {
+            begun: Arc::clone(&begun),
             link: link.clone(),
             actor: actor.clone(),
             answer,
@@ -99,15 +105,15 @@ impl Inserts {
             let inner = Arc::clone(&self.0);
             self.0.runtime.spawn(async move { inner.work().await });
         }
-        let answered = async {
-            let gone =
-                || Failure::of_outcome(StoreError::unavailable("the database's connections are closed"));
-            answered.await.map_err(|_| gone())?.map_err(Failure::of_outcome)
-        };
+        let answered = async { Ok(answered.await.ok()) };
         // The statement has the same limit, but may begin late: when the one before it has come to its end.
-        within_or_longer(&self.0.pool, WRITE_LIMIT, answered)
-            .await
-            .map_err(|failure| failure.error)
+        let cause = match within_or_longer(&self.0.pool, WRITE_LIMIT, answered).await {
+            Ok(Some(result)) => return result,
+            Ok(None) => StoreError::unavailable("the database's connections are closed"),
+            Err(failure) => failure.error,
+        };
+        // The receiver is gone, so no statement begins with this link from here on.
+        Err(outcome::unknown_if(self.0.has_begun(&begun), cause))
     }
 }
 
@@ -124,6 +130,12 @@ impl Inner {
         Ok(begins)
     }
 
+    /// Whether the statement of a link has begun. It is noted under the lock.
+    fn has_begun(&self, begun: &AtomicBool) -> bool {
+        let _queue = self.queue.lock().expect("insert lock poisoned");
+        begun.load(Ordering::Relaxed)
+    }
+
     /// The links that go together next. None, once: then the caller's work is done.
     fn next(&self) -> Vec<Waiting> {
         let mut queue = self.queue.lock().expect("insert lock poisoned");
@@ -137,6 +149,7 @@ impl Inner {
                 && (waiting.actor.key_id().is_some()
                     || *actor.get_or_insert_with(|| waiting.actor.clone()) == waiting.actor);
             if fits {
+                waiting.begun.store(true, Ordering::Relaxed);
                 group.push(waiting);
             } else {
                 queue.waiting.push(waiting);
@@ -197,7 +210,7 @@ impl Inner {
             .find(|actor| actor.key_id().is_none())
             .unwrap_or(&Actor::System);
         let inserting = batch::insert_all(&self.pool, &group.candidates, actor);
-        within_or_longer(&self.pool, WRITE_LIMIT, inserting).await
+        outcome::of_write(within_or_longer(&self.pool, WRITE_LIMIT, inserting)).await
     }
 
     async fn insert_alone(&self, link: &Link, actor: &Actor) -> Result<Revision, Failure> {
@@ -220,7 +233,8 @@ impl Inner {
             (/* actor */ &actor.to_string(), Type::TEXT),
         ];
         let inserting = self.pool.query_opt(INSERT_LINK, &parameters);
-        let row: Option<Row> = within_or_longer(&self.pool, WRITE_LIMIT, inserting).await?;
+        let inserting = within_or_longer(&self.pool, WRITE_LIMIT, inserting);
+        let row: Option<Row> = outcome::of_write(inserting).await?;
         row.ok_or(StoreError::SlugTaken)
             .and_then(|row| to_revision(&row))
             .map_err(Failure::of_outcome)
@@ -234,7 +248,10 @@ impl Group {
             actors: Vec::with_capacity(waiting.len()),
             answers: Vec::with_capacity(waiting.len()),
         };
-        for Waiting { link, actor, answer } in waiting {
+        for Waiting {
+            link, actor, answer, ..
+        } in waiting
+        {
             group.candidates.push(Candidate {
                 link,
                 chosen: true,
@@ -284,6 +301,7 @@ impl Group {
                 StoreError::SlugTaken => StoreError::SlugTaken,
                 StoreError::Overloaded => StoreError::Overloaded,
                 StoreError::Unavailable(cause) => StoreError::unavailable(cause.to_string()),
+                StoreError::OutcomeUnknown(cause) => StoreError::OutcomeUnknown(cause.to_string().into()),
                 error => StoreError::unavailable(error.to_string()),
             }));
         }

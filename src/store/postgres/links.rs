@@ -21,7 +21,7 @@ pub(super) use super::rows::{
     cache_seconds, column, corrupt, owner, status, to_link, to_redirect, to_revision,
 };
 use super::settings::Settings;
-use super::{aside, batch, changes, chores, clicks, keys, list, ranking, selection, tally};
+use super::{aside, batch, changes, chores, clicks, keys, list, outcome, ranking, selection, tally};
 use crate::config;
 use crate::domain::{
     Actor, AuditPage, AuditQuery, ChangeKind, ChangePage, ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery,
@@ -177,7 +177,7 @@ impl Store for PostgresStore {
         once: Option<&Once>,
         actor: &Actor,
     ) -> Result<BatchOutcome, StoreError> {
-        batch::insert_links(&self.writes, candidates, once, actor).await
+        outcome::of_change(batch::insert_links(&self.writes, candidates, once, actor)).await
     }
 
     async fn update_link(
@@ -203,7 +203,7 @@ impl Store for PostgresStore {
             (/* kind */ &kind.as_str(), Type::TEXT),
             (/* actor */ &actor.to_string(), Type::TEXT),
         ];
-        let row = self.write(UPDATE_LINK, &parameters).await?;
+        let row = outcome::of_change(self.write(UPDATE_LINK, &parameters)).await?;
         to_revision(&row.ok_or(StoreError::Conflict)?)
     }
 
@@ -218,7 +218,7 @@ impl Store for PostgresStore {
             (/* owner */ &owner.map(KeyId::as_str), Type::TEXT),
             (/* actor */ &actor.to_string(), Type::TEXT),
         ];
-        let row = self.write(DELETE_LINK, &parameters).await?;
+        let row = outcome::of_change(self.write(DELETE_LINK, &parameters)).await?;
         row.map(|row| to_revision(&row)).transpose()
     }
 
@@ -257,7 +257,7 @@ impl Store for PostgresStore {
         now: Timestamp,
         actor: &Actor,
     ) -> Result<Vec<Redirect>, StoreError> {
-        selection::toggle(&self.writes, selection, slugs, now, actor).await
+        outcome::of_change(selection::toggle(&self.writes, selection, slugs, now, actor)).await
     }
 
     async fn set_link_aside(
@@ -267,7 +267,7 @@ impl Store for PostgresStore {
         now: Timestamp,
         actor: &Actor,
     ) -> Result<Option<Revision>, StoreError> {
-        aside::set_aside(&self.writes, slug, owner, now, actor).await
+        outcome::of_change(aside::set_aside(&self.writes, slug, owner, now, actor)).await
     }
 
     async fn restore_link(
@@ -277,11 +277,11 @@ impl Store for PostgresStore {
         since: Timestamp,
         actor: &Actor,
     ) -> Result<Option<Link>, StoreError> {
-        aside::restore(&self.writes, slug, owner, since, actor).await
+        outcome::of_change(aside::restore(&self.writes, slug, owner, since, actor)).await
     }
 
     async fn insert_key(&self, key: &Key, hash: &KeyHash, actor: &Actor) -> Result<(), StoreError> {
-        keys::insert_key(&self.writes, key, hash, actor).await
+        outcome::of_change(keys::insert_key(&self.writes, key, hash, actor)).await
     }
 
     async fn key(&self, hash: &KeyHash) -> Result<Option<Key>, StoreError> {
@@ -293,7 +293,7 @@ impl Store for PostgresStore {
     }
 
     async fn delete_key(&self, id: &KeyId, actor: &Actor) -> Result<bool, StoreError> {
-        keys::delete_key(&self.writes, id, actor).await
+        outcome::of_change(keys::delete_key(&self.writes, id, actor)).await
     }
 
     async fn touch_key(&self, id: &KeyId, at: Timestamp) -> Result<(), StoreError> {

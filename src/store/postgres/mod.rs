@@ -19,6 +19,7 @@ mod lease;
 mod links;
 mod list;
 mod migrate;
+mod outcome;
 mod patience;
 mod pool;
 mod pools;

@@ -14,6 +14,7 @@ use super::connections::Connections;
 use super::failure::{Failure, Remedy};
 use super::gate::{Permit, Refused};
 use super::lease::Lease;
+use super::outcome;
 use super::pulse::Pulse;
 use crate::telemetry::metrics::{Counter, Metrics, POOL_IN_USE, POOL_WAITING, Running};
 
@@ -336,7 +337,11 @@ impl Pool {
         running: Running,
         statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, Failure> {
+        outcome::sent();
         let result = lease.busy_with(statement).await.map_err(Failure::of_statement);
+        if !matches!(&result, Err(Failure { code: None, .. })) {
+            outcome::answered();
+        }
         if result.is_ok() {
             self.pulse.beat();
         }

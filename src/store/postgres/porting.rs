@@ -11,6 +11,7 @@ use tokio_postgres::types::Type;
 use super::document::{Item, document};
 use super::failure::Failure;
 use super::links::{PostgresStore, column, corrupt, to_link};
+use super::outcome;
 use super::patience::within;
 use super::pool::Parameter;
 use super::work::Work;
@@ -108,12 +109,12 @@ impl Porting for PostgresStore {
         rules: &Rules,
         actor: &Actor,
     ) -> Result<Vec<Taken>, StoreError> {
-        within(IMPORT_LIMIT, take(self, arrivals, rules, actor))
-            .await
-            .map_err(|failure| {
-                self.writes.learn_from(&failure);
-                failure.error
-            })
+        let taking = within(IMPORT_LIMIT, take(self, arrivals, rules, actor));
+        let (taken, unanswered) = outcome::watch(taking).await;
+        taken.map_err(|failure| {
+            self.writes.learn_from(&failure);
+            outcome::unknown_if(unanswered, failure.error)
+        })
     }
 }
 
