@@ -141,6 +141,7 @@ async fn every_mutation_runs_to_its_end(database: TestDatabase) {
     };
     let name = RequestName {
         key: "k".to_owned(),
+        client: std::net::IpAddr::from([127, 0, 0, 1]),
         request: [0; 32],
     };
     let issued = KeyDraft {
