@@ -38,13 +38,16 @@ FROM links WHERE slug = ?1";
 const ANSWERS: &str = "-- check()
 SELECT count(*) FROM link_revision";
 
-/// Connections that read. WAL lets them read while another one writes.
-const READERS: usize = 2;
+/// Connections for redirects and keys alone, and for lists, searches, statistics and exports: those cannot hold up the
+/// first. WAL lets all of them read while another one writes.
+const READERS: usize = 1;
+const SEARCHERS: usize = 2;
 
 /// Links in an SQLite file.
 #[derive(Debug)]
 pub(in crate::store) struct SqliteStore {
     pub(super) reads: Pool,
+    pub(super) searches: Pool,
     pub(super) writes: Pool,
     schema_seen: AtomicBool,
 }
@@ -65,11 +68,14 @@ impl SqliteStore {
             if migrate {
                 migrate::migrate(&mut writer)?;
             }
-            let readers = (0..READERS)
-                .map(|_| connect::reader(&path))
-                .collect::<Result<_, _>>()?;
+            let readers = |number| {
+                (0..number)
+                    .map(|_| connect::reader(&path))
+                    .collect::<Result<_, _>>()
+            };
             Ok(Self {
-                reads: Pool::start("read", readers, |_| (), &metrics)?,
+                reads: Pool::start("read", readers(READERS)?, |_| (), &metrics)?,
+                searches: Pool::start("search", readers(SEARCHERS)?, |_| (), &metrics)?,
                 writes: Pool::start("write", vec![writer], connect::checkpoint, &metrics)?,
                 schema_seen: AtomicBool::new(false),
             })
@@ -144,7 +150,7 @@ impl Store for SqliteStore {
 
     async fn links(&self, query: &LinkQuery) -> Result<LinkPage, StoreError> {
         let query = query.clone();
-        self.reads
+        self.searches
             .run(READ_LIMIT, move |connection| list::links(connection, &query))
             .await
     }
@@ -160,13 +166,13 @@ impl Store for SqliteStore {
         let rank = move |connection: &mut Connection| {
             ranking::links(connection, owner.as_ref(), ranking, start, limit)
         };
-        self.reads.run(READ_LIMIT, rank).await
+        self.searches.run(READ_LIMIT, rank).await
     }
 
     async fn totals(&self, owner: Option<&KeyId>) -> Result<Totals, StoreError> {
         let owner = owner.cloned();
         let sum = move |connection: &mut Connection| ranking::totals(connection, owner.as_ref());
-        self.reads.run(READ_LIMIT, sum).await
+        self.searches.run(READ_LIMIT, sum).await
     }
 
     async fn select_links(
@@ -178,7 +184,7 @@ impl Store for SqliteStore {
         let (selection, from) = (selection.clone(), from.clone());
         let select =
             move |connection: &mut Connection| selection::select(connection, &selection, &from, limit);
-        self.reads.run(READ_LIMIT, select).await
+        self.searches.run(READ_LIMIT, select).await
     }
 
     async fn toggle_links(
@@ -235,7 +241,7 @@ impl Store for SqliteStore {
     }
 
     async fn keys(&self) -> Result<Vec<Key>, StoreError> {
-        self.reads
+        self.searches
             .run(READ_LIMIT, |connection| keys::keys(connection))
             .await
     }
@@ -276,7 +282,7 @@ impl Store for SqliteStore {
 
     async fn tally(&self, slug: &Slug, range: &Range, limit: u16) -> Result<Option<Tally>, StoreError> {
         let (slug, range) = (slug.clone(), *range);
-        self.reads
+        self.searches
             .run(READ_LIMIT, move |connection| {
                 clicks::tally(connection, &slug, &range, limit)
             })
@@ -299,7 +305,7 @@ impl Store for SqliteStore {
     async fn audit(&self, query: &AuditQuery) -> Result<AuditPage, StoreError> {
         let query = query.clone();
         let read = move |connection: &mut Connection| changes::audit(connection, &query);
-        self.reads.run(READ_LIMIT, read).await
+        self.searches.run(READ_LIMIT, read).await
     }
 
     async fn check(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -321,6 +327,7 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         self.reads.close().await;
+        self.searches.close().await;
         self.writes.close().await;
     }
 }

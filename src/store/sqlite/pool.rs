@@ -1,8 +1,8 @@
 //! Threads that own connections: one that writes, as SQLite allows, and some that read. No async thread ever
 //! waits for the disk.
 
-use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -19,7 +19,14 @@ use crate::telemetry::metrics::{Counter, Metrics, POOL_IN_USE, POOL_MAX, POOL_OP
 /// How many operations may wait for a thread.
 const QUEUE: usize = 1024;
 
-type Work = Box<dyn FnOnce(&mut Connection) + Send>;
+/// How many instructions of its virtual machine SQLite runs between two looks at the deadline: some 10 us.
+const INSTRUCTIONS: i32 = 1000;
+
+struct Work {
+    /// A statement that still runs then is interrupted, and its transaction rolled back.
+    deadline: Instant,
+    job: Box<dyn FnOnce(&mut Connection) + Send>,
+}
 
 /// Threads that take work from one queue.
 #[derive(Debug)]
@@ -53,24 +60,25 @@ impl Pool {
         for connection in &mut connections {
             measure(connection, metrics)?;
         }
-        let start = |mut connection: Connection| -> io::Result<JoinHandle<()>> {
+        let start = |mut connection: Connection| -> Result<JoinHandle<()>, StoreError> {
             let (work, load) = (Arc::clone(&work), Arc::clone(&load));
+            let deadline = Deadline::of(&mut connection)?;
             let thread = thread::Builder::new().name(format!("sqlite-{name}"));
-            thread.spawn(move || {
-                while let Some(job) = next(&work) {
+            let started = thread.spawn(move || {
+                while let Some(Work { deadline: at, job }) = next(&work) {
                     load.waiting.fetch_sub(1, Ordering::Relaxed);
                     load.at_work.fetch_add(1, Ordering::Relaxed);
-                    job(&mut connection);
+                    // What the job had begun is rolled back as it unwinds; its caller misses the answer.
+                    deadline.set(at);
+                    let _ = catch_unwind(AssertUnwindSafe(|| job(&mut connection)));
+                    deadline.clear();
                     load.at_work.fetch_sub(1, Ordering::Relaxed);
                 }
                 finish(&connection);
-            })
+            });
+            started.map_err(StoreError::unavailable)
         };
-        let threads = connections
-            .into_iter()
-            .map(start)
-            .collect::<Result<_, _>>()
-            .map_err(StoreError::unavailable)?;
+        let threads = connections.into_iter().map(start).collect::<Result<_, _>>()?;
         Ok(Self {
             queue: Mutex::new(Some(queue)),
             threads: Mutex::new(threads),
@@ -79,23 +87,25 @@ impl Pool {
         })
     }
 
-    /// Has a thread run `operation`, and waits for its answer. An operation whose caller is gone before its
-    /// turn is left out.
+    /// Has a thread run `operation`, and waits for its answer for `limit`; what still runs then is interrupted and rolled
+    /// back. An operation whose caller is gone before its turn is left out.
     pub(super) async fn run<T, F>(&self, limit: Duration, operation: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        self.enqueue(Box::new(move |connection| {
+        let job = Box::new(move |connection: &mut Connection| {
             if !answer.is_closed() {
                 // The caller may have gone meanwhile; what was done stays done.
                 let _ = answer.send(operation(connection));
             }
-        }))?;
+        });
+        let deadline = Instant::now() + limit;
+        self.enqueue(Work { deadline, job })?;
         match tokio::time::timeout(limit, answered).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(StoreError::unavailable("the store's thread has ended")),
+            Ok(Err(_)) => Err(StoreError::Panicked),
             Err(_) => {
                 self.timeouts.add_one();
                 Err(StoreError::unavailable(format!(
@@ -146,6 +156,39 @@ impl Pool {
     }
 }
 
+/// When the operation of a connection has to end. SQLite looks at it while a statement runs.
+struct Deadline {
+    began: Instant,
+    /// Microseconds since `began`.
+    at: Arc<AtomicU64>,
+}
+
+impl Deadline {
+    fn of(connection: &mut Connection) -> Result<Self, StoreError> {
+        let began = Instant::now();
+        let at = Arc::new(AtomicU64::new(u64::MAX));
+        let watched = Arc::clone(&at);
+        let has_passed = move || micros(began.elapsed()) > watched.load(Ordering::Relaxed);
+        connection
+            .progress_handler(INSTRUCTIONS, Some(has_passed))
+            .map_err(unavailable)?;
+        Ok(Self { began, at })
+    }
+
+    fn set(&self, at: Instant) {
+        let after = at.saturating_duration_since(self.began);
+        self.at.store(micros(after), Ordering::Relaxed);
+    }
+
+    fn clear(&self) {
+        self.at.store(u64::MAX, Ordering::Relaxed);
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// Shows what the threads do.
 fn watch(metrics: &Metrics, name: &'static str, size: usize, load: &Arc<Load>) {
     for family in [&POOL_MAX, &POOL_OPEN] {
@@ -189,5 +232,81 @@ where
 {
     tokio::task::spawn_blocking(operation)
         .await
-        .unwrap_or_else(|err| Err(StoreError::unavailable(err)))
+        .unwrap_or(Err(StoreError::Panicked))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use rusqlite::{Connection, TransactionBehavior};
+
+    use super::{Pool, unavailable};
+    use crate::store::StoreError;
+    use crate::telemetry::metrics::Metrics;
+
+    const ENDLESS: &str =
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+
+    fn pool() -> Pool {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch("CREATE TABLE notes (text TEXT)")
+            .unwrap();
+        Pool::start("test", vec![connection], |_| (), &Arc::<Metrics>::default()).unwrap()
+    }
+
+    async fn number(pool: &Pool) -> Result<i64, StoreError> {
+        let count = |connection: &mut Connection| {
+            connection
+                .query_row("SELECT count(*) FROM notes", [], |row| row.get(0))
+                .map_err(unavailable)
+        };
+        pool.run(Duration::from_secs(5), count).await
+    }
+
+    #[tokio::test]
+    async fn a_statement_ends_at_its_callers_deadline_and_its_transaction_is_rolled_back() {
+        let pool = pool();
+
+        let endless = pool
+            .run(Duration::from_millis(50), |connection| {
+                let transaction = connection
+                    .transaction_with_behavior(TransactionBehavior::Immediate)
+                    .map_err(unavailable)?;
+                transaction
+                    .execute("INSERT INTO notes VALUES ('lost')", [])
+                    .map_err(unavailable)?;
+                let number: i64 = transaction
+                    .query_row(ENDLESS, [], |row| row.get(0))
+                    .map_err(unavailable)?;
+                transaction.commit().map_err(unavailable)?;
+                Ok(number)
+            })
+            .await;
+
+        assert!(matches!(endless, Err(StoreError::Unavailable(_))), "{endless:?}");
+        assert_eq!(number(&pool).await.unwrap(), 0);
+        pool.close().await;
+    }
+
+    #[tokio::test]
+    async fn an_operation_that_panics_is_rolled_back_and_its_thread_goes_on() {
+        let pool = pool();
+
+        let panicked: Result<(), _> = pool
+            .run(Duration::from_secs(5), |connection| {
+                let transaction = connection.transaction().map_err(unavailable)?;
+                transaction
+                    .execute("INSERT INTO notes VALUES ('lost')", [])
+                    .map_err(unavailable)?;
+                panic!("provoked by a test");
+            })
+            .await;
+
+        assert!(matches!(panicked, Err(StoreError::Panicked)), "{panicked:?}");
+        assert_eq!(number(&pool).await.unwrap(), 0);
+        pool.close().await;
+    }
 }

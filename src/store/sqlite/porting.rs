@@ -45,7 +45,7 @@ impl Porting for SqliteStore {
     ) -> Result<Vec<(Cursor, Link)>, StoreError> {
         let owner = owner.cloned();
         let list = move |connection: &mut Connection| after(connection, place, owner.as_ref(), limit);
-        self.reads.run(READ_LIMIT, list).await
+        self.searches.run(READ_LIMIT, list).await
     }
 
     async fn take_links(
