@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use actix_web::dev::Server;
 use actix_web::http::header::HeaderName;
 use actix_web::web;
+use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +18,7 @@ use crate::domain::{Clock, CorrectedClock};
 use crate::http::{Admission, Services};
 use crate::lifecycle::Lifecycle;
 use crate::service::{
-    AuditTrail, Blocklist, Clicks, Health, Housekeeping, Keys, Limits, Links, RandomSlugs, Resolver,
+    AuditTrail, Blocklist, Clicks, FleetSecret, Health, Housekeeping, Keys, Limits, Links, RandomSlugs, Resolver,
     Sessions, SlugSource, Stats,
 };
 use crate::store::{Store, StoreError};
@@ -123,6 +124,7 @@ impl Application {
     /// Builds the service and binds its port. Nothing is asked of Postgres or Redis yet.
     pub async fn build(config: Config, parts: Parts) -> Result<Self, StartError> {
         let lifecycle = Lifecycle::new();
+        start::count_panics(&lifecycle, &parts.metrics);
         let build = start::build(&config);
         let mut store = store::open_measured(&config.store, &parts.metrics).await?;
         let mut memory = cache::memory(&config.cache);
@@ -164,7 +166,11 @@ impl Application {
         if matches!(config.store.kind, StoreKind::Sqlite(_)) {
             // There is no second process that could: the file is this one's.
             let jobs = Housekeeping::new(&config.clicks, Arc::clone(&store), Arc::clone(&parts.clock));
-            lifecycle.spawn(|stop| async move { worker::run(&jobs, &stop).await });
+            let jobs = Arc::new(jobs);
+            lifecycle.spawn_loop("the hourly maintenance", move |stop| {
+                let jobs = Arc::clone(&jobs);
+                async move { worker::run(&jobs, &stop).await }
+            });
         }
         let blocklist = Blocklist::new(&config.links.blocked_domains);
         let health = Arc::new(Health::new(
@@ -173,6 +179,7 @@ impl Application {
             lifecycle.clone(),
             Arc::clone(&parts.clock),
         ));
+        let secret = FleetSecret::new(&config.access);
         let services = web::Data::new(Services {
             config: config.http.clone(),
             security: config.security.clone(),
@@ -184,9 +191,10 @@ impl Application {
                 lifecycle.clone(),
             ),
             audit: AuditTrail::new(Arc::clone(&store)),
-            sessions: Sessions::new(&config.access, Arc::clone(&parts.clock)),
+            sessions: Sessions::new(&secret, Arc::clone(&parts.clock)),
             limits: Limits::new(
                 &config.limits,
+                &secret,
                 budgets,
                 Arc::clone(&parts.clock),
                 Arc::clone(&parts.metrics),
@@ -271,11 +279,13 @@ impl Application {
             store,
             clicks,
             traces,
-            server: Running(mut server),
+            server: Running(server),
             unusable,
             ..
         } = self;
         let handle = server.handle();
+        // It may end by itself, and is looked at again after that.
+        let mut server = server.fuse();
         let mut fault = None;
         let drain = tokio::select! {
             ended = &mut server => {

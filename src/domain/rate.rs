@@ -9,10 +9,13 @@ pub struct Rate {
 const MINUTE: i64 = 60_000_000;
 
 impl Rate {
-    /// So many a minute; `None` if that is 0, which is no limit.
+    /// So many a minute; `None` if that is no limit: 0, or more than one each microsecond, which is as fine as time is
+    /// told.
     #[must_use]
     pub fn per_minute(number: u32) -> Option<Self> {
-        (number > 0).then_some(Self { per_minute: number })
+        (1..=MINUTE)
+            .contains(&i64::from(number))
+            .then_some(Self { per_minute: number })
     }
 
     /// The number a minute.
@@ -76,5 +79,22 @@ impl Taken {
             retry_after: seconds(wait).max(1),
             reset: seconds(until_full).max(1),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Rate;
+
+    /// More than one a microsecond divided by zero.
+    #[test]
+    fn a_rate_that_is_finer_than_time_is_no_limit() {
+        let finest = Rate::per_minute(60_000_000).unwrap();
+
+        assert!(finest.take(0, 0).1.granted);
+        assert_eq!(finest.one_micros(), 1);
+        assert_eq!(Rate::per_minute(60_000_001), None);
+        assert_eq!(Rate::per_minute(u32::MAX), None);
+        assert_eq!(Rate::per_minute(0), None);
     }
 }

@@ -1,20 +1,21 @@
 //! How often somebody may ask.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use sha2::{Digest, Sha256};
+use quick_cache::unsync::Cache as BoundedMap;
+use ring::hmac;
 
-use super::{Caller, Error};
+use super::{Caller, Error, FleetSecret};
 use crate::cache::Budgets;
 use crate::config;
 use crate::domain::{Clock, Rate, Taken};
 use crate::telemetry::metrics::{Counter, Metrics};
 
-/// The budgets that this instance keeps by itself. Beyond it those are dropped that are whole again.
+/// The most budgets, and the most scanners, that this instance keeps by itself. Beyond them those go that are used least:
+/// however many addresses come, who comes often is still known.
 const MAX_LOCAL: usize = 100_000;
 
 /// The store look-ups a minute that all scanners share: addresses that have asked for too many unknown slugs.
@@ -29,12 +30,24 @@ pub struct Limits {
     miss: Option<Rate>,
     shared: Option<Arc<dyn Budgets>>,
     /// For each budget, when it is whole again, in microseconds since 1970.
-    local: Mutex<HashMap<String, i64>>,
+    local: Mutex<BoundedMap<Name, i64>>,
     /// Until when each scanner is one, in microseconds since 1970; and until when there is any.
-    scanners: Mutex<HashMap<String, i64>>,
+    scanners: Mutex<BoundedMap<Name, i64>>,
     scanned_until: AtomicI64,
+    /// Names budgets.
+    names: hmac::Key,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+}
+
+/// The name of a budget: a keyed hash, since addresses are so few that each could be tried. No address is stored as such.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Name([u8; 16]);
+
+impl Name {
+    fn hex(self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 impl fmt::Debug for Limits {
@@ -45,9 +58,11 @@ impl fmt::Debug for Limits {
 }
 
 impl Limits {
-    /// The limits of the settings.
+    /// The limits of the settings. Without a secret that instances share, their budgets would have different names: then
+    /// each keeps its own.
     pub fn new(
         config: &config::Limits,
+        secret: &FleetSecret,
         shared: Option<Arc<dyn Budgets>>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
@@ -55,10 +70,11 @@ impl Limits {
         Self {
             create: Rate::per_minute(config.create_per_minute),
             miss: Rate::per_minute(config.miss_per_minute),
-            shared,
-            local: Mutex::default(),
-            scanners: Mutex::default(),
+            shared: shared.filter(|_| secret.is_shared()),
+            local: Mutex::new(BoundedMap::new(MAX_LOCAL)),
+            scanners: Mutex::new(BoundedMap::new(MAX_LOCAL)),
             scanned_until: AtomicI64::new(i64::MIN),
+            names: hmac::Key::new(hmac::HMAC_SHA256, secret.key("curtail rate limit").as_ref()),
             clock,
             metrics,
         }
@@ -85,7 +101,7 @@ impl Limits {
             .take("miss", &who, self.miss, &self.metrics.limited.miss)
             .await;
         if taken.is_err() {
-            self.remember_scanner(name_of("miss", &who));
+            self.remember_scanner(self.name_of("miss", &who));
         }
         taken
     }
@@ -97,14 +113,14 @@ impl Limits {
         let (Some(rate), true) = (self.miss, self.scanned_until.load(Ordering::Relaxed) > now) else {
             return Ok(());
         };
-        let name = name_of("miss", &network_of(address));
+        let name = self.name_of("miss", &network_of(address));
         let scanners = self.scanners.lock().expect("limits lock poisoned");
         if scanners.get(&name).is_none_or(|until| *until <= now) {
             return Ok(());
         }
         drop(scanners);
         let shared = Rate::per_minute(SCANNERS_PER_MINUTE);
-        match shared.map(|shared| self.take_here("scanners".to_owned(), shared)) {
+        match shared.map(|shared| self.take_here(self.name_of("scanners", ""), shared)) {
             Some(taken) if !taken.granted => {
                 let wait = i64::from(taken.retry_after) * 1_000_000;
                 Err(Error::RateLimited(Taken::of(
@@ -118,15 +134,9 @@ impl Limits {
         }
     }
 
-    fn remember_scanner(&self, name: String) {
+    fn remember_scanner(&self, name: Name) {
         let now = self.clock.now().as_microsecond();
         let mut scanners = self.scanners.lock().expect("limits lock poisoned");
-        if scanners.len() >= MAX_LOCAL {
-            scanners.retain(|_, until| *until > now);
-            if scanners.len() >= MAX_LOCAL {
-                scanners.clear();
-            }
-        }
         scanners.insert(name, now + SCANNER_MICROS);
         self.scanned_until.store(now + SCANNER_MICROS, Ordering::Relaxed);
     }
@@ -144,9 +154,9 @@ impl Limits {
 
     async fn take(&self, what: &str, who: &str, rate: Option<Rate>, refused: &Counter) -> Result<(), Error> {
         let Some(rate) = rate else { return Ok(()) };
-        let name = name_of(what, who);
+        let name = self.name_of(what, who);
         let shared = match &self.shared {
-            Some(shared) => shared.take(&name, rate).await,
+            Some(shared) => shared.take(&name.hex(), rate).await,
             None => None,
         };
         let taken = shared.unwrap_or_else(|| self.take_here(name, rate));
@@ -158,30 +168,24 @@ impl Limits {
         }
     }
 
-    fn take_here(&self, name: String, rate: Rate) -> Taken {
+    fn take_here(&self, name: Name, rate: Rate) -> Taken {
         let now = self.clock.now().as_microsecond();
         let mut local = self.local.lock().expect("limits lock poisoned");
-        if local.len() >= MAX_LOCAL && !local.contains_key(&name) {
-            local.retain(|_, full| *full > now);
-            if local.len() >= MAX_LOCAL {
-                local.clear();
-            }
-        }
-        let full = local.entry(name).or_insert(now);
-        let (after, taken) = rate.take(*full, now);
-        *full = after;
+        let full = local.get(&name).copied().unwrap_or(now);
+        let (after, taken) = rate.take(full, now);
+        local.insert(name, after);
         taken
     }
-}
 
-/// The name of a budget. No address is kept anywhere as such.
-fn name_of(what: &str, who: &str) -> String {
-    let digest = Sha256::new()
-        .chain_update(what)
-        .chain_update([0])
-        .chain_update(who)
-        .finalize();
-    digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    fn name_of(&self, what: &str, who: &str) -> Name {
+        let mut context = hmac::Context::with_key(&self.names);
+        context.update(what.as_bytes());
+        context.update(&[0]);
+        context.update(who.as_bytes());
+        let mut name = [0; 16];
+        name.copy_from_slice(&context.sign().as_ref()[..16]);
+        Name(name)
+    }
 }
 
 /// An address, or the network that one customer has of IPv6.
@@ -195,5 +199,68 @@ pub(super) fn network_of(address: IpAddr) -> String {
                 network[0], network[1], network[2], network[3]
             )
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::Arc;
+
+    use super::{Limits, MAX_LOCAL};
+    use crate::config;
+    use crate::domain::ManualClock;
+    use crate::service::FleetSecret;
+
+    fn limits() -> Limits {
+        let config = config::Limits {
+            create_per_minute: 2,
+            miss_per_minute: 2,
+        };
+        let secret = FleetSecret::new(&config::Access {
+            trial: false,
+            admin_api_key: None,
+            session_secret: None,
+            anonymous_create: false,
+        });
+        Limits::new(
+            &config,
+            &secret,
+            None,
+            Arc::<ManualClock>::default(),
+            Arc::default(),
+        )
+    }
+
+    /// The 100,001st address cleared the budgets of all.
+    #[tokio::test]
+    async fn however_many_addresses_come_who_comes_often_keeps_to_its_budget() {
+        let limits = limits();
+        let often = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+        for _ in 0..5 {
+            let _ = limits.miss(often).await;
+        }
+
+        let mut granted = 0;
+        for number in 0..(3 * MAX_LOCAL as u32) {
+            let _ = limits
+                .miss(IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number)))
+                .await;
+            if number % 1000 == 0 {
+                granted += u32::from(limits.miss(often).await.is_ok());
+                assert!(limits.scanners.lock().unwrap().len() <= MAX_LOCAL);
+            }
+        }
+
+        assert_eq!(granted, 0);
+        assert!(limits.local.lock().unwrap().len() <= MAX_LOCAL);
+        assert!(
+            limits
+                .scanners
+                .lock()
+                .unwrap()
+                .peek(&limits.name_of("miss", "192.0.2.1"))
+                .is_some()
+        );
     }
 }

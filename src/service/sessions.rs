@@ -7,9 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
-use secrecy::{ExposeSecret, SecretString};
 
-use crate::config;
+use super::FleetSecret;
 use crate::domain::Clock;
 use crate::store::KeyHash;
 
@@ -59,17 +58,11 @@ impl fmt::Debug for Sessions {
 }
 
 impl Sessions {
-    /// Sessions under `SESSION_SECRET`; without it under a secret that follows from `ADMIN_API_KEY`, which instances
-    /// share as well; without either under one that ends with the process.
+    /// Sessions under a secret. All instances that share it accept them.
     #[must_use]
-    pub fn new(config: &config::Access, clock: Arc<dyn Clock>) -> Self {
-        let given = config.session_secret.as_ref().or(config.admin_api_key.as_ref());
-        let secret = given
-            .cloned()
-            .unwrap_or_else(|| SecretString::from(nanoid::nanoid!(43)));
-        let root = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
-        let seal = hmac::sign(&root, b"curtail session cookie");
-        let tokens = hmac::sign(&root, b"curtail form token");
+    pub fn new(secret: &FleetSecret, clock: Arc<dyn Clock>) -> Self {
+        let seal = secret.key("curtail session cookie");
+        let tokens = secret.key("curtail form token");
         let seal =
             UnboundKey::new(&AES_256_GCM, seal.as_ref()).expect("SHA-256 is as long as a key of AES-256");
         Self {

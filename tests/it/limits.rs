@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use deadpool_redis::redis::cmd;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use crate::app::{ADMIN_KEY, Answer, Backend, TestApp};
 use crate::ground::Switch;
 use crate::keys_api::{key_for, with_key};
 use crate::on_both_stores;
+use crate::redis_server::{connect, needed};
 
 fn create(app: &TestApp, headers: &[(&str, &str)]) -> Answer {
     let mut all = vec![("content-type", "application/json")];
@@ -193,4 +196,52 @@ fn without_the_shared_cache_each_instance_has_a_budget() {
 
     assert_eq!(statuses, [404, 404, 429, 429]);
     assert_eq!(app.get("/live").status, 302);
+}
+
+/// The names were unsalted hashes: of 2^32 addresses each is found in seconds.
+#[test]
+fn budgets_in_redis_are_named_by_keyed_hashes_of_addresses() {
+    let settings = [("MISS_RATE_PER_MINUTE", "4")];
+    let app = TestApp::start_with(Backend::Postgres, &settings);
+    let other_secret = [
+        settings[0],
+        ("SESSION_SECRET", "another secret of 32 bytes or more"),
+    ];
+    let stranger = app.twin(Backend::Postgres, &other_secret);
+    assert!(app.api("GET", "/keys", None).status == 200 && stranger.api("GET", "/keys", None).status == 200);
+
+    let names = || -> Vec<String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let mut redis = connect(&needed("TEST_REDIS_URL")).await;
+            let pattern = format!("{}rate:*", app.database.redis_prefix());
+            cmd("KEYS").arg(pattern).query_async(&mut redis).await.unwrap()
+        })
+    };
+    assert_eq!(app.get("/unknown").status, 404);
+    let of_one = names();
+    assert_eq!(stranger.get("/unknown").status, 404);
+    let of_both = names();
+
+    assert_eq!((of_one.len(), of_both.len()), (1, 2));
+    for what in ["miss\0127.0.0.1", "miss\0::1", "127.0.0.1", "::1"] {
+        let digest = Sha256::digest(what);
+        let unsalted: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        assert!(!of_both.iter().any(|name| name.contains(&unsalted)), "{what}");
+    }
+}
+
+/// Names that differ from instance to instance would share nothing, and fill Redis.
+#[test]
+fn without_a_secret_in_common_each_instance_keeps_its_budgets_to_itself() {
+    let settings = [("MISS_RATE_PER_MINUTE", "2"), ("ADMIN_API_KEY", "")];
+    let app = TestApp::start_with(Backend::Postgres, &settings);
+    let twin = app.twin(Backend::Postgres, &settings);
+
+    let statuses = [&app, &twin, &app, &twin, &app, &twin].map(|app| app.get("/unknown").status);
+
+    assert_eq!(statuses, [404, 404, 404, 404, 429, 429]);
 }
