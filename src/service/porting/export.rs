@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::cells::guarded;
 use crate::domain::{Cursor, Link, RedirectStatus, Slug, TargetUrl};
 use crate::service::{Caller, Error, Links, Scope};
 use crate::store::StoreError;
@@ -199,7 +200,7 @@ impl Export {
                 let cells = [
                     link.slug.as_str(),
                     link.target.as_str(),
-                    link.title.as_deref().unwrap_or_default(),
+                    &guarded(link.title.as_deref().unwrap_or_default()),
                     &tags,
                     &link.redirect_status.to_string(),
                     &number(link.cache_seconds.map(i64::from)),

@@ -1,6 +1,7 @@
 //! Links from elsewhere and to elsewhere: read and written as a stream, in memory that does not grow with it.
 
 mod batch;
+mod cells;
 mod documents;
 mod export;
 mod fields;

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Trouble;
+use super::cells::unguarded;
 use super::fields::Fields;
 use super::format::Format;
 use super::peers;
@@ -29,7 +30,12 @@ pub(super) struct Refusal {
 pub(super) fn read(format: Format, object: Map<String, Value>) -> Result<Vec<Row>, Refusal> {
     let mut fields = Fields::of(object);
     let mut rows = match format {
-        Format::Ndjson | Format::Csv => vec![own(&mut fields)],
+        Format::Ndjson => vec![own(&mut fields)],
+        Format::Csv => {
+            let mut row = own(&mut fields);
+            row.draft.title = row.draft.title.map(unguarded);
+            vec![row]
+        }
         Format::Yourls => vec![peers::yourls(&mut fields)],
         Format::Shlink => vec![peers::shlink(&mut fields)],
         Format::Kutt => vec![peers::kutt(&mut fields)],
