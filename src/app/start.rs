@@ -11,12 +11,12 @@ use super::StartError;
 use crate::config::{self, Config, StoreKind};
 use crate::domain::Clock;
 use crate::http::{Build, Scrape, Services, app};
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, PanicOf};
 use crate::service::Health;
 use crate::store::{self, StoreError};
 use crate::telemetry::exposition::About;
 use crate::telemetry::gcp::Metadata;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, PANICS};
 use crate::telemetry::traces::{self, Exporter, Spans};
 
 /// Time for requests in flight once the service has stopped listening.
@@ -75,6 +75,13 @@ pub(super) fn build(config: &Config) -> Build {
             (false, Some(_)) => "redis",
             (false, None) => "none",
         },
+    }
+}
+
+pub(super) fn count_panics(lifecycle: &Lifecycle, metrics: &Metrics) {
+    for (of, label) in [(PanicOf::Request, "request"), (PanicOf::Task, "task")] {
+        let lifecycle = lifecycle.clone();
+        metrics.watch(&PANICS, label, move || Some(lifecycle.panics(of) as f64));
     }
 }
 

@@ -1,10 +1,12 @@
 //! The nodes of a Redis Cluster, each behind a connection and a breaker of its own, and who holds what.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::aio::ConnectionLike;
 use deadpool_redis::redis::{AsyncConnectionConfig, Client, RedisResult, Value, cmd};
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::time::{sleep_until, timeout};
@@ -155,7 +157,8 @@ impl Cluster {
             if let Some(due) = due {
                 sleep_until(due.into()).await;
             }
-            inner.learn().await;
+            // Whatever comes of it, it is tried again.
+            let _ = AssertUnwindSafe(inner.learn()).catch_unwind().await;
             let pause = Duration::from_millis(fastrand::u64(REFRESH_PAUSE));
             *inner.refresh.lock().unwrap_or_else(PoisonError::into_inner) = Refresh {
                 running: false,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use deadpool_redis::redis::aio::{
 use deadpool_redis::redis::{
     AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value, cmd,
 };
+use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
@@ -163,8 +165,11 @@ impl Inner {
     fn probe(self: &Arc<Self>, mut connection: ConnectionManager) {
         let inner = Arc::clone(self);
         self.runtime.spawn(async move {
-            let answer = timeout(PROBE_LIMIT, cmd("PING").exec_async(&mut connection)).await;
-            let alive = matches!(answer, Ok(Ok(())));
+            let ping = cmd("PING");
+            let answer = timeout(PROBE_LIMIT, ping.exec_async(&mut connection));
+            // A panic is a failure: the breaker waits for what the probe says.
+            let answer = AssertUnwindSafe(answer).catch_unwind().await;
+            let alive = matches!(answer, Ok(Ok(Ok(()))));
             if alive {
                 *inner.current.write().unwrap_or_else(PoisonError::into_inner) = connection;
                 if let Some(per_thread) = &inner.per_thread {

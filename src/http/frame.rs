@@ -13,10 +13,11 @@ use tracing::{Instrument, Span};
 use super::origin::{is_https, is_loopback_host};
 use super::problem::Problem;
 use super::trace::Watched;
-use super::{Services, redirect, services, trace, ui, yourls};
+use super::{Services, panics, redirect, services, trace, ui, yourls};
 use crate::domain::Slug;
+use crate::lifecycle::PanicOf;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The id of one request: 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy)]
@@ -69,13 +70,23 @@ async fn answered(
     id: RequestId,
     began: Instant,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let response = match own_answer(request.request(), slug).await {
+    let own = own_answer(request.request(), slug);
+    let lifecycle = &services(request.request()).lifecycle;
+    let own = lifecycle
+        .catch(PanicOf::Request, own)
+        .await
+        .unwrap_or_else(|_| Some(Err(panics::problem(request.request()))));
+    let response = match own {
         Some(Ok(answer)) => request.into_response(answer),
         Some(Err(problem)) => {
             let answer = problem_response(&problem, request.request(), &id);
             request.into_response(answer)
         }
-        None => routed(next.call(request).await?, &id),
+        None => {
+            let lifecycle = lifecycle.clone();
+            let answering = async { next.call(request).await };
+            routed(panics::outermost(&lifecycle, id, answering).await?, &id)
+        }
     };
     let (request, mut response) = response.into_parts();
     let services = services(&request);

@@ -9,6 +9,7 @@ mod frame;
 mod openapi;
 mod origin;
 mod pages;
+mod panics;
 mod probes;
 mod problem;
 mod query;

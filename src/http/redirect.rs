@@ -134,6 +134,7 @@ pub(super) fn described() -> Operation {
             "not_found",
             "link_gone",
             "rate_limited",
+            "internal_error",
             "unavailable",
             "overloaded",
         ]);

@@ -11,7 +11,9 @@ use tracing_actix_web::TracingLogger;
 use super::frame::Routed;
 use super::problem::Problem;
 use super::trace::ApiSpan;
-use super::{Services, admission, api, frame, openapi, pages, probes, redirect, security, ui, yourls};
+use super::{
+    Services, admission, api, frame, openapi, pages, panics, probes, redirect, security, ui, yourls,
+};
 
 /// The app: every route, and the frame round them all.
 ///
@@ -104,15 +106,39 @@ fn is_of_a_link(method: &Method) -> bool {
     [Method::GET, Method::HEAD, Method::PATCH, Method::DELETE].contains(method)
 }
 
+/// What a resource answers with, wrapped or not.
+pub(super) trait Endpoint:
+    ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<BoxBody>,
+        Error = Error,
+        InitError = (),
+    > + 'static
+{
+}
+
+impl<T> Endpoint for T where
+    T: ServiceFactory<
+            ServiceRequest,
+            Config = (),
+            Response = ServiceResponse<BoxBody>,
+            Error = Error,
+            InitError = (),
+        > + 'static
+{
+}
+
 /// A resource that is only read.
-fn page(path: &str) -> Resource {
+fn page(path: &str) -> Resource<impl Endpoint> {
     only(path, redirect::METHODS)
 }
 
 /// A resource that answers 405 to every method but `allow`.
-fn only(path: &str, allow: &'static str) -> Resource {
+fn only(path: &str, allow: &'static str) -> Resource<impl Endpoint> {
     web::resource(path)
         .app_data(Routed)
+        .wrap(from_fn(panics::answer))
         .default_service(web::to(move || async move {
             Err::<&str, _>(Problem::method_not_allowed(allow))
         }))

@@ -13,7 +13,7 @@ use super::links::{COLLISIONS_BEFORE_LONGER, Links, TRIES};
 use super::mutations::run_to_end;
 use super::{Caller, Error, Origin, audit};
 use crate::domain::{ChangeKind, Fault, Link, LinkDraft, NewLink};
-use crate::store::{self, Answer, BatchOutcome, Candidate, Made, StoreError};
+use crate::store::{self, Answer, BatchOutcome, Candidate, Made};
 
 /// How long a request that is sent again gets its first answer.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
@@ -178,7 +178,7 @@ impl Links {
             }
         }
         // The client asked for no slug, so that one is taken is not its fault.
-        Err(StoreError::Corrupt(format!("{TRIES} generated slugs in a row were taken")).into())
+        Err(Error::NoFreeSlug(TRIES))
     }
 
     fn plan(

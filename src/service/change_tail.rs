@@ -132,8 +132,11 @@ impl ChangeTail {
                 .metrics
                 .watch(&CHANGES_AGE, "", move || age.upgrade().map(|inner| inner.age()));
             let following = Arc::clone(&inner);
-            lifecycle.spawn(|stop| async move {
-                stop.run_until_cancelled_owned(following.follow()).await;
+            lifecycle.spawn_loop("the change tail", move |stop| {
+                let following = Arc::clone(&following);
+                async move {
+                    stop.run_until_cancelled_owned(following.follow()).await;
+                }
             });
         }
         Self(inner)

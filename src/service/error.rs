@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::task::JoinError;
+
 use crate::domain::{Fault, Taken};
 use crate::store::StoreError;
 
@@ -44,9 +46,25 @@ pub enum Error {
     /// The change may have been made, or not: the store gave no answer in time.
     #[error("the outcome of the change is unknown: {0}")]
     OutcomeUnknown(Arc<StoreError>),
+    /// Every slug that was generated is in use.
+    #[error("{0} generated slugs in a row were in use: SLUG_LENGTH is too short for so many links")]
+    NoFreeSlug(u8),
+    /// A part of the program panicked. The panic hook has logged where and why.
+    #[error("a panic, which has a line of its own in the log")]
+    Panicked,
     /// The store did not do its part.
     #[error("the store failed: {0}")]
     Store(#[from] Arc<StoreError>),
+}
+
+impl From<JoinError> for Error {
+    fn from(error: JoinError) -> Self {
+        if error.is_panic() {
+            Self::Panicked
+        } else {
+            Self::from(StoreError::Unavailable(error.into()))
+        }
+    }
 }
 
 impl From<StoreError> for Error {
@@ -55,6 +73,7 @@ impl From<StoreError> for Error {
             StoreError::SlugTaken => Self::SlugTaken,
             StoreError::Overloaded => Self::Overloaded,
             unknown @ StoreError::OutcomeUnknown(_) => Self::OutcomeUnknown(Arc::new(unknown)),
+            StoreError::Panicked => Self::Panicked,
             other => Self::Store(Arc::new(other)),
         }
     }

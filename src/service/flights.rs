@@ -10,7 +10,6 @@ use super::Error;
 use crate::cache::Known;
 use crate::domain::Slug;
 use crate::lifecycle::Lifecycle;
-use crate::store::StoreError;
 
 use tracing::{Instrument, Span};
 
@@ -59,10 +58,7 @@ impl Flights {
             }
             .instrument(span)
         });
-        let flight = async move {
-            task.await
-                .unwrap_or_else(|err| Err(StoreError::Unavailable(err.into()).into()))
-        };
+        let flight = async move { task.await.unwrap_or_else(|err| Err(err.into())) };
         let flight = flight.boxed().shared();
         flights.insert(slug.clone(), flight.clone());
         flight

@@ -320,6 +320,6 @@ impl Links {
             }
         }
         // The client asked for no slug, so that one is taken is not its fault.
-        Err(StoreError::Corrupt(format!("{TRIES} generated slugs in a row were taken")).into())
+        Err(Error::NoFreeSlug(TRIES))
     }
 }

@@ -81,9 +81,14 @@ impl Resolver {
         });
         if inner.caches.memory.is_some() && inner.caches.shared.is_some() {
             let subscribed = Arc::clone(&inner);
-            inner.lifecycle.spawn(|stop| async move {
-                stop.run_until_cancelled_owned(subscribed.subscribe()).await;
-            });
+            inner
+                .lifecycle
+                .spawn_loop("the invalidation subscription", move |stop| {
+                    let subscribed = Arc::clone(&subscribed);
+                    async move {
+                        stop.run_until_cancelled_owned(subscribed.subscribe()).await;
+                    }
+                });
         }
         Self(inner)
     }

@@ -24,6 +24,9 @@ pub enum StoreError {
     /// The database answers, but so many wait for it already that one more would wait in vain.
     #[error("the database is busy: too many wait for it already")]
     Overloaded,
+    /// A part of the store panicked. What it had begun is rolled back.
+    #[error("the store panicked")]
+    Panicked,
     /// The database's schema is not the one that this build knows.
     #[error("the database's schema is version {found}, this build needs version {known}: run `curtail migrate`{}",
         if found > known { " of the newer build, or start the newer build" } else { "" })]

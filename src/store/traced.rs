@@ -75,6 +75,7 @@ fn failure(err: &StoreError) -> Option<&'static str> {
         StoreError::Refused(_) => Some("refused"),
         StoreError::OutcomeUnknown(_) => Some("outcome_unknown"),
         StoreError::Overloaded => Some("overloaded"),
+        StoreError::Panicked => Some("panic"),
         StoreError::Corrupt(_) => Some("corrupt"),
         StoreError::Schema { .. } => Some("schema"),
         StoreError::Settings(_) => Some("settings"),

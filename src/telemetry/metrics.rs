@@ -93,6 +93,7 @@ families! {
     CLICKS_BOUND Gauge "curtail_click_buffer_max_clicks" [] "Different clicks that the buffer holds at most (CLICK_BUFFER).";
     LIMITED Counter "curtail_rate_limited_total" ["budget"] "Requests refused with 429, by budget: create, miss (unknown slugs) or key (wrong keys).";
     SHED Counter "curtail_requests_shed_total" [] "Requests of the API turned away with 503 because API_CONCURRENCY others were at work.";
+    PANICS Counter "curtail_panics_total" ["where"] "Panics, by what each of them cost: request (one request, answered with 500) or task (one run of a background task, whose callers got 500 or whose loop started again).";
     CPU Counter "process_cpu_seconds_total" [] "CPU time of the process, user and system.";
     RESIDENT Gauge "process_resident_memory_bytes" [] "Memory that is in use.";
     VIRTUAL Gauge "process_virtual_memory_bytes" [] "Addresses that are in use.";

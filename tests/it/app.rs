@@ -64,11 +64,42 @@ impl TestApp {
         Self::run(backend, database, Arc::default(), settings)
     }
 
+    /// A further instance with parts that `change` has replaced.
+    pub fn twin_changed(
+        &self,
+        backend: Backend,
+        settings: &[(&str, &str)],
+        change: impl FnOnce(Parts) -> Parts,
+    ) -> Self {
+        let (database, clock) = (Arc::clone(&self.database), Arc::clone(&self.clock));
+        Self::run_changed(backend, database, clock, settings, change)
+    }
+
+    /// With parts that `change` has replaced.
+    pub fn start_changed(
+        backend: Backend,
+        settings: &[(&str, &str)],
+        change: impl FnOnce(Parts) -> Parts,
+    ) -> Self {
+        let database = Arc::new(Ground::fresh(backend));
+        Self::run_changed(backend, database, Arc::default(), settings, change)
+    }
+
     fn run(
         backend: Backend,
         database: Arc<Ground>,
         clock: Arc<ManualClock>,
         settings: &[(&str, &str)],
+    ) -> Self {
+        Self::run_changed(backend, database, clock, settings, |parts| parts)
+    }
+
+    fn run_changed(
+        backend: Backend,
+        database: Arc<Ground>,
+        clock: Arc<ManualClock>,
+        settings: &[(&str, &str)],
+        change: impl FnOnce(Parts) -> Parts,
     ) -> Self {
         let mut variables = vec![
             ("PORT".to_owned(), "0".to_owned()),
@@ -95,12 +126,12 @@ impl TestApp {
         env.finish().unwrap();
 
         let (slugs, metrics) = (Arc::<ScriptedSlugs>::default(), Arc::<Metrics>::default());
-        let parts = Parts {
+        let parts = change(Parts {
             clock: clock.clone(),
             slugs: slugs.clone(),
             metrics: metrics.clone(),
             ..Parts::default()
-        };
+        });
         let (stop, stopped) = oneshot::channel();
         let (started, ports) = mpsc::channel();
         let thread = std::thread::spawn(move || {

@@ -146,7 +146,7 @@ on_both_stores! {
         }
         assert_eq!(count(&app), 5);
         app.slugs.script(&["taken11"; 5]);
-        named(&app, "/links", "b", &json!({"url": "https://example.org/"})).assert_problem(503, "unavailable");
+        named(&app, "/links", "b", &json!({"url": "https://example.org/"})).assert_problem(503, "no_free_slug");
         assert_eq!(count(&app), 5);
     }
 

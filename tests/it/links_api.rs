@@ -76,7 +76,7 @@ on_both_stores! {
 
         let answer = post(&app, json!({"url": "https://example.org/"}));
 
-        answer.assert_problem(503, "unavailable");
+        answer.assert_problem(503, "no_free_slug");
         assert_eq!(answer.header("retry-after"), Some("1"));
     }
 

@@ -49,6 +49,7 @@ mod openapi;
 mod operations;
 mod otlp;
 mod outcomes;
+mod panics;
 mod porting;
 mod porting_cli;
 mod porting_input;

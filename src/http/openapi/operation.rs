@@ -25,7 +25,13 @@ pub(super) const REQUEST_ID: &str = "X-Request-Id";
 /// The base of the API.
 const API: &str = "/api/v1";
 /// What may come of every request of the API.
-const OF_THE_API: [&str; 4] = ["unauthenticated", "rate_limited", "unavailable", "overloaded"];
+const OF_THE_API: [&str; 5] = [
+    "unauthenticated",
+    "rate_limited",
+    "internal_error",
+    "unavailable",
+    "overloaded",
+];
 
 type Schemas = BTreeMap<String, RefOr<Schema>>;
 

@@ -133,6 +133,8 @@ impl Problem {
             Self::unsupported_media_type(),
             Self::foreign_host(),
             Self::unavailable(),
+            Error::Panicked.into(),
+            Error::NoFreeSlug(5).into(),
             Self::invalid_log_level(fault(
                 "level",
                 FaultCode::Missing,

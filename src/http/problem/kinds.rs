@@ -144,6 +144,13 @@ impl Problem {
         }
     }
 
+    /// A defect of the program: the request panicked.
+    fn internal_error() -> Self {
+        let (code, title) = ("internal_error", "Internal error");
+        let detail = "The service failed at this request. What it was to change may have been changed.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, title, detail)
+    }
+
     /// The log cannot be told so.
     pub(in crate::http) fn invalid_log_level(faults: Vec<Fault>) -> Self {
         Self::invalid("invalid_log_level", "The log level is not valid", faults)
@@ -255,6 +262,17 @@ impl From<Error> for Problem {
             Error::OutcomeUnknown(_) => Self {
                 cause: Some(Box::new(error)),
                 ..Self::outcome_unknown()
+            },
+            Error::NoFreeSlug(_) => Self {
+                code: "no_free_slug",
+                title: "No free slug was found",
+                detail: "Every slug that was generated is in use. Try again, or choose a slug.".into(),
+                cause: Some(Box::new(error)),
+                ..Self::unavailable()
+            },
+            Error::Panicked => Self {
+                cause: Some(Box::new(error)),
+                ..Self::internal_error()
             },
             Error::Store(_) => Self {
                 cause: Some(Box::new(error)),

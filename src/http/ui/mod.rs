@@ -20,14 +20,15 @@ mod statistics;
 mod visitor;
 mod words;
 
+use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, HttpResponse, Resource, Scope, web};
 use url::form_urlencoded::byte_serialize;
 
 use self::guest::Guest;
-use super::Services;
 use super::openapi::Operation;
 use super::problem::Problem;
-use super::routes::reading;
+use super::routes::{Endpoint, reading};
+use super::{Services, panics};
 use crate::domain::{Fault, FaultCode, Link, Slug};
 use crate::service::{self, Caller, Error};
 
@@ -92,13 +93,15 @@ pub(super) fn app() -> Scope {
 }
 
 /// `/docs`
-pub(super) fn docs() -> Resource {
+pub(super) fn docs() -> Resource<impl Endpoint> {
     page("/docs").route(reading().to(docs::show))
 }
 
 /// A resource that is not found by other methods than its own: nobody types them.
-fn page(path: &str) -> Resource {
-    web::resource(path).default_service(web::to(nothing))
+fn page(path: &str) -> Resource<impl Endpoint> {
+    web::resource(path)
+        .wrap(from_fn(panics::answer))
+        .default_service(web::to(nothing))
 }
 
 /// Somebody with a key that has `scope`; whoever has none is sent to the page to sign in.

@@ -82,7 +82,7 @@ pub(super) fn described() -> [Operation; 2] {
             .in_query("margin", number(0, Qr::MAX_MARGIN.into(), &format!("Modules around the code; {margin} without it.")))
             .in_query("level", word(["L", "M", "Q", "H"], "How much of the code may be lost; M without it."))
             .for_visitors()
-            .problems(&["malformed_query", "not_found", "link_gone", "rate_limited", "unavailable", "overloaded"])
+            .problems(&["malformed_query", "not_found", "link_gone", "rate_limited", "internal_error", "unavailable", "overloaded"])
     };
     let size = format!("Pixels of a side; {} without it.", Qr::SIZE);
     let (least, most) = (*Qr::SIZES.start(), *Qr::SIZES.end());

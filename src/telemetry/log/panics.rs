@@ -2,7 +2,7 @@
 
 use std::panic::PanicHookInfo;
 
-/// Logs every panic from now on. The release ends with it: the hook is the last that runs.
+/// Logs every panic from now on, before it unwinds to where it is caught.
 pub(super) fn log_them() {
     std::panic::set_hook(Box::new(log));
 }
