@@ -18,8 +18,8 @@ use crate::domain::{Clock, CorrectedClock};
 use crate::http::{Admission, Services};
 use crate::lifecycle::Lifecycle;
 use crate::service::{
-    AuditTrail, Blocklist, Clicks, FleetSecret, Health, Housekeeping, Keys, Limits, Links, RandomSlugs, Resolver,
-    Sessions, SlugSource, Stats,
+    AuditTrail, Blocklist, Clicks, FleetSecret, Health, Housekeeping, Keys, Limits, Links, RandomSlugs,
+    Resolver, Sessions, SlugSource, Stats,
 };
 use crate::store::{Store, StoreError};
 use crate::telemetry::gcp::Metadata;

@@ -227,7 +227,7 @@ fn budgets_in_redis_are_named_by_keyed_hashes_of_addresses() {
     let of_both = names();
 
     assert_eq!((of_one.len(), of_both.len()), (1, 2));
-    for what in ["miss\0127.0.0.1", "miss\0::1", "127.0.0.1", "::1"] {
+    for what in ["miss\x00127.0.0.1", "miss\x00::1", "127.0.0.1", "::1"] {
         let digest = Sha256::digest(what);
         let unsalted: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         assert!(!of_both.iter().any(|name| name.contains(&unsalted)), "{what}");

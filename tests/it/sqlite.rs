@@ -182,7 +182,7 @@ async fn searches_do_not_hold_up_redirects() {
     let searchers: Vec<_> = (0..4)
         .map(|_| {
             let (store, done) = (Arc::clone(&store), Arc::clone(&done));
-            tokio::spawn(async move {
+            tokio::runtime::Handle::current().spawn(async move {
                 let mut searches = 0_u32;
                 while !done.load(Ordering::Relaxed) {
                     // Some are given up: only the redirects are promised.

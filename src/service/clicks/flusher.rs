@@ -3,10 +3,12 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, Semaphore};
 use tracing::field::Empty;
@@ -202,7 +204,9 @@ impl Flusher {
             self.draw(&mut desk).await?;
             self.store_all(&mut desk).await
         };
-        let result = result.instrument(span).await;
+        // What is on the desk stays there, and is sent again.
+        let result = AssertUnwindSafe(result.instrument(span)).catch_unwind().await;
+        let result = result.unwrap_or(Err(StoreError::Panicked));
         self.progress().began = None;
         let failed_before = match result {
             Ok(0) => return Ok(0),
@@ -268,6 +272,7 @@ impl Flusher {
             return Ok(());
         }
         self.learn_secrets(desk).await?;
+        let now = self.clock.now();
         let (refused, others): (Vec<Folded>, Vec<Folded>) = std::mem::take(&mut desk.drawn)
             .into_iter()
             .partition(|folded| desk.refusals.has(&folded.kind.slug));
@@ -276,7 +281,7 @@ impl Flusher {
                 let clicks = part
                     .into_iter()
                     .map(|folded| batches::click(folded, &desk.secrets));
-                let sending = Sending::new(self.clock.now(), clicks.collect());
+                let sending = Sending::new(now, clicks.collect());
                 desk.batches.push_back(sending);
             }
         }

@@ -100,9 +100,18 @@ impl Clicks {
             Some(waiting.upgrade()?.waiting() as f64)
         });
         let (folding, flushing) = (Arc::clone(&inner), Arc::clone(&inner));
-        lifecycle.spawn(|stop| async move { folding.run_fold(&stop).await });
-        lifecycle.spawn(|stop| async move { flushing.run_flush(&stop).await });
-        lifecycle.spawn(|stop| async move { sums.run(&stop).await });
+        lifecycle.spawn_loop("the folding of clicks", move |stop| {
+            let folding = Arc::clone(&folding);
+            async move { folding.run_fold(&stop).await }
+        });
+        lifecycle.spawn_loop("the click flush", move |stop| {
+            let flushing = Arc::clone(&flushing);
+            async move { flushing.run_flush(&stop).await }
+        });
+        lifecycle.spawn_loop("the rollup of clicks", move |stop| {
+            let sums = Arc::clone(&sums);
+            async move { sums.run(&stop).await }
+        });
         Self(inner)
     }
 
