@@ -8,7 +8,7 @@ const EXEMPT: [&str; 5] = [
     // Clicks are no changes.
     "take_click",
     "add_total",
-    "add_totals",
+    "record_clicks",
     // Nor is the use of a key.
     "touch_key",
     // The deletion was recorded when the link was deleted.
