@@ -1,9 +1,9 @@
 //! Stops asking a service that does not answer, and notices when it answers again.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use parking_lot::{Mutex, MutexGuard};
 
 /// So many failures with no success between them open the breaker.
 const CONSECUTIVE_FAILURES: u32 = 5;
@@ -138,9 +138,8 @@ impl Breaker {
         true
     }
 
-    /// Every write to the state is complete before anything could panic, so a poisoned lock is as good.
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,13 +1,14 @@
 //! The nodes of a Redis Cluster, each behind a connection and a breaker of its own, and who holds what.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::aio::ConnectionLike;
 use deadpool_redis::redis::{AsyncConnectionConfig, Client, RedisResult, Value, cmd};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::runtime::Handle;
 use tokio::time::{sleep_until, timeout};
 
@@ -145,7 +146,7 @@ impl Cluster {
     /// Asks who holds what, soon, without anybody waiting for it. Does nothing if that is about to happen.
     pub(super) fn refresh_soon(&self) {
         let due = {
-            let mut refresh = self.0.refresh.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut refresh = self.0.refresh.lock();
             if refresh.running {
                 return;
             }
@@ -160,7 +161,7 @@ impl Cluster {
             // Whatever comes of it, it is tried again.
             let _ = AssertUnwindSafe(inner.learn()).catch_unwind().await;
             let pause = Duration::from_millis(fastrand::u64(REFRESH_PAUSE));
-            *inner.refresh.lock().unwrap_or_else(PoisonError::into_inner) = Refresh {
+            *inner.refresh.lock() = Refresh {
                 running: false,
                 next: Some(Instant::now() + pause),
             };
@@ -215,11 +216,11 @@ impl Cluster {
 
 impl Inner {
     fn read(&self) -> RwLockReadGuard<'_, Map> {
-        self.map.read().unwrap_or_else(PoisonError::into_inner)
+        self.map.read()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Map> {
-        self.map.write().unwrap_or_else(PoisonError::into_inner)
+        self.map.write()
     }
 
     fn member(&self, node: &Node) -> RedisResult<Arc<Member>> {

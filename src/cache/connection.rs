@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::aio::{
@@ -14,6 +14,7 @@ use deadpool_redis::redis::{
     AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value, cmd,
 };
 use futures_util::FutureExt;
+use parking_lot::RwLock;
 use tokio::runtime::Handle;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
@@ -148,7 +149,7 @@ impl Connection {
 
 impl Inner {
     fn shared(&self) -> ConnectionManager {
-        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current.read();
         current.clone()
     }
 
@@ -171,7 +172,7 @@ impl Inner {
             let answer = AssertUnwindSafe(answer).catch_unwind().await;
             let alive = matches!(answer, Ok(Ok(Ok(()))));
             if alive {
-                *inner.current.write().unwrap_or_else(PoisonError::into_inner) = connection;
+                *inner.current.write() = connection;
                 if let Some(per_thread) = &inner.per_thread {
                     per_thread.leave_all();
                 }

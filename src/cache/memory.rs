@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use quick_cache::Weighter;
 
 use super::{Cache, CacheHealth, Entry, Known, Lookup, Put};
@@ -152,10 +152,7 @@ impl MemoryCache {
     /// The lock of the writers of `slug`.
     fn writer(&self, slug: &Slug) -> MutexGuard<'_, ()> {
         let stripe = self.hasher.hash_one(slug) % STRIPES as u64;
-        // The lock guards no data of its own that a panic could have left half-written.
-        self.writers[stripe as usize]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.writers[stripe as usize].lock()
     }
 
     fn keep(&self, slug: &Slug, entry: &Entry, seen: Rank) -> Put {

@@ -1,11 +1,12 @@
 //! A connection to a Redis server for each thread that asks: its answers wake no other thread.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{AsyncConnectionConfig, Client};
+use parking_lot::{Mutex, MutexGuard};
 use thread_local::ThreadLocal;
 use tokio::runtime::{Handle, Id};
 
@@ -94,7 +95,6 @@ impl PerThread {
     }
 }
 
-/// Every write to a slot is complete before anything could panic, so a poisoned lock is as good.
 fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner)
+    slot.lock()
 }

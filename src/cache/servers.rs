@@ -1,12 +1,13 @@
 //! Redis, be it one server or a cluster: who is asked, and for how long.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use deadpool_redis::redis::aio::ConnectionLike;
 use deadpool_redis::redis::{Client, Cmd, Pipeline, RedisFuture, RedisResult, Value, cmd};
 use futures_util::future::FutureExt;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -169,7 +170,7 @@ impl Servers {
                     way: Some(way),
                 };
                 let outcome = in_time(asked).await;
-                let last = Arc::clone(&last.lock().unwrap_or_else(PoisonError::into_inner));
+                let last = Arc::clone(&last.lock());
                 let answer = last.connection.judge(leave.began, outcome);
                 if answer.is_none() {
                     cluster.refresh_soon();
@@ -284,7 +285,7 @@ impl Asked {
             let (Some((address, slot)), Some(way)) = (err.redirect_node(), &mut self.way) else {
                 return Err(err);
             };
-            let by = Arc::clone(&way.last.lock().unwrap_or_else(PoisonError::into_inner));
+            let by = Arc::clone(&way.last.lock());
             let Some(node) = Node::named(address, &by.node).filter(|_| hops <= HOPS) else {
                 return Err(err);
             };
@@ -292,7 +293,7 @@ impl Asked {
             let member = way.cluster.sent_on(&node, (!way.asking).then_some(slot))?;
             self.line = member.connection.current();
             // A script that is missing there is loaded there, so the rest of the call goes there too.
-            *way.last.lock().unwrap_or_else(PoisonError::into_inner) = member;
+            *way.last.lock() = member;
         }
     }
 

@@ -1,6 +1,8 @@
 //! The domains that no new link may lead to. They can be listed anew while the service runs.
 
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 use crate::config;
 use crate::domain::DomainList;
@@ -28,7 +30,7 @@ impl Blocklist {
     /// The domains that are blocked now.
     #[must_use]
     pub fn current(&self) -> Arc<DomainList> {
-        Arc::clone(&self.0.current.read().expect("blocklist lock poisoned"))
+        Arc::clone(&self.0.current.read())
     }
 
     /// Reads the list again. A list that cannot be used changes nothing.
@@ -38,7 +40,7 @@ impl Blocklist {
         match read.unwrap_or_else(|err| Err(err.to_string())) {
             Ok(domains) => {
                 let count = domains.len();
-                *self.0.current.write().expect("blocklist lock poisoned") = Arc::new(domains);
+                *self.0.current.write() = Arc::new(domains);
                 tracing::info!(
                     blocked_domains.count = count,
                     "{count} domains are blocked from now on"

@@ -2,12 +2,13 @@
 //!
 //! Redis pub/sub is the fast path. This is the one that holds when Redis, or an instance, missed a change.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -281,7 +282,7 @@ impl Inner {
             }
         }
         let steady = self.clock.steady();
-        let mut floors = self.floors.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut floors = self.floors.lock();
         floors.expire(steady);
         self.has_floors.store(!floors.is_empty(), Ordering::Release);
     }
@@ -289,10 +290,7 @@ impl Inner {
     /// There were more changes than can be followed one by one.
     fn begin_anew(&self) {
         let moment = moment(self.clock.as_ref());
-        self.floors
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .distrust(moment);
+        self.floors.lock().distrust(moment);
         self.has_floors.store(true, Ordering::Release);
         if let Some(memory) = &self.memory {
             memory.clear();
@@ -301,7 +299,7 @@ impl Inner {
 
     fn raise(&self, slug: &Slug, version: Rank, is_shared: bool) -> bool {
         let moment = moment(self.clock.as_ref());
-        let mut floors = self.floors.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut floors = self.floors.lock();
         let is_new = floors.raise(slug, version, moment, is_shared || self.shared.is_none());
         self.has_floors.store(true, Ordering::Release);
         is_new
@@ -309,15 +307,14 @@ impl Inner {
 
     fn judge(&self, by: impl FnOnce(&Floors) -> bool) -> bool {
         // Most of the time there were no changes: then a look-up takes no lock.
-        !self.has_floors.load(Ordering::Acquire)
-            || by(&self.floors.lock().unwrap_or_else(PoisonError::into_inner))
+        !self.has_floors.load(Ordering::Acquire) || by(&self.floors.lock())
     }
 
     /// Removes older states from the shared cache, for instances that start later and have not read the changes.
     async fn repair_shared(&self) {
         let Some(shared) = &self.shared else { return };
         let unshared = {
-            let floors = self.floors.lock().unwrap_or_else(PoisonError::into_inner);
+            let floors = self.floors.lock();
             floors.unshared(REPAIRS)
         };
         for (slug, version) in unshared {

@@ -1,10 +1,11 @@
 //! One look-up per slug at a time, however many wait for it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
 
 use super::Error;
 use crate::cache::Known;
@@ -25,7 +26,7 @@ pub(super) struct Flights(Arc<Mutex<HashMap<Slug, Flight>>>);
 impl Flights {
     /// How many look-ups are under way.
     pub(super) fn number(&self) -> usize {
-        self.0.lock().expect("flights lock poisoned").len()
+        self.0.lock().len()
     }
 
     /// The look-up of `slug` that is under way, or else the one that `start` begins. It runs in a task of
@@ -41,7 +42,7 @@ impl Flights {
     where
         F: Future<Output = Outcome> + Send + 'static,
     {
-        let mut flights = self.0.lock().expect("flights lock poisoned");
+        let mut flights = self.0.lock();
         if let Some(flight) = flights.get(slug) {
             return flight.clone();
         }
@@ -73,10 +74,6 @@ struct Landing {
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        self.flights
-            .0
-            .lock()
-            .expect("flights lock poisoned")
-            .remove(&self.slug);
+        self.flights.0.lock().remove(&self.slug);
     }
 }

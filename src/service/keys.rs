@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -299,7 +300,7 @@ struct Noting {
 impl Noting {
     /// `None` if another task does it already.
     fn begin(all: &Arc<Mutex<HashSet<KeyId>>>, id: &KeyId) -> Option<Self> {
-        let begun = all.lock().expect("keys lock poisoned").insert(id.clone());
+        let begun = all.lock().insert(id.clone());
         begun.then(|| Self {
             all: Arc::clone(all),
             id: id.clone(),
@@ -309,7 +310,7 @@ impl Noting {
 
 impl Drop for Noting {
     fn drop(&mut self) {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.lock();
         all.remove(&self.id);
     }
 }

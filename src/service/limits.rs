@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
 
+use parking_lot::Mutex;
 use quick_cache::unsync::Cache as BoundedMap;
 use ring::hmac;
 
@@ -114,7 +115,7 @@ impl Limits {
             return Ok(());
         };
         let name = self.name_of("miss", &network_of(address));
-        let scanners = self.scanners.lock().expect("limits lock poisoned");
+        let scanners = self.scanners.lock();
         if scanners.get(&name).is_none_or(|until| *until <= now) {
             return Ok(());
         }
@@ -136,7 +137,7 @@ impl Limits {
 
     fn remember_scanner(&self, name: Name) {
         let now = self.clock.now().as_microsecond();
-        let mut scanners = self.scanners.lock().expect("limits lock poisoned");
+        let mut scanners = self.scanners.lock();
         scanners.insert(name, now + SCANNER_MICROS);
         self.scanned_until.store(now + SCANNER_MICROS, Ordering::Relaxed);
     }
@@ -170,7 +171,7 @@ impl Limits {
 
     fn take_here(&self, name: Name, rate: Rate) -> Taken {
         let now = self.clock.now().as_microsecond();
-        let mut local = self.local.lock().expect("limits lock poisoned");
+        let mut local = self.local.lock();
         let full = local.get(&name).copied().unwrap_or(now);
         let (after, taken) = rate.take(full, now);
         local.insert(name, after);
@@ -248,17 +249,16 @@ mod tests {
                 .await;
             if number % 1000 == 0 {
                 granted += u32::from(limits.miss(often).await.is_ok());
-                assert!(limits.scanners.lock().unwrap().len() <= MAX_LOCAL);
+                assert!(limits.scanners.lock().len() <= MAX_LOCAL);
             }
         }
 
         assert_eq!(granted, 0);
-        assert!(limits.local.lock().unwrap().len() <= MAX_LOCAL);
+        assert!(limits.local.lock().len() <= MAX_LOCAL);
         assert!(
             limits
                 .scanners
                 .lock()
-                .unwrap()
                 .peek(&limits.name_of("miss", "192.0.2.1"))
                 .is_some()
         );

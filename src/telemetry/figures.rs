@@ -1,9 +1,11 @@
 //! What figures are made of: numbers that threads count in without disturbing one another.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
 
 /// Threads that count at once share no cache line, up to this many.
 const SHARDS: usize = 16;
@@ -159,19 +161,19 @@ pub struct Named<T>(RwLock<BTreeMap<String, Arc<T>>>);
 impl<T: Default> Named<T> {
     /// The figure called `name`, which is made if need be.
     pub fn get(&self, name: &str) -> Arc<T> {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.read();
         if let Some(figure) = known.get(name) {
             return Arc::clone(figure);
         }
         drop(known);
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.write();
         Arc::clone(all.entry(name.to_owned()).or_default())
     }
 
     /// Every figure with its name, by name.
     #[must_use]
     pub fn all(&self) -> Vec<(String, Arc<T>)> {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.read();
         known
             .iter()
             .map(|(name, figure)| (name.clone(), Arc::clone(figure)))

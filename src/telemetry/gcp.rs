@@ -3,11 +3,12 @@
 //! It does what a crate `opentelemetry-gcp` would do, which does not exist: the metadata server is asked in plain
 //! HTTP, and only when something is to be sent.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use opentelemetry::KeyValue;
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -130,13 +131,13 @@ impl Metadata {
 
     /// Asks for a new token the next time: this one was refused.
     pub fn forget_token(&self) {
-        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.token.lock() = None;
     }
 
     /// A token that is good for a while. It is renewed when it is wanted and not by a timer, which a process without
     /// CPU between its requests would miss.
     async fn token(&self) -> Result<SecretString, String> {
-        let kept = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let kept = self.token.lock().clone();
         if let Some(token) = kept.filter(|token| Instant::now() < token.renew) {
             return Ok(token.text);
         }
@@ -152,7 +153,7 @@ impl Metadata {
             text: SecretString::from(text),
             renew: Instant::now() + good_for,
         };
-        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
+        *self.token.lock() = Some(token.clone());
         Ok(token.text)
     }
 

@@ -3,7 +3,8 @@
 //! `docs/OBSERVABILITY.md` has the same list for people; a test compares the two.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 pub use super::figures::{Answers, Counter, Histogram, Named, Running, Sharded, Statements};
 
@@ -247,7 +248,7 @@ impl Metrics {
         label: &'static str,
         read: impl Fn() -> Option<f64> + Send + Sync + 'static,
     ) {
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = self.watched.lock();
         watched.push(Watched {
             family: family.name,
             label,
@@ -258,7 +259,7 @@ impl Metrics {
     /// What the watched figures of a family are now, with their labels' values.
     #[must_use]
     pub fn watched(&self, family: &Family) -> Vec<(&'static str, f64)> {
-        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let watched = self.watched.lock();
         watched
             .iter()
             .filter(|figure| figure.family == family.name)

@@ -1,9 +1,9 @@
 //! A bounded queue of clicks as redirects hand them over. A push copies and never waits.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::bound::Bound;
@@ -86,6 +86,6 @@ impl Buffer {
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().expect("click lock poisoned")
+        self.queue.lock()
     }
 }

@@ -4,12 +4,13 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, Semaphore};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
@@ -131,12 +132,12 @@ impl Flusher {
 
     /// The folded clicks.
     pub(super) fn pile(&self) -> MutexGuard<'_, Pile> {
-        self.pile.lock().expect("pile lock poisoned")
+        self.pile.lock()
     }
 
     /// The folded clicks, unless somebody has them.
     pub(super) fn try_pile(&self) -> Option<MutexGuard<'_, Pile>> {
-        self.pile.try_lock().ok()
+        self.pile.try_lock()
     }
 
     /// Takes note of clicks that were added to the pile, and may have waited since `since`.
@@ -247,7 +248,7 @@ impl Flusher {
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().expect("flusher lock poisoned")
+        self.progress.lock()
     }
 
     /// Makes batches of the oldest clicks, unless there are some.

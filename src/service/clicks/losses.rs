@@ -1,8 +1,10 @@
 //! Counts clicks that are lost, and logs them: the first at once, then once a minute with their number.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::telemetry::metrics::Metrics;
 
@@ -41,7 +43,7 @@ impl Losses {
             return;
         }
         // A redirect may be here: it does not wait for another's line.
-        let Ok(mut logged) = self.logged.try_lock() else {
+        let Some(mut logged) = self.logged.try_lock() else {
             return;
         };
         if logged.is_some_and(|logged| logged.elapsed() < quiet) {

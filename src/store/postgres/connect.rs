@@ -2,9 +2,10 @@
 
 use std::future::{Future, pending};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use deadpool_postgres::Connect;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -90,11 +91,11 @@ pub(super) struct Opened(Mutex<Vec<Connected>>);
 
 impl Opened {
     pub(super) fn add(&self, connected: Connected) {
-        self.0.lock().expect("opened lock poisoned").push(connected);
+        self.0.lock().push(connected);
     }
 
     fn take(&self) -> Option<Connected> {
-        let mut opened = self.0.lock().expect("opened lock poisoned");
+        let mut opened = self.0.lock();
         opened.retain(|(client, _)| !client.is_closed());
         opened.pop()
     }

@@ -2,9 +2,10 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_postgres::Config;
 
@@ -66,17 +67,17 @@ impl Dialer {
 
     /// How long no attempt is made, and why; `None` if the last one succeeded.
     pub(super) fn pause(&self) -> Option<(Duration, Arc<str>)> {
-        let backoff = self.backoff.lock().expect("dial lock poisoned");
+        let backoff = self.backoff.lock();
         let left = backoff.until?.saturating_duration_since(Instant::now());
         Some((left, backoff.reason.clone()?))
     }
 
     fn succeeded(&self) {
-        *self.backoff.lock().expect("dial lock poisoned") = Backoff::default();
+        *self.backoff.lock() = Backoff::default();
     }
 
     fn failed(&self, reason: &str) -> Arc<str> {
-        let mut backoff = self.backoff.lock().expect("dial lock poisoned");
+        let mut backoff = self.backoff.lock();
         let pause = FIRST_PAUSE
             .saturating_mul(1 << backoff.failures.min(16))
             .min(LONGEST_PAUSE)

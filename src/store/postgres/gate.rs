@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 /// What a waiter gets: leave to use a connection, or the reason why there is none.
@@ -79,7 +80,7 @@ impl Gate {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("gate lock poisoned")
+        self.0.lock()
     }
 
     /// Takes a place in a lane, unless so many wait in it.

@@ -1,8 +1,9 @@
 //! Inserts links. Those that wait for a connection anyway go together: one statement, one commit.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_postgres::Row;
@@ -120,7 +121,7 @@ impl Inserts {
 impl Inner {
     /// Lets a link wait, and answers whether somebody must begin to work.
     fn admit(&self, waiting: Waiting) -> Result<bool, StoreError> {
-        let mut queue = self.queue.lock().expect("insert lock poisoned");
+        let mut queue = self.queue.lock();
         if queue.waiting.len() >= QUEUE * self.most_under_way {
             return Err(StoreError::Overloaded);
         }
@@ -132,13 +133,13 @@ impl Inner {
 
     /// Whether the statement of a link has begun. It is noted under the lock.
     fn has_begun(&self, begun: &AtomicBool) -> bool {
-        let _queue = self.queue.lock().expect("insert lock poisoned");
+        let _queue = self.queue.lock();
         begun.load(Ordering::Relaxed)
     }
 
     /// The links that go together next. None, once: then the caller's work is done.
     fn next(&self) -> Vec<Waiting> {
-        let mut queue = self.queue.lock().expect("insert lock poisoned");
+        let mut queue = self.queue.lock();
         // Whoever does not wait any more was told that the link may not be there.
         queue.waiting.retain(|waiting| !waiting.answer.is_closed());
         // A statement has one actor for the links without an owner. Those of others wait for the next one.

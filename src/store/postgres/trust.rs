@@ -1,9 +1,10 @@
 //! Whether an idle connection still works.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{ClientWrapper, Hook, HookError, Metrics as Usage};
+use parking_lot::Mutex;
 
 /// How long a connection may take to show that it still works, while a caller waits.
 pub(super) const PROVE: Duration = Duration::from_millis(250);
@@ -17,14 +18,11 @@ pub(super) struct Doubt(Mutex<Option<Instant>>);
 
 impl Doubt {
     pub(super) fn raise(&self) {
-        *self.0.lock().expect("doubt lock poisoned") = Some(Instant::now());
+        *self.0.lock() = Some(Instant::now());
     }
 
     fn covers(&self, last_used: Instant) -> bool {
-        self.0
-            .lock()
-            .expect("doubt lock poisoned")
-            .is_some_and(|raised| last_used < raised)
+        self.0.lock().is_some_and(|raised| last_used < raised)
     }
 }
 

@@ -2,12 +2,13 @@
 //! waits for the disk.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use tokio::sync::oneshot;
@@ -118,8 +119,8 @@ impl Pool {
 
     /// Takes no more work, and waits until what was queued is done and the connections are closed.
     pub(super) async fn close(&self) {
-        drop(self.queue.lock().expect("queue lock poisoned").take());
-        let threads = std::mem::take(&mut *self.threads.lock().expect("threads lock poisoned"));
+        drop(self.queue.lock().take());
+        let threads = std::mem::take(&mut *self.threads.lock());
         let joined = blocking(move || {
             for thread in threads {
                 thread
@@ -134,7 +135,7 @@ impl Pool {
     }
 
     fn enqueue(&self, work: Work) -> Result<(), StoreError> {
-        match &*self.queue.lock().expect("queue lock poisoned") {
+        match &*self.queue.lock() {
             None => Err(StoreError::unavailable("the store is closed")),
             Some(queue) => {
                 // Before the work is there to be taken.
@@ -221,7 +222,7 @@ fn measure(connection: &mut Connection, metrics: &Arc<Metrics>) -> Result<(), St
 
 /// The next piece of work, or `None` once the queue is closed and empty.
 fn next(work: &Mutex<Receiver<Work>>) -> Option<Work> {
-    work.lock().expect("work lock poisoned").recv().ok()
+    work.lock().recv().ok()
 }
 
 /// Runs what blocks where it may.

@@ -1,8 +1,9 @@
 //! Which lines are written, changed while the program runs.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use tracing_subscriber::Registry;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::reload::Handle;
@@ -92,7 +93,7 @@ impl LogLevel {
     }
 
     fn changed(&self) -> MutexGuard<'_, Option<(String, Option<Timestamp>)>> {
-        self.0.changed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.changed.lock()
     }
 }
 
