@@ -44,13 +44,15 @@ CREATE TABLE links (
 WITH (fillfactor = 90);
 
 CREATE INDEX links_owner_idx ON links (owner, id) WHERE owner IS NOT NULL;
-CREATE INDEX links_tags_idx ON links USING gin (tags);
+
+-- The links that can have a state: lists by state walk these, newest first. `clicks` is no column of one: each counted
+-- click would have to touch the index.
 CREATE INDEX links_disabled_idx ON links (id) WHERE disabled;
-CREATE INDEX links_valid_from_idx ON links (valid_from) WHERE valid_from IS NOT NULL;
--- Also for the purge of links that expired long ago.
+CREATE INDEX links_scheduled_idx ON links (id) WHERE valid_from IS NOT NULL;
+CREATE INDEX links_expiring_idx ON links (id) WHERE expires_at IS NOT NULL OR max_clicks IS NOT NULL;
+
+-- For the purge of links that expired long ago.
 CREATE INDEX links_expires_at_idx ON links (expires_at) WHERE expires_at IS NOT NULL;
--- `clicks` is no column of it: each counted click would have to touch the index.
-CREATE INDEX links_max_clicks_idx ON links (id) WHERE max_clicks IS NOT NULL;
 -- Reuse: the link of an owner to a destination.
 CREATE INDEX links_target_idx ON links (hashtextextended(target, 0), owner);
 -- The destination's host reversed, with a dot at its end: a domain and all its subdomains are adjacent.
@@ -84,6 +86,42 @@ BEGIN
     END IF;
 END
 $$;
+
+-- A row for each tag of a link: lists and bulk changes by tag walk it in the order of its key. An index of `links.tags`
+-- has no such order: for a rare tag the planner would rather read all links.
+CREATE TABLE link_tags (
+    tag text COLLATE "C" NOT NULL,
+    link_id bigint NOT NULL,
+    CONSTRAINT link_tags_pkey PRIMARY KEY (tag, link_id)
+);
+
+CREATE FUNCTION insert_link_tags() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO link_tags (tag, link_id) SELECT tag, NEW.id FROM unnest(NEW.tags) AS tag ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION delete_link_tags() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM link_tags WHERE link_id = OLD.id AND tag = ANY (OLD.tags);
+    RETURN NULL;
+END
+$$;
+
+-- For each row, so that a link without tags costs nothing.
+CREATE TRIGGER links_tags_inserted AFTER INSERT ON links
+FOR EACH ROW WHEN (cardinality(NEW.tags) > 0) EXECUTE FUNCTION insert_link_tags();
+
+CREATE TRIGGER links_tags_deleted AFTER DELETE ON links
+FOR EACH ROW WHEN (cardinality(OLD.tags) > 0) EXECUTE FUNCTION delete_link_tags();
+
+-- In the order of their names: the old tags go before the new ones come.
+CREATE TRIGGER links_tags_updated_1 AFTER UPDATE OF tags ON links
+FOR EACH ROW WHEN (OLD.tags IS DISTINCT FROM NEW.tags) EXECUTE FUNCTION delete_link_tags();
+
+CREATE TRIGGER links_tags_updated_2 AFTER UPDATE OF tags ON links
+FOR EACH ROW WHEN (OLD.tags IS DISTINCT FROM NEW.tags) EXECUTE FUNCTION insert_link_tags();
 
 -- Soft-deleted links that can still be restored, under the ids that their stats have. Maintenance empties the table.
 CREATE TABLE deleted_links (
@@ -177,6 +215,8 @@ CREATE TABLE clicks (
 
 -- Takes the clicks of a month that has no partition yet. Maintenance creates the partition and moves them.
 CREATE TABLE clicks_default PARTITION OF clicks DEFAULT;
+
+CREATE INDEX clicks_default_clicked_at_idx ON clicks_default (clicked_at);
 
 DO $$
 DECLARE

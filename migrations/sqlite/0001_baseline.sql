@@ -50,8 +50,14 @@ CREATE TABLE links (
 ) STRICT;
 
 CREATE INDEX links_owner_idx ON links (owner, id) WHERE owner IS NOT NULL;
+
+-- The links that can have a state: lists by state walk these, newest first. `clicks` is no column of one: each counted
+-- click would have to touch the index.
 CREATE INDEX links_disabled_idx ON links (id) WHERE disabled = 1;
--- Also for the purge of links that expired long ago.
+CREATE INDEX links_scheduled_idx ON links (id) WHERE valid_from IS NOT NULL;
+CREATE INDEX links_expiring_idx ON links (id) WHERE expires_at IS NOT NULL OR max_clicks IS NOT NULL;
+
+-- For the purge of links that expired long ago.
 CREATE INDEX links_expires_at_idx ON links (expires_at) WHERE expires_at IS NOT NULL;
 -- Reuse: the link of an owner to a destination.
 CREATE INDEX links_target_idx ON links (target, owner);

@@ -163,14 +163,18 @@ impl Application {
             sampler,
             &lifecycle,
         );
-        if matches!(config.store.kind, StoreKind::Sqlite(_)) {
-            // There is no second process that could: the file is this one's.
-            let jobs = Housekeeping::new(&config.clicks, Arc::clone(&store), Arc::clone(&parts.clock));
-            let jobs = Arc::new(jobs);
-            lifecycle.spawn_loop("the hourly maintenance", move |stop| {
+        let jobs = Housekeeping::new(&config.clicks, Arc::clone(&store), Arc::clone(&parts.clock));
+        let jobs = Arc::new(jobs);
+        match config.store.kind {
+            // No second process could: the file is this one's.
+            StoreKind::Sqlite(_) => lifecycle.spawn_loop("the hourly maintenance", move |stop| {
                 let jobs = Arc::clone(&jobs);
                 async move { worker::run(&jobs, &stop).await }
-            });
+            }),
+            StoreKind::Postgres(_) => lifecycle.spawn_loop("the partitions of clicks", move |stop| {
+                let jobs = Arc::clone(&jobs);
+                async move { worker::keep_partitions(&jobs, &stop).await }
+            }),
         }
         let blocklist = Blocklist::new(&config.links.blocked_domains);
         let health = Arc::new(Health::new(

@@ -41,13 +41,14 @@ impl Housekeeping {
     pub fn chores(&self) -> Vec<(&'static str, Chore)> {
         let now = self.clock.now();
         let yesterday = days_before(day_of(now), 1);
+        // Whole days, so that none is cut off while its last hours are kept.
+        let kept = day_of(days_before(now, self.config.retention_days.into()));
         let mut chores = vec![
             ("partitions", Chore::MakePartitions(now)),
             ("values", Chore::SumValues),
-            (
-                "retention",
-                Chore::DropClicks(days_before(now, self.config.retention_days.into())),
-            ),
+            ("retention of clicks", Chore::DropClicks(kept)),
+            ("retention of stats by hour", Chore::DropHours(kept)),
+            ("retention of stats by value", Chore::DropValues(kept)),
             ("visitors", Chore::ForgetVisitors(yesterday)),
             ("batches", Chore::ForgetBatches(days_before(now, BATCH_DAYS))),
             ("answers", Chore::ForgetAnswers(now)),
@@ -61,8 +62,15 @@ impl Housekeeping {
             chores.push(("purge", Chore::PurgeLinks(days_before(now, days.into()))));
         }
         // After the purge, whose links leave sums behind.
-        chores.push(("remains", Chore::DropRemains));
+        chores.push(("orphaned stats", Chore::DropRemains));
         chores
+    }
+
+    /// The chore that gives each month of clicks its partition. The service cannot wait for a worker that may not run:
+    /// all clicks would go to the default partition.
+    #[must_use]
+    pub fn partitions(&self) -> Chore {
+        Chore::MakePartitions(self.clock.now())
     }
 
     /// Does the next piece of a chore, and answers how much it did; 0 if the chore is done.

@@ -13,6 +13,7 @@ mod rollup;
 mod selection;
 mod sqlite;
 mod traced;
+mod walk;
 
 use std::sync::Arc;
 
@@ -26,8 +27,8 @@ use crate::domain::{
 
 pub use batch::{Answer, BatchOutcome, Candidate, Made, Once, Render};
 pub use error::StoreError;
-pub use migration::{Migrated, SCHEMA_VERSION};
-pub use open::{faults, migrate, open, open_measured};
+pub use migration::{Migrated, Migration, SCHEMA_VERSION};
+pub use open::{faults, migrate, migrate_further, open, open_measured};
 pub use porting::{Arrival, Porting, Rules, Taken};
 pub use postgres::{Purpose as PostgresPurpose, Settings as PostgresSettings};
 pub use selection::{Place, Selected};
@@ -40,9 +41,13 @@ pub enum Chore {
     SumValues,
     /// Make room for the clicks of the month of this time and of the two after it.
     MakePartitions(Timestamp),
-    /// Delete clicks and sums from before this time. Clicks in partitions go by whole months.
+    /// Delete clicks from before this time. Clicks in partitions go by whole months.
     DropClicks(Timestamp),
-    /// Delete the sums of links that are gone.
+    /// Delete the stats by hour from before this time.
+    DropHours(Timestamp),
+    /// Delete the stats by value from before this time.
+    DropValues(Timestamp),
+    /// Delete the orphaned stats of links that are gone.
     DropRemains,
     /// Forget who visited on the days before this one, and their keys.
     ForgetVisitors(Timestamp),
@@ -116,7 +121,8 @@ pub trait Store: Porting + std::fmt::Debug + Send + Sync {
         actor: &Actor,
     ) -> Result<Option<Revision>, StoreError>;
 
-    /// The newest links that `query` asks for.
+    /// The newest links that `query` asks for. It examines a bounded number of links, so a page may hold fewer than were
+    /// asked for, even none, and still have a next one.
     async fn links(&self, query: &LinkQuery) -> Result<LinkPage, StoreError>;
 
     /// The links of an owner, or of all, in an order; `limit` of them, without the first `start`.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::postgres::PostgresStore;
 use super::sqlite::SqliteStore;
-use super::{Migrated, Store, StoreError};
+use super::{Migrated, Migration, Store, StoreError, migration};
 use crate::config;
 use crate::telemetry::metrics::Metrics;
 
@@ -40,6 +40,18 @@ pub async fn open_measured(
 pub async fn migrate(config: &config::Store) -> Result<Migrated, StoreError> {
     match &config.kind {
         config::StoreKind::Sqlite(path) => super::sqlite::migrate(path).await,
-        config::StoreKind::Postgres(postgres) => super::postgres::migrate(postgres).await,
+        config::StoreKind::Postgres(postgres) => {
+            super::postgres::migrate(postgres, migration::POSTGRES).await
+        }
     }
+}
+
+/// Runs the migrations of this build and then `further` ones, on PostgreSQL: tests try kinds of migrations with it that this
+/// build does not carry.
+pub async fn migrate_further(
+    postgres: &config::Postgres,
+    further: &[Migration],
+) -> Result<Migrated, StoreError> {
+    let migrations = [migration::POSTGRES, further].concat();
+    super::postgres::migrate(postgres, &migrations).await
 }

@@ -192,7 +192,12 @@ pub struct Statement {
 
 /// The statements of the store, by the name that each has in its first line.
 #[derive(Debug, Default)]
-pub struct Statements(Named<Statement>);
+pub struct Statements {
+    by_name: Named<Statement>,
+    /// What was run, for tests that look at plans.
+    #[cfg(debug_assertions)]
+    texts: std::sync::Mutex<std::collections::BTreeSet<String>>,
+}
 
 impl Statements {
     /// Notes that a statement begins.
@@ -205,7 +210,7 @@ impl Statements {
     #[must_use]
     pub fn begin_called(&self, name: &str) -> Running {
         Running {
-            statement: self.0.get(name),
+            statement: self.by_name.get(name),
             began: Instant::now(),
             ended: false,
         }
@@ -213,13 +218,25 @@ impl Statements {
 
     /// Notes a statement that was watched from outside.
     pub fn took(&self, sql: &str, duration: Duration) {
-        self.0.get(name_of(sql)).latency.observe(duration);
+        #[cfg(debug_assertions)]
+        self.texts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(sql.to_owned());
+        self.by_name.get(name_of(sql)).latency.observe(duration);
+    }
+
+    /// The statements that were watched from outside.
+    #[cfg(debug_assertions)]
+    pub fn texts(&self) -> Vec<String> {
+        let texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        texts.iter().cloned().collect()
     }
 
     /// Every statement that was run, with its name.
     #[must_use]
     pub fn all(&self) -> Vec<(String, Arc<Statement>)> {
-        self.0.all()
+        self.by_name.all()
     }
 }
 

@@ -3,6 +3,7 @@
 //! `docs/OBSERVABILITY.md` has the same list for people; a test compares the two.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -92,6 +93,7 @@ families! {
     CLICK_BATCHES_FAILED Counter "curtail_click_batches_failed_total" [] "Times that the database did not take a batch of clicks. It is sent again.";
     CLICKS_WAITING Gauge "curtail_click_buffer_clicks" [] "Different clicks in the buffer.";
     CLICKS_BOUND Gauge "curtail_click_buffer_max_clicks" [] "Different clicks that the buffer holds at most (CLICK_BUFFER).";
+    CLICKS_IN_DEFAULT Gauge "curtail_clicks_in_default_partition" [] "Clicks in the default partition, counted up to 10,001: their month had no partition. Read at the start and every hour.";
     LIMITED Counter "curtail_rate_limited_total" ["budget"] "Requests refused with 429, by budget: create, miss (unknown slugs) or key (wrong keys).";
     SHED Counter "curtail_requests_shed_total" [] "Requests of the API turned away with 503 because API_CONCURRENCY others were at work.";
     PANICS Counter "curtail_panics_total" ["where"] "Panics, by what each of them cost: request (one request, answered with 500) or task (one run of a background task, whose callers got 500 or whose loop started again).";
@@ -163,6 +165,19 @@ pub struct Clicks {
     pub folded: Named<Counter>,
     /// Times that the store did not take a batch, or did not say that it did.
     pub failed: Counter,
+    in_default_partition: AtomicU64,
+}
+
+impl Clicks {
+    /// Notes how many clicks are in the default partition.
+    pub fn note_default_partition(&self, number: u64) {
+        self.in_default_partition.store(number, Ordering::Relaxed);
+    }
+
+    /// Clicks in the default partition, when they were last counted.
+    pub fn in_default_partition(&self) -> u64 {
+        self.in_default_partition.load(Ordering::Relaxed)
+    }
 }
 
 /// Look-ups of slugs, by who answered.

@@ -27,6 +27,28 @@ pub async fn run(housekeeping: &Housekeeping, stop: &CancellationToken) {
     }
 }
 
+/// Creates the partitions that clicks are stored in, at once and then every hour until the stop. Each service does this.
+pub async fn keep_partitions(housekeeping: &Housekeeping, stop: &CancellationToken) {
+    let mut timer = interval(ROUND);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !stop.is_cancelled() {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = timer.tick() => {}
+        }
+        while !stop.is_cancelled() {
+            match housekeeping.work(housekeeping.partitions()).await {
+                Ok(0) => break,
+                Ok(_) => tokio::time::sleep(BREATH).await,
+                Err(err) => {
+                    tracing::warn!(error = ?err, "partitions for clicks were not created: {err}");
+                    break;
+                }
+            }
+        }
+    }
+}
+
 /// Does every chore once; `false` if one of them failed. A chore that fails does not hold up the others. The
 /// stop is heeded between two pieces.
 pub async fn round(housekeeping: &Housekeeping, stop: &CancellationToken) -> bool {

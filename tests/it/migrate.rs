@@ -1,11 +1,16 @@
 //! Migrations: once each, whoever runs them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use curtail::config;
-use curtail::store::{self, Migrated, SCHEMA_VERSION, StoreError};
+use curtail::domain::Actor;
+use curtail::store::{self, Migrated, Migration, SCHEMA_VERSION, StoreError};
 use futures_util::future::join_all;
 use tokio::time::{Duration, Instant, sleep};
 
+use crate::clicks_suite::{batch, click};
 use crate::db::TestDatabase;
+use crate::store_suite::{link, slug};
 
 #[tokio::test]
 async fn an_empty_database_is_migrated_once_postgres() {
@@ -190,4 +195,136 @@ pub async fn wait_until_locked(database: &TestDatabase, locked: bool) {
         );
         sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// A migration of the kind that builds indexes while their table is in use.
+const CONCURRENT: Migration = Migration {
+    version: SCHEMA_VERSION + 1,
+    name: "0002_later",
+    sql: "-- concurrently
+-- What they are for does not matter here.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS click_hours_later_idx ON click_hours (bots);
+CREATE INDEX CONCURRENTLY IF NOT EXISTS links_later_idx ON links (created_at);
+",
+    oldest_build: SCHEMA_VERSION,
+};
+
+async fn migrate_concurrently(database: &TestDatabase) -> Result<Migrated, StoreError> {
+    let config::StoreKind::Postgres(section) = &database.section.kind else {
+        panic!("an SQLite file")
+    };
+    store::migrate_further(section, &[CONCURRENT]).await
+}
+
+async fn valid_indexes(client: &tokio_postgres::Client) -> i64 {
+    let sql = "SELECT count(*) FROM pg_index WHERE indisvalid
+        AND indexrelid IN (to_regclass('click_hours_later_idx'), to_regclass('links_later_idx'))";
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+/// An index over a table of clicks was once built in the migration's transaction: every batch of clicks waited for it, and
+/// failed after two seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn indexes_are_built_while_clicks_are_stored() {
+    let database = TestDatabase::postgres().await;
+    let store = database.store().await;
+    let client = database.connect().await;
+    store.insert_link(&link("busy"), &Actor::Admin).await.unwrap();
+    client
+        .batch_execute(
+            "INSERT INTO click_hours (link_id, start, clicks, bots, visitors)
+            SELECT n, now(), 1, n % 7, 1 FROM generate_series(1000, 301000) AS n",
+        )
+        .await
+        .unwrap();
+
+    let done = AtomicBool::new(false);
+    let clicking = async {
+        let mut batches = 0;
+        while !done.load(Ordering::Relaxed) {
+            let clicks = vec![click("busy", jiff::Timestamp::now())];
+            store.record_clicks(&batch(clicks)).await.unwrap();
+            batches += 1;
+        }
+        batches
+    };
+    let migrating = async {
+        let migrated = migrate_concurrently(&database).await;
+        done.store(true, Ordering::Relaxed);
+        migrated
+    };
+    let (batches, migrated) = tokio::join!(clicking, migrating);
+
+    assert_eq!(
+        migrated.unwrap(),
+        Migrated {
+            from: SCHEMA_VERSION,
+            to: SCHEMA_VERSION + 1
+        }
+    );
+    assert!(batches > 0);
+    assert_eq!(store.link(&slug("busy")).await.unwrap().unwrap().clicks, batches);
+    assert_eq!(valid_indexes(&client).await, 2);
+    assert!(store.check().await.is_ok());
+    store.close().await;
+}
+
+/// A build that failed leaves an index that no query uses and that every write updates; `IF NOT EXISTS` takes it for done.
+#[tokio::test]
+async fn an_invalid_index_is_built_again() {
+    let database = TestDatabase::postgres().await;
+    database.store().await.close().await;
+    let client = database.connect().await;
+    client
+        .batch_execute(
+            "INSERT INTO click_hours (link_id, start, clicks, bots, visitors)
+            SELECT n, now(), 1, 7, 1 FROM generate_series(1, 2) AS n",
+        )
+        .await
+        .unwrap();
+    let failed = client
+        .batch_execute("CREATE UNIQUE INDEX CONCURRENTLY click_hours_later_idx ON click_hours (bots)")
+        .await;
+    assert!(failed.is_err());
+
+    let migrated = migrate_concurrently(&database).await;
+
+    assert_eq!(migrated.unwrap().to, SCHEMA_VERSION + 1);
+    assert_eq!(valid_indexes(&client).await, 2);
+}
+
+#[tokio::test]
+async fn a_build_that_waited_too_long_is_tried_again() {
+    let database = TestDatabase::postgres().await;
+    database.store().await.close().await;
+    let mut blocker = database.connect().await;
+    let lock = blocker.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE click_hours IN ROW EXCLUSIVE MODE")
+        .await
+        .unwrap();
+
+    let release_after_one_try = async {
+        wait_until_locked(&database, true).await;
+        wait_until_locked(&database, false).await;
+        lock.commit().await.unwrap();
+    };
+    let (migrated, ()) = tokio::join!(migrate_concurrently(&database), release_after_one_try);
+
+    assert_eq!(migrated.unwrap().to, SCHEMA_VERSION + 1);
+    assert_eq!(valid_indexes(&database.connect().await).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_five_migrators_one_builds_the_indexes() {
+    let database = TestDatabase::postgres().await;
+    database.store().await.close().await;
+
+    let results = join_all((0..5).map(|_| migrate_concurrently(&database))).await;
+
+    let migrated: Vec<Migrated> = results.into_iter().map(Result::unwrap).collect();
+    assert!(
+        migrated.iter().all(|migrated| migrated.to == SCHEMA_VERSION + 1),
+        "{migrated:?}"
+    );
+    assert_eq!(valid_indexes(&database.connect().await).await, 2);
 }

@@ -26,7 +26,7 @@ const MAX_SEARCH_CHARS: usize = Link::MAX_TITLE_CHARS;
 #[schema(as = Links)]
 struct Body<'a> {
     links: Vec<LinkBody<'a>>,
-    /// The `cursor` of the next page; `null` on the last.
+    /// The `cursor` of the next page; `null` on the last. A page may be short, or empty, and still have a next one.
     #[schema(required = true)]
     next_cursor: Option<String>,
 }

@@ -118,7 +118,9 @@ fn rows(guest: &Guest, services: &Services, found: &LinkPage, query: &Form) -> M
     html! {
         @if found.links.is_empty() {
             div.card {
-                @if filtered {
+                @if found.next.is_some() {
+                    p { "No match among the links examined so far. Continue with the older ones." }
+                } @else if filtered {
                     p { "No link is like that." }
                     a.button href="/app" { "Show all" }
                 } @else {

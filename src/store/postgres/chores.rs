@@ -1,56 +1,45 @@
-//! What is done now and then: partitions, and deleting what is old.
+//! Maintenance: what is old is deleted, a bounded piece in each transaction.
 
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
+use jiff::Timestamp;
 use tokio_postgres::types::Type;
 
 use super::failure::Failure;
+use super::links::column;
 use super::pool::{Parameter, Pool};
-use super::values;
 use super::work::Work;
+use super::{partitions, values};
 use crate::store::Chore;
-use crate::store::chores::ROWS;
+use crate::store::chores::{LINKS, ROWS};
 
-/// One process at a time changes partitions of a schema; the others leave it to that one.
-const TAKE_TURN: &str = "-- take_turn()
-SELECT pg_try_advisory_xact_lock(794203918, hashtext(coalesce(current_schema(), ''))) AS granted";
-
-/// A change of partitions holds up every click that comes after it, so it does not wait long.
-const LIMIT_LOCKS: &str = "-- limit_locks()
-SET LOCAL lock_timeout = '1s'";
-
-const PARTITIONS: &str = "-- partitions()
-SELECT c.relname::text AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-WHERE i.inhparent = to_regclass('clicks') AND c.relname ~ '^clicks_[0-9]{6}$' ORDER BY c.relname";
+// Each piece is found in the order of an index. Without ORDER BY, the planner might expect old rows everywhere in a table
+// that has none, and read all of it.
 
 const DROP_DEFAULT: &str = "-- drop_default()
-DELETE FROM clicks_default WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM clicks_default WHERE clicked_at < $1 LIMIT $2))";
+DELETE FROM clicks_default WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM clicks_default WHERE clicked_at < $1 ORDER BY clicked_at LIMIT $2))";
 
 const DROP_HOURS: &str = "-- drop_hours()
-DELETE FROM click_hours WHERE ctid = ANY(ARRAY(
+DELETE FROM click_hours WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM click_hours WHERE start < $1 ORDER BY start LIMIT $2))";
 
 const DROP_VALUES: &str = "-- drop_values()
-DELETE FROM click_values WHERE ctid = ANY(ARRAY(
+DELETE FROM click_values WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM click_values WHERE start < $1 ORDER BY start LIMIT $2))";
 
-const DROP_UNSUMMED: &str = "-- drop_unsummed()
-DELETE FROM unsummed_clicks WHERE ctid = ANY(ARRAY(SELECT ctid FROM unsummed_clicks WHERE start < $1 LIMIT $2))";
-
 const FORGET_VISITORS: &str = "-- forget_visitors()
-DELETE FROM click_visitors WHERE ctid = ANY(ARRAY(SELECT ctid FROM click_visitors WHERE day < $1 LIMIT $2))";
+DELETE FROM click_visitors WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM click_visitors WHERE day < $1 ORDER BY day LIMIT $2))";
 
 const FORGET_SECRETS: &str = "-- forget_secrets()
 DELETE FROM visitor_secrets WHERE day < $1";
 
 const FORGET_BATCHES: &str = "-- forget_batches()
-DELETE FROM click_batches WHERE id = ANY(ARRAY(
-    SELECT id FROM click_batches WHERE recorded_at < $1 ORDER BY recorded_at LIMIT $2))";
+DELETE FROM click_batches WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM click_batches WHERE recorded_at < $1 ORDER BY recorded_at LIMIT $2))";
 
 const FORGET_ANSWERS: &str = "-- forget_answers()
 DELETE FROM answers WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM answers WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))";
+    SELECT ctid FROM answers WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
 const PURGE_LINKS: &str = "-- purge_links()
 WITH changed AS (
@@ -68,159 +57,108 @@ const DROP_CHANGES: &str = "-- drop_changes()
 DELETE FROM changes WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM changes WHERE changed_at < $1 ORDER BY changed_at, id LIMIT $2))";
 
-// The sums of a link that may still be wanted back stay.
-const REMAINS_HOURS: &str = "-- remains_hours()
-DELETE FROM click_hours WHERE ctid = ANY(ARRAY(
-    SELECT h.ctid FROM orphaned_stats r JOIN click_hours h ON h.link_id = r.link_id
-    WHERE NOT EXISTS (SELECT FROM deleted_links d WHERE d.id = r.link_id) LIMIT $1))";
-
-const REMAINS_VALUES: &str = "-- remains_values()
-DELETE FROM click_values WHERE ctid = ANY(ARRAY(
-    SELECT v.ctid FROM orphaned_stats r JOIN click_values v ON v.link_id = r.link_id
-    WHERE NOT EXISTS (SELECT FROM deleted_links d WHERE d.id = r.link_id) LIMIT $1))";
-
-const REMAINS_UNSUMMED: &str = "-- remains_unsummed()
-DELETE FROM unsummed_clicks WHERE ctid = ANY(ARRAY(
-    SELECT c.ctid FROM orphaned_stats r JOIN unsummed_clicks c ON c.link_id = r.link_id
-    WHERE NOT EXISTS (SELECT FROM deleted_links d WHERE d.id = r.link_id) LIMIT $1))";
-
-const FORGET_REMAINS: &str = "-- forget_remains()
-DELETE FROM orphaned_stats r WHERE NOT EXISTS (SELECT FROM click_hours h WHERE h.link_id = r.link_id)
-    AND NOT EXISTS (SELECT FROM click_values v WHERE v.link_id = r.link_id)
-    AND NOT EXISTS (SELECT FROM unsummed_clicks c WHERE c.link_id = r.link_id)";
-
 const FORGET_SET_ASIDE: &str = "-- forget_set_aside()
-DELETE FROM deleted_links WHERE id = ANY(ARRAY(SELECT id FROM deleted_links WHERE deleted_at < $1 LIMIT $2))";
+DELETE FROM deleted_links WHERE id = ANY (ARRAY(
+    SELECT id FROM deleted_links WHERE deleted_at < $1 ORDER BY deleted_at LIMIT $2))";
 
-/// How many months, from this one on, have a partition.
-const MONTHS: i8 = 3;
+/// The stats of a link that can still be restored stay. Other processes take other links.
+const ORPHANED_LINKS: &str = "-- orphaned_links()
+SELECT link_id FROM orphaned_stats AS o
+WHERE (SELECT true FROM deleted_links AS d WHERE d.id = o.link_id) IS NULL
+ORDER BY link_id LIMIT $1 FOR UPDATE SKIP LOCKED";
+
+/// Each link's rows are looked up by the key, whatever the planner expects of their number.
+macro_rules! drop_orphaned {
+    ($name:literal, $table:literal, $order:literal) => {
+        concat!(
+            "-- ",
+            $name,
+            "()
+DELETE FROM ",
+            $table,
+            " WHERE ctid = ANY (ARRAY(
+    SELECT stats.ctid FROM unnest(CAST($1 AS bigint[])) AS orphaned (id) CROSS JOIN LATERAL (
+        SELECT ctid FROM ",
+            $table,
+            " WHERE link_id = orphaned.id ORDER BY ",
+            $order,
+            " LIMIT $2
+    ) AS stats LIMIT $2))"
+        )
+    };
+}
+
+const DROP_ORPHANED_HOURS: &str = drop_orphaned!("drop_orphaned_hours", "click_hours", "start");
+const DROP_ORPHANED_VALUES: &str = drop_orphaned!("drop_orphaned_values", "click_values", "span, start");
+const DROP_ORPHANED_PENDING: &str = drop_orphaned!("drop_orphaned_pending", "unsummed_clicks", "link_id");
+
+const FORGET_ORPHANED: &str = "-- forget_orphaned()
+DELETE FROM orphaned_stats AS o WHERE link_id = ANY ($1)
+    AND (SELECT count(*) FROM (SELECT FROM click_hours WHERE click_hours.link_id = o.link_id LIMIT 1) AS h) = 0
+    AND (SELECT count(*) FROM (SELECT FROM click_values WHERE click_values.link_id = o.link_id LIMIT 1) AS v) = 0
+    AND (SELECT count(*) FROM (SELECT FROM unsummed_clicks WHERE unsummed_clicks.link_id = o.link_id LIMIT 1) AS u) = 0";
 
 /// Does a piece of a chore and answers how many rows or tables it touched.
 pub(super) async fn keep_house(pool: &Pool, chore: Chore) -> Result<u64, Failure> {
-    let work = Work::begin(pool).await?;
-    let rows = match chore {
-        Chore::SumValues => values::sum(&work).await?,
-        Chore::MakePartitions(now) => make_partition(&work, now).await?,
-        Chore::DropClicks(before) => {
-            drop_partition(&work, before).await?
-                + old(&work, DROP_DEFAULT, before).await?
-                + old(&work, DROP_HOURS, before).await?
-                + old(&work, DROP_UNSUMMED, before).await?
-                + old(&work, DROP_VALUES, before).await?
+    match chore {
+        Chore::SumValues => {
+            let work = Work::begin(pool).await?;
+            let rows = values::sum(&work).await?;
+            work.commit().await?;
+            Ok(rows)
         }
+        Chore::MakePartitions(now) => partitions::create(pool, now).await,
+        Chore::DropClicks(before) => match partitions::drop_oldest(pool, before).await? {
+            0 => old(pool, DROP_DEFAULT, before).await,
+            dropped => Ok(dropped),
+        },
+        Chore::DropHours(before) => old(pool, DROP_HOURS, before).await,
+        Chore::DropValues(before) => old(pool, DROP_VALUES, before).await,
         Chore::ForgetVisitors(before) => {
             let parameters: [Parameter<'_>; 1] = [(/* before */ &before, Type::TIMESTAMPTZ)];
-            work.execute(FORGET_SECRETS, &parameters).await? + old(&work, FORGET_VISITORS, before).await?
+            let work = Work::begin(pool).await?;
+            let secrets = work.execute(FORGET_SECRETS, &parameters).await?;
+            work.commit().await?;
+            Ok(secrets + old(pool, FORGET_VISITORS, before).await?)
         }
-        Chore::ForgetBatches(before) => old(&work, FORGET_BATCHES, before).await?,
-        Chore::ForgetSetAside(before) => old(&work, FORGET_SET_ASIDE, before).await?,
-        Chore::ForgetAnswers(now) => old(&work, FORGET_ANSWERS, now).await?,
-        Chore::PurgeLinks(before) => old(&work, PURGE_LINKS, before).await?,
-        Chore::DropChanges(before) => old(&work, DROP_CHANGES, before).await?,
-        Chore::DropRemains => {
-            let some: [Parameter<'_>; 1] = [(/* limit */ &ROWS, Type::INT8)];
-            work.execute(REMAINS_HOURS, &some).await?
-                + work.execute(REMAINS_UNSUMMED, &some).await?
-                + work.execute(REMAINS_VALUES, &some).await?
-                + work.execute(FORGET_REMAINS, &[]).await?
-        }
-    };
-    work.commit().await?;
-    Ok(rows)
+        Chore::ForgetBatches(before) => old(pool, FORGET_BATCHES, before).await,
+        Chore::ForgetSetAside(before) => old(pool, FORGET_SET_ASIDE, before).await,
+        Chore::ForgetAnswers(now) => old(pool, FORGET_ANSWERS, now).await,
+        Chore::PurgeLinks(before) => old(pool, PURGE_LINKS, before).await,
+        Chore::DropChanges(before) => old(pool, DROP_CHANGES, before).await,
+        Chore::DropRemains => drop_orphaned(pool).await,
+    }
 }
 
-async fn old(work: &Work<'_>, sql: &str, before: Timestamp) -> Result<u64, Failure> {
+async fn old(pool: &Pool, sql: &str, before: Timestamp) -> Result<u64, Failure> {
     let parameters: [Parameter<'_>; 2] = [
         (/* before */ &before, Type::TIMESTAMPTZ),
         (/* limit */ &ROWS, Type::INT8),
     ];
-    work.execute(sql, &parameters).await
+    let work = Work::begin(pool).await?;
+    let rows = work.execute(sql, &parameters).await?;
+    work.commit().await?;
+    Ok(rows)
 }
 
-/// A month that has a partition, or shall have one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Month {
-    table: String,
-    start: Timestamp,
-    end: Timestamp,
-}
-
-impl Month {
-    fn of(time: Timestamp, ahead: i8) -> Option<Self> {
-        let first = time.to_zoned(TimeZone::UTC).first_of_month().ok()?;
-        let start = first.start_of_day().ok()?.checked_add(ahead.months()).ok()?;
-        let end = start.checked_add(1.month()).ok()?;
-        Some(Self {
-            table: format!("clicks_{:04}{:02}", start.year(), start.month()),
-            start: start.timestamp(),
-            end: end.timestamp(),
-        })
+/// Deletes stats of some links that are gone, and forgets the links that have none left.
+async fn drop_orphaned(pool: &Pool) -> Result<u64, Failure> {
+    let work = Work::begin(pool).await?;
+    let limit: [Parameter<'_>; 1] = [(/* limit */ &LINKS, Type::INT8)];
+    let rows = work.query_kept(ORPHANED_LINKS, &limit).await?;
+    let ids = rows.iter().map(|row| column(row, "link_id"));
+    let ids: Vec<i64> = ids.collect::<Result<_, _>>().map_err(Failure::of_outcome)?;
+    let mut dropped = 0;
+    if !ids.is_empty() {
+        let some: [Parameter<'_>; 2] = [
+            (/* ids */ &ids, Type::INT8_ARRAY),
+            (/* limit */ &ROWS, Type::INT8),
+        ];
+        for sql in [DROP_ORPHANED_HOURS, DROP_ORPHANED_PENDING, DROP_ORPHANED_VALUES] {
+            dropped += work.execute(sql, &some).await?;
+        }
+        dropped += work.execute(FORGET_ORPHANED, &some[..1]).await?;
     }
-
-    /// The month that a partition's name says.
-    fn named(table: &str) -> Option<Self> {
-        let digits = table.strip_prefix("clicks_")?;
-        let (year, month) = digits.split_at_checked(4)?;
-        let first = jiff::civil::Date::new(year.parse().ok()?, month.parse().ok()?, 1).ok()?;
-        Self::of(first.to_zoned(TimeZone::UTC).ok()?.timestamp(), 0)
-    }
-
-    /// Makes the partition. Clicks of its month that came before it are moved into it from the default one.
-    fn sql(&self) -> String {
-        let Self { table, start, end } = self;
-        format!(
-            "-- make_partition()
-LOCK TABLE clicks_default IN ACCESS EXCLUSIVE MODE;
-CREATE TABLE {table} (LIKE clicks INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
-WITH moved AS (
-    DELETE FROM clicks_default WHERE clicked_at >= '{start}' AND clicked_at < '{end}'
-    RETURNING clicked_at, link_id, bot, referrer, browser, system, device, country, language, scan, number
-)
-INSERT INTO {table}
-    (clicked_at, link_id, bot, referrer, browser, system, device, country, language, scan, number)
-SELECT clicked_at, link_id, bot, referrer, browser, system, device, country, language, scan, number FROM moved;
-ALTER TABLE clicks ATTACH PARTITION {table} FOR VALUES FROM ('{start}') TO ('{end}')"
-        )
-    }
-}
-
-/// Makes the first partition that is missing.
-async fn make_partition(work: &Work<'_>, now: Timestamp) -> Result<u64, Failure> {
-    let Some(names) = partitions(work).await? else {
-        return Ok(0);
-    };
-    let missing = (0..MONTHS)
-        .filter_map(|ahead| Month::of(now, ahead))
-        .find(|month| !names.contains(&month.table));
-    let Some(month) = missing else { return Ok(0) };
-    work.batch(LIMIT_LOCKS).await?;
-    work.batch(&month.sql()).await?;
-    Ok(1)
-}
-
-/// Drops the oldest partition that ends before `before`.
-async fn drop_partition(work: &Work<'_>, before: Timestamp) -> Result<u64, Failure> {
-    let Some(names) = partitions(work).await? else {
-        return Ok(0);
-    };
-    let old = names
-        .iter()
-        .find(|name| Month::named(name).is_some_and(|month| month.end <= before));
-    let Some(table) = old else { return Ok(0) };
-    work.batch(LIMIT_LOCKS).await?;
-    work.batch(&format!("-- drop_partition()\nDROP TABLE {table}"))
-        .await?;
-    Ok(1)
-}
-
-/// The partitions' names, oldest first; `None` if another process is changing them.
-async fn partitions(work: &Work<'_>) -> Result<Option<Vec<String>>, Failure> {
-    let turn = work.query_kept(TAKE_TURN, &[]).await?;
-    if !turn.iter().any(|row| row.try_get("granted").unwrap_or(false)) {
-        return Ok(None);
-    }
-    let rows = work.query_kept(PARTITIONS, &[]).await?;
-    Ok(Some(
-        rows.iter().filter_map(|row| row.try_get("name").ok()).collect(),
-    ))
+    work.commit().await?;
+    Ok(dropped)
 }

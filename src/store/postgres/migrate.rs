@@ -12,7 +12,7 @@ use super::failure::unavailable;
 use super::settings::{Purpose, Settings};
 use crate::config;
 use crate::store::StoreError;
-use crate::store::migration::{self, Found, Migrated};
+use crate::store::migration::{Found, IndexBuild, Migrated, Migration, Step};
 
 /// Only one migrator at a time gets past this, in a schema. It lasts as long as the transaction, so that it
 /// works behind a pooler too. The number has no meaning but to be ours.
@@ -24,8 +24,22 @@ SELECT pg_advisory_xact_lock(794203917, hashtext(coalesce(current_schema(), ''))
 const LIMIT_LOCKS: &str = "-- limit_locks()
 SET LOCAL lock_timeout = '100ms'";
 
+/// The transaction is idle while another connection builds indexes.
 const WAIT_FOR_TURN: &str = "-- wait_for_turn()
-SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0";
+SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
+
+/// A concurrent build waits for other transactions, and none waits for it. One that does not end is not waited for
+/// without end all the same: it may be forgotten.
+const LIMIT_BUILD: &str = "-- limit_build()
+SET lock_timeout = '2s'; SET statement_timeout = 0";
+
+/// A question with parameters keeps its snapshot until the next statement; this one keeps none.
+const RELEASE_SNAPSHOT: &str = "-- release_snapshot()
+SET LOCAL lock_timeout = 0";
+
+/// Whether an index can be used: a build that failed leaves one that cannot, and that every write still updates.
+const IS_VALID: &str = "-- is_valid()
+SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)";
 
 const HAS_RECORD: &str = "-- has_record()
 SELECT to_regclass('curtail_migrations') IS NOT NULL";
@@ -59,33 +73,54 @@ enum Obstacle {
 impl From<Error> for Obstacle {
     fn from(err: Error) -> Self {
         match err.code() {
-            Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => Self::Locked(err),
+            // A concurrent build and another change of the table may wait for one another.
+            Some(code)
+                if *code == SqlState::LOCK_NOT_AVAILABLE || *code == SqlState::T_R_DEADLOCK_DETECTED =>
+            {
+                Self::Locked(err)
+            }
             _ => Self::Other(unavailable(err)),
         }
     }
 }
 
+/// The database to migrate, and what it needs.
+struct Migrator<'a> {
+    settings: Settings,
+    migrations: &'a [Migration],
+}
+
 /// Runs the migrations that the database does not have, over a connection of its own.
-pub(in crate::store) async fn migrate(section: &config::Postgres) -> Result<Migrated, StoreError> {
+pub(in crate::store) async fn migrate(
+    section: &config::Postgres,
+    migrations: &[Migration],
+) -> Result<Migrated, StoreError> {
     let settings = Settings::read(section).map_err(|faults| StoreError::Settings(faults.join("; ")))?;
-    let connector = Connector::new(settings.tls.clone());
-    let config = settings.config(Purpose::Migration);
-    let (mut client, driver) = tokio::time::timeout(CONNECT_LIMIT, connector.open(&config))
-        .await
-        .map_err(|_| StoreError::unavailable("connecting took too long"))?
-        .map_err(unavailable)?;
-    let driver = AbortOnDropHandle::new(driver);
-    let result = run(&mut client).await;
+    let migrator = Migrator { settings, migrations };
+    let (mut client, driver) = migrator.connect().await?;
+    let result = run(&migrator, &mut client).await;
     drop(client);
     // The driver still has to roll back what failed, and to say goodbye.
     let _ = tokio::time::timeout(CONNECT_LIMIT, driver).await;
     result
 }
 
-async fn run(client: &mut Client) -> Result<Migrated, StoreError> {
+impl Migrator<'_> {
+    async fn connect(&self) -> Result<(Client, AbortOnDropHandle<()>), StoreError> {
+        let connector = Connector::new(self.settings.tls.clone());
+        let config = self.settings.config(Purpose::Migration);
+        let (client, driver) = tokio::time::timeout(CONNECT_LIMIT, connector.open(&config))
+            .await
+            .map_err(|_| StoreError::unavailable("connecting took too long"))?
+            .map_err(unavailable)?;
+        Ok((client, AbortOnDropHandle::new(driver)))
+    }
+}
+
+async fn run(migrator: &Migrator<'_>, client: &mut Client) -> Result<Migrated, StoreError> {
     let mut first = None;
     loop {
-        let (before, after) = step_patiently(client).await?;
+        let (before, after) = step_patiently(migrator, client).await?;
         let from = *first.get_or_insert(before);
         if before == after {
             return Ok(Migrated { from, to: after });
@@ -94,10 +129,10 @@ async fn run(client: &mut Client) -> Result<Migrated, StoreError> {
 }
 
 /// Takes one step, and tries again with growing pauses while a lock is in the way.
-async fn step_patiently(client: &mut Client) -> Result<(i64, i64), StoreError> {
+async fn step_patiently(migrator: &Migrator<'_>, client: &mut Client) -> Result<(i64, i64), StoreError> {
     let mut pause = Duration::from_millis(100);
     for _ in 1..TRIES {
-        match step(client).await {
+        match step(migrator, client).await {
             Ok(versions) => return Ok(versions),
             Err(Obstacle::Other(err)) => return Err(err),
             Err(Obstacle::Locked(err)) => {
@@ -107,7 +142,7 @@ async fn step_patiently(client: &mut Client) -> Result<(i64, i64), StoreError> {
         tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
         pause = (pause * 2).min(Duration::from_secs(1));
     }
-    step(client).await.map_err(|obstacle| match obstacle {
+    step(migrator, client).await.map_err(|obstacle| match obstacle {
         Obstacle::Locked(err) => unavailable(err),
         Obstacle::Other(err) => err,
     })
@@ -115,17 +150,24 @@ async fn step_patiently(client: &mut Client) -> Result<(i64, i64), StoreError> {
 
 /// Runs the next migration and records it, both or neither. Answers the versions before and after, equal if
 /// there was nothing left to do.
-async fn step(client: &mut Client) -> Result<(i64, i64), Obstacle> {
+async fn step(migrator: &Migrator<'_>, client: &mut Client) -> Result<(i64, i64), Obstacle> {
     let transaction = client.transaction().await?;
     transaction.batch_execute(WAIT_FOR_TURN).await?;
     transaction.batch_execute(TAKE_TURN).await?;
     transaction.batch_execute(LIMIT_LOCKS).await?;
     let found = found(&transaction).await?;
     let before = found.version;
-    let Some(next) = found.next(migration::POSTGRES).map_err(Obstacle::Other)? else {
+    let Some(next) = found.next(migrator.migrations).map_err(Obstacle::Other)? else {
         return Ok((before, before));
     };
-    transaction.batch_execute(next.sql).await?;
+    match next.step().map_err(Obstacle::Other)? {
+        Step::Transaction(sql) => transaction.batch_execute(sql).await?,
+        Step::Concurrently(builds) => {
+            // The transaction keeps the turn meanwhile. A build would wait for its snapshot without end.
+            transaction.batch_execute(RELEASE_SNAPSHOT).await?;
+            build_indexes(migrator, &builds).await?;
+        }
+    }
     let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] = [
         (/* version */ &next.version, Type::INT8),
         (/* name */ &next.name, Type::TEXT),
@@ -139,6 +181,38 @@ async fn step(client: &mut Client) -> Result<(i64, i64), Obstacle> {
         next.name
     );
     Ok((before, next.version))
+}
+
+/// Builds indexes one after the other, over a connection of its own. What a failed try left is dropped first; what is
+/// there already stays. So each try goes on where the one before ended.
+async fn build_indexes(migrator: &Migrator<'_>, builds: &[IndexBuild<'_>]) -> Result<(), Obstacle> {
+    let (client, _driver) = migrator.connect().await.map_err(Obstacle::Other)?;
+    if !migrator.settings.pooler {
+        client.batch_execute(LIMIT_BUILD).await?;
+    }
+    for IndexBuild { name, sql } in builds {
+        match is_valid(&client, name).await? {
+            Some(true) => continue,
+            Some(false) => {
+                let drop = format!("-- drop_invalid_index()\nDROP INDEX CONCURRENTLY IF EXISTS {name}");
+                client.batch_execute(&drop).await?;
+            }
+            None => {}
+        }
+        tracing::info!(
+            index.name = name,
+            "builds the index {name}, while its table is in use"
+        );
+        client.batch_execute(sql).await?;
+    }
+    Ok(())
+}
+
+/// Whether an index can be used; `None` if there is none of this name.
+async fn is_valid(client: &Client, name: &str) -> Result<Option<bool>, Error> {
+    let name: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 1] = [(/* name */ &name, Type::TEXT)];
+    let row = client.query_typed_opt(IS_VALID, &name).await?;
+    row.map(|row| row.try_get(0)).transpose()
 }
 
 /// The schema that the database has. The record is made if there is none.

@@ -20,6 +20,7 @@ mod links;
 mod list;
 mod migrate;
 mod outcome;
+mod partitions;
 mod patience;
 mod pool;
 mod pools;

@@ -27,24 +27,32 @@ WHERE id > $1 AND ($2 IS NULL OR owner = $2)
 ORDER BY id
 LIMIT $3";
 
-/// Rows in their order, so that the export lists them in the order of the import.
+/// Numbered in their order, so that the export lists them in the order of the import. Inserted in the order of their
+/// slugs, as all statements with many links do: an import and a bulk create do not wait for each other in a circle.
 const TAKE_NEW: &str = "-- take_new()
 WITH changed AS (
-INSERT INTO links (slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+INSERT INTO links (id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
     expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner)
-SELECT slug, next_revision(0), target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+OVERRIDING SYSTEM VALUE
+SELECT id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
     expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner
 FROM (
-    SELECT slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
-        max_clicks, disabled, updated_at, clicks, created_at, owner
-    FROM ROWS FROM (json_to_recordset(CAST($1 AS json)) AS (slug text, target text, title text, tags text[],
+    SELECT nextval('links_id_seq') AS id, next_revision(0) AS revision, slug, target, title, tags,
+        redirect_status, cache_seconds, forward_query, valid_from, expires_at, max_clicks, disabled, updated_at, clicks,
+        created_at, owner
+    FROM (
+        SELECT slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
+            max_clicks, disabled, updated_at, clicks, created_at, owner
+        FROM ROWS FROM (json_to_recordset(CAST($1 AS json)) AS (slug text, target text, title text, tags text[],
         redirect_status smallint, cache_seconds integer, forward_query boolean, valid_from timestamptz,
         expires_at timestamptz, max_clicks bigint, disabled boolean, updated_at timestamptz, clicks bigint,
         created_at timestamptz, owner text)) WITH ORDINALITY
         AS item (slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
             max_clicks, disabled, updated_at, clicks, created_at, owner, place)
-    ORDER BY place
-) AS item
+        ORDER BY place
+    ) AS item
+) AS numbered
+ORDER BY slug COLLATE \"C\", id
 ON CONFLICT (slug) DO NOTHING
 RETURNING id, slug, revision
 ), recorded AS (
@@ -53,16 +61,22 @@ RETURNING id, slug, revision
 )
 SELECT slug, revision FROM changed";
 
+// `slug = ANY` would be looked for in the index of the search too, which takes long while it has entries to sort in.
 const KEPT: &str = "-- kept()
 SELECT slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
     max_clicks, disabled, clicks, created_at, updated_at, owner
-FROM links WHERE slug = ANY ($1)";
+FROM unnest($1) AS named (name)
+CROSS JOIN LATERAL (
+    SELECT slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
+        max_clicks, disabled, clicks, created_at, updated_at, owner
+    FROM links WHERE slug = name OFFSET 0
+) AS links";
 
 /// In the order in which batches of clicks lock, so that neither waits for the other in a circle.
 const LOCK_KEPT: &str = "-- lock_kept()
 SELECT slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
     max_clicks, disabled, clicks, created_at, updated_at, owner
-FROM links WHERE slug = ANY ($1) ORDER BY slug FOR UPDATE";
+FROM links WHERE slug IN (SELECT unnest($1)) ORDER BY slug FOR UPDATE";
 
 const OVERWRITE: &str = "-- overwrite()
 WITH changed AS (

@@ -34,9 +34,11 @@ macro_rules! held {
 /// Looks at some links in an order that an index has, whether they are meant or not: a step costs the same however few
 /// of them are. `OFFSET 0` keeps the planner from looking for the meant ones first.
 macro_rules! walk {
-    ($key:expr, $walked:expr, $order:literal) => {
+    ($name:literal, $key:expr, $walked:expr, $order:literal) => {
         concat!(
-            "-- select_links()\nSELECT slug, id, key, coalesce(held, false) AS held FROM (SELECT slug, id, ",
+            "-- ",
+            $name,
+            "()\nSELECT slug, id, key, coalesce(held, false) AS held FROM (SELECT slug, id, ",
             $key,
             " AS key, ",
             held!(),
@@ -50,8 +52,14 @@ macro_rules! walk {
 }
 
 // `slug = ANY` would be looked for in the index of the search too, which takes long while it has entries to sort in.
-const BY_SLUG: &str = walk!("''", "slug IN (SELECT unnest($9)) AND $6 = '' AND $7 >= 0", "id");
+const BY_SLUG: &str = walk!(
+    "selected_slugs",
+    "''",
+    "slug IN (SELECT unnest($9)) AND $6 = '' AND $7 >= 0",
+    "id"
+);
 const BY_DOMAIN: &str = walk!(
+    "select_links_of_domain",
     host!(),
     concat!(
         "(",
@@ -62,11 +70,26 @@ const BY_DOMAIN: &str = walk!(
     ),
     "key, id"
 );
-const BY_OWNER: &str = walk!("''", "owner = $3 AND id > $7 AND $6 = '' AND $9 IS NULL", "id");
-const BY_TAG: &str = walk!(
+// As a row, and in the order of the index: by `id` alone, the planner might walk the primary key.
+const BY_OWNER: &str = walk!(
+    "select_links_of_owner",
     "''",
-    "tags @> ARRAY[$4] AND id > $7 AND $6 = '' AND $9 IS NULL",
-    "id"
+    "(owner, id) > ($3, $7) AND owner <= $3 AND $6 = '' AND $9 IS NULL",
+    "owner, id"
+);
+const BY_TAG: &str = concat!(
+    "-- select_links_with_tag()
+SELECT slug, id, '' AS key, coalesce(",
+    held!(),
+    ", false) AS held
+FROM (
+    SELECT link_id FROM link_tags
+    WHERE tag = $4 AND link_id > $7 AND $6 = '' AND $9 IS NULL ORDER BY link_id LIMIT $8
+) AS tagged
+CROSS JOIN LATERAL (
+    SELECT slug, id, target, tags, owner, disabled FROM links WHERE id = link_id OFFSET 0
+) AS links
+ORDER BY id"
 );
 
 /// Locks the links in the order of their slugs, as batches of clicks do: neither waits for the other in a circle. They

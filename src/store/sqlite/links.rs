@@ -20,6 +20,7 @@ use crate::domain::{
     Range, Ranking, Redirect, Revision, Selection, Slug, Tally, Totals,
 };
 use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, LONG_LIMIT, READ_LIMIT};
+use crate::store::walk::Walk;
 use crate::store::{
     BatchOutcome, Candidate, Chore, ClickGrant, KeyHash, Once, Place, Selected, Store, StoreError,
 };
@@ -49,6 +50,7 @@ pub(in crate::store) struct SqliteStore {
     pub(super) reads: Pool,
     pub(super) searches: Pool,
     pub(super) writes: Pool,
+    positions: Arc<chores::Positions>,
     schema_seen: AtomicBool,
 }
 
@@ -77,6 +79,7 @@ impl SqliteStore {
                 reads: Pool::start("read", readers(READERS)?, |_| (), &metrics)?,
                 searches: Pool::start("search", readers(SEARCHERS)?, |_| (), &metrics)?,
                 writes: Pool::start("write", vec![writer], connect::checkpoint, &metrics)?,
+                positions: Arc::default(),
                 schema_seen: AtomicBool::new(false),
             })
         })
@@ -149,10 +152,15 @@ impl Store for SqliteStore {
     }
 
     async fn links(&self, query: &LinkQuery) -> Result<LinkPage, StoreError> {
-        let query = query.clone();
-        self.searches
-            .run(READ_LIMIT, move |connection| list::links(connection, &query))
-            .await
+        let mut walk = Walk::new(query.after, query.limit);
+        loop {
+            let (query, plan) = (query.clone(), walk.plan());
+            // Each step waits for its turn, so that others come between.
+            let step = move |connection: &mut Connection| list::step(connection, &query, plan);
+            if let Some(page) = walk.take(self.searches.run(READ_LIMIT, step).await?) {
+                return Ok(page);
+            }
+        }
     }
 
     async fn ranked_links(
@@ -290,9 +298,10 @@ impl Store for SqliteStore {
     }
 
     async fn keep_house(&self, chore: Chore) -> Result<u64, StoreError> {
+        let positions = Arc::clone(&self.positions);
         self.writes
             .run(LONG_LIMIT, move |connection| {
-                chores::keep_house(connection, chore)
+                chores::keep_house(connection, &positions, chore)
             })
             .await
     }

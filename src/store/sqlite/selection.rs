@@ -19,9 +19,11 @@ FROM";
 // What is walked, oldest first: a set that an index has, and that holds every link that is meant. CROSS JOIN keeps the
 // order.
 const ALL: &str = "links WHERE links.id > :from ORDER BY links.id LIMIT :limit";
+// Of a range of links: the index passes over those of its entries that hold parts of the text alone.
 const BY_DOMAIN: &str = "links_search CROSS JOIN links ON links.id = links_search.rowid
-WHERE links_search MATCH :domain AND links_search.rowid > :from ORDER BY links_search.rowid LIMIT :limit";
-const BY_OWNER: &str = "links WHERE links.owner = :owner AND links.id > :from ORDER BY links.id LIMIT :limit";
+WHERE links_search MATCH :domain AND links_search.rowid > :from AND links_search.rowid <= :high
+ORDER BY links_search.rowid LIMIT :limit";
+const BY_OWNER: &str = "links INDEXED BY links_owner_idx WHERE links.owner = :owner AND links.id > :from ORDER BY links.id LIMIT :limit";
 const BY_TAG: &str = "link_tags CROSS JOIN links ON links.id = link_tags.link_id
 WHERE link_tags.tag = :tag AND link_tags.link_id > :from ORDER BY link_tags.link_id LIMIT :limit";
 
@@ -32,6 +34,12 @@ FROM links WHERE slug = ?1";
 
 const TOGGLE: &str = "-- toggle_links()
 UPDATE links SET disabled = NOT disabled, revision = ?2, updated_at = max(?3, created_at) WHERE slug = ?1";
+
+const SEARCHED: &str = "-- searched_for_domain()
+SELECT id FROM links WHERE id > ?1 ORDER BY id LIMIT 1 OFFSET ?2";
+
+/// The links that one step of a walk by domain passes over.
+const RANGE: i64 = 10_000;
 
 /// The links of a selection, from a place on.
 pub(super) fn select(
@@ -57,11 +65,23 @@ pub(super) fn select(
         (None, None, Some(_)) => BY_TAG,
         (None, None, None) => ALL,
     };
+    // `None` if the step passes over all that are left.
+    let high: Option<i64> = match &domain {
+        None => None,
+        Some(_) => connection
+            .prepare_cached(SEARCHED)
+            .and_then(|mut statement| {
+                let parameters = params![/* from */ from.id, /* skipped */ RANGE - 1];
+                statement.query_row(parameters, |row| row.get(0)).optional()
+            })
+            .map_err(unavailable)?,
+    };
     let mut statement = connection
         .prepare_cached(&format!("{COLUMNS} {walked}"))
         .map_err(unavailable)?;
     let bound = named_params! {
         ":domain": domain, ":owner": owner, ":tag": selection.tag, ":from": from.id, ":limit": limit,
+        ":high": high.unwrap_or(i64::MAX),
     };
     for (name, value) in bound {
         if let Some(at) = statement.parameter_index(name).map_err(unavailable)? {
@@ -78,9 +98,10 @@ pub(super) fn select(
             selected.slugs.push(link.slug);
         }
     }
-    selected.next = (seen == limit).then(|| Place {
+    let next = if seen == limit { Some(last) } else { high };
+    selected.next = next.map(|id| Place {
         key: String::new(),
-        id: last,
+        id,
     });
     Ok(selected)
 }
