@@ -50,6 +50,8 @@ mod operations;
 mod otlp;
 mod outcomes;
 mod panics;
+mod partitions;
+mod plans;
 mod porting;
 mod porting_cli;
 mod porting_input;

@@ -3,7 +3,8 @@
 use curtail::domain::Actor;
 use std::time::{Duration, Instant};
 
-use curtail::store::StoreError;
+use curtail::store::{Arrival, Candidate, Rules, StoreError};
+use futures_util::future::join_all;
 
 use crate::db::TestDatabase;
 use crate::migrate::wait_until_locked;
@@ -151,5 +152,53 @@ async fn a_connection_outlives_the_runtime_that_first_used_it() {
     store.insert_link(&link("kept"), &Actor::Admin).await.unwrap();
 
     assert_eq!(sessions().await, before);
+    store.close().await;
+}
+
+/// An import once inserted in the order of its file. Beside a bulk create of the same slugs, each waited for the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn imports_and_bulk_creates_of_the_same_slugs_do_not_deadlock() {
+    let database = TestDatabase::postgres().await;
+    let store = database.store().await;
+    for round in 0..10 {
+        let links: Vec<_> = (0..400)
+            .map(|number| link(&format!("l{round}-{number}")))
+            .collect();
+        let candidates: Vec<Candidate> = links
+            .iter()
+            .map(|link| Candidate {
+                link: link.clone(),
+                chosen: true,
+                reuse: false,
+            })
+            .collect();
+        let arrivals: Vec<Arrival> = links
+            .iter()
+            .rev()
+            .map(|link| Arrival {
+                link: link.clone(),
+                dated: true,
+            })
+            .collect();
+        let rules = Rules::default();
+
+        let imports = join_all((0..3).map(|_| store.take_links(&arrivals, &rules, &Actor::Admin)));
+        let creates = join_all((0..3).map(|_| store.insert_links(&candidates, None, &Actor::Admin)));
+        let (imports, creates) = tokio::join!(imports, creates);
+
+        let failed = imports.into_iter().filter_map(Result::err);
+        let failed: Vec<_> = failed
+            .chain(creates.into_iter().filter_map(Result::err))
+            .collect();
+        assert!(failed.is_empty(), "{failed:?}");
+    }
+    let links: i64 = database
+        .connect()
+        .await
+        .query_one("SELECT count(*) FROM links", &[])
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!(links, 4000);
     store.close().await;
 }

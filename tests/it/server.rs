@@ -63,6 +63,11 @@ impl Server {
             .arg(log));
     }
 
+    /// A file of the log, if the settings turn its collector on.
+    pub fn log(&self, name: &str) -> String {
+        fs::read_to_string(self.data().join("log").join(name)).unwrap()
+    }
+
     /// The server's address, for `host`, a name that need not resolve.
     pub fn url(&self, host: &str) -> String {
         format!(

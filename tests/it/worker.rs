@@ -70,11 +70,13 @@ fn three_workers_at_once_do_every_job_once() {
         assert_eq!(output.status.code(), Some(0), "{log}");
         for job in [
             "partitions",
-            "retention",
+            "retention of clicks",
+            "retention of stats by hour",
+            "retention of stats by value",
             "visitors",
             "batches",
             "purge",
-            "remains",
+            "orphaned stats",
         ] {
             assert!(log.contains(&format!("\"{job}: ")), "{job}: {log}");
         }
@@ -98,7 +100,7 @@ fn a_worker_stops_at_once_when_asked() {
     // The last job of the first round.
     let mut lines = BufReader::new(worker.stdout.take().unwrap()).lines();
     assert!(
-        lines.any(|line| line.unwrap().contains("\"remains: ")),
+        lines.any(|line| line.unwrap().contains("\"orphaned stats: ")),
         "no round was done"
     );
 
