@@ -15,9 +15,10 @@ use crate::store::StoreError;
 use crate::store::migration::{Found, IndexBuild, Migrated, Migration, Step};
 
 /// Only one migrator at a time gets past this, in a schema. It lasts as long as the transaction, so that it
-/// works behind a pooler too. The number has no meaning but to be ours.
+/// works behind a pooler too. It does not wait: a statement that waits has a snapshot, and a concurrent build would wait for
+/// that. The number has no meaning but to be ours.
 const TAKE_TURN: &str = "-- take_turn()
-SELECT pg_advisory_xact_lock(794203917, hashtext(coalesce(current_schema(), '')))";
+SELECT pg_try_advisory_xact_lock(794203917, hashtext(coalesce(current_schema(), '')))";
 
 /// A statement that waits for a lock blocks every statement that comes after it, so it does not wait long: readers
 /// behind it must come through before they give up.
@@ -66,6 +67,8 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 enum Obstacle {
     /// A table that it needs is in use.
     Locked(Error),
+    /// Another process migrates.
+    NotOurTurn,
     /// Anything else.
     Other(StoreError),
 }
@@ -128,24 +131,27 @@ async fn run(migrator: &Migrator<'_>, client: &mut Client) -> Result<Migrated, S
     }
 }
 
-/// Takes one step, and tries again with growing pauses while a lock is in the way.
+/// Takes one step, and tries again with growing pauses while a lock or another migrator is in the way.
 async fn step_patiently(migrator: &Migrator<'_>, client: &mut Client) -> Result<(i64, i64), StoreError> {
     let mut pause = Duration::from_millis(100);
-    for _ in 1..TRIES {
+    let mut tries = 0;
+    loop {
         match step(migrator, client).await {
             Ok(versions) => return Ok(versions),
             Err(Obstacle::Other(err)) => return Err(err),
+            // However long the other one takes.
+            Err(Obstacle::NotOurTurn) => {}
             Err(Obstacle::Locked(err)) => {
+                tries += 1;
+                if tries == TRIES {
+                    return Err(unavailable(err));
+                }
                 tracing::warn!(error = %err, "a migration waits for a lock, and tries again: {err}");
             }
         }
         tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
         pause = (pause * 2).min(Duration::from_secs(1));
     }
-    step(migrator, client).await.map_err(|obstacle| match obstacle {
-        Obstacle::Locked(err) => unavailable(err),
-        Obstacle::Other(err) => err,
-    })
 }
 
 /// Runs the next migration and records it, both or neither. Answers the versions before and after, equal if
@@ -153,7 +159,10 @@ async fn step_patiently(migrator: &Migrator<'_>, client: &mut Client) -> Result<
 async fn step(migrator: &Migrator<'_>, client: &mut Client) -> Result<(i64, i64), Obstacle> {
     let transaction = client.transaction().await?;
     transaction.batch_execute(WAIT_FOR_TURN).await?;
-    transaction.batch_execute(TAKE_TURN).await?;
+    let turn = transaction.query_typed_one(TAKE_TURN, &[]).await?;
+    if !turn.try_get::<_, bool>(0)? {
+        return Err(Obstacle::NotOurTurn);
+    }
     transaction.batch_execute(LIMIT_LOCKS).await?;
     let found = found(&transaction).await?;
     let before = found.version;
