@@ -150,9 +150,9 @@ async fn orphaned_stats_are_dropped_in_bounded_pieces() {
             SELECT n, now(), 1, 0, 1 FROM generate_series(1, 2000) AS n;
             INSERT INTO click_values (link_id, span, start, dimension, value, clicks)
             SELECT 7, 0, now() + make_interval(hours => n), 2, 'Firefox', 1 FROM generate_series(1, 9000) AS n;
-            INSERT INTO deleted_links (id, slug, target, tags, redirect_status, forward_query, disabled, clicks, created_at,
+            INSERT INTO deleted_links (id, slug, revision, target, tags, redirect_status, forward_query, disabled, clicks, created_at,
                 updated_at, deleted_at)
-            SELECT 1000, 'back', 'https://example.org/', '{}', 302, false, false, 0, now(), now(), now()",
+            SELECT 1000, 'back', 1, 'https://example.org/', '{}', 302, false, false, 0, now(), now(), now()",
         )
         .await
         .unwrap();

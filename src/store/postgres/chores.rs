@@ -14,6 +14,10 @@ use crate::store::chores::{LINKS, ROWS};
 // Each piece is found in the order of an index. Without ORDER BY, the planner might expect old rows everywhere in a table
 // that has none, and read all of it.
 
+/// Whatever the planner expects of a table whose statistics are old.
+const READ_IN_ORDER: &str = "-- read_in_order()
+SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off";
+
 const DROP_DEFAULT: &str = "-- drop_default()
 DELETE FROM clicks_default WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM clicks_default WHERE clicked_at < $1 ORDER BY clicked_at LIMIT $2))";
@@ -136,6 +140,7 @@ async fn old(pool: &Pool, sql: &str, before: Timestamp) -> Result<u64, Failure> 
         (/* limit */ &ROWS, Type::INT8),
     ];
     let work = Work::begin(pool).await?;
+    work.batch(READ_IN_ORDER).await?;
     let rows = work.execute(sql, &parameters).await?;
     work.commit().await?;
     Ok(rows)
@@ -144,6 +149,7 @@ async fn old(pool: &Pool, sql: &str, before: Timestamp) -> Result<u64, Failure> 
 /// Deletes stats of some links that are gone, and forgets the links that have none left.
 async fn drop_orphaned(pool: &Pool) -> Result<u64, Failure> {
     let work = Work::begin(pool).await?;
+    work.batch(READ_IN_ORDER).await?;
     let limit: [Parameter<'_>; 1] = [(/* limit */ &LINKS, Type::INT8)];
     let rows = work.query_kept(ORPHANED_LINKS, &limit).await?;
     let ids = rows.iter().map(|row| column(row, "link_id"));

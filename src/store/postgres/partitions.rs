@@ -14,9 +14,10 @@ use crate::store::chores::CLICKS;
 const TAKE_TURN: &str = "-- take_turn_for_partitions()
 SELECT pg_try_advisory_xact_lock(794203918, hashtext(coalesce(current_schema(), ''))) AS granted";
 
-/// A change of partitions holds up every click that comes after it, so it does not wait long.
+/// A change of partitions holds up every click that comes after it, so it does not wait long. Pieces are read in the order of
+/// an index: statistics of a table that has just been filled do not exist.
 const LIMIT_LOCKS: &str = "-- limit_locks_of_partitions()
-SET LOCAL lock_timeout = '1s'";
+SET LOCAL lock_timeout = '1s'; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off";
 
 const PARTITIONS: &str = "-- partitions()
 SELECT array(
