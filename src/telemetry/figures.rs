@@ -196,7 +196,7 @@ pub struct Statements {
     by_name: Named<Statement>,
     /// What was run, for tests that look at plans.
     #[cfg(debug_assertions)]
-    texts: std::sync::Mutex<std::collections::BTreeSet<String>>,
+    texts: parking_lot::Mutex<std::collections::BTreeSet<String>>,
 }
 
 impl Statements {
@@ -219,18 +219,14 @@ impl Statements {
     /// Notes a statement that was watched from outside.
     pub fn took(&self, sql: &str, duration: Duration) {
         #[cfg(debug_assertions)]
-        self.texts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(sql.to_owned());
+        self.texts.lock().insert(sql.to_owned());
         self.by_name.get(name_of(sql)).latency.observe(duration);
     }
 
     /// The statements that were watched from outside.
     #[cfg(debug_assertions)]
     pub fn texts(&self) -> Vec<String> {
-        let texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
-        texts.iter().cloned().collect()
+        self.texts.lock().iter().cloned().collect()
     }
 
     /// Every statement that was run, with its name.
