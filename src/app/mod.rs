@@ -175,7 +175,7 @@ impl Application {
                 let jobs = Arc::clone(&jobs);
                 async move { worker::keep_partitions(&jobs, &stop).await }
             }),
-        }
+        };
         let blocklist = Blocklist::new(&config.links.blocked_domains);
         let health = Arc::new(Health::new(
             Arc::clone(&store),
