@@ -520,8 +520,8 @@ async fn a_page_that_finds_nothing_ends_within_its_bound(store: &dyn Store) {
         .insert_link(&link("first"), &Actor::Anonymous)
         .await
         .unwrap();
-    for part in 0..11 {
-        let candidates: Vec<_> = (0..1000)
+    for part in 0..44 {
+        let candidates: Vec<_> = (0..250)
             .map(|number| candidate(link(&format!("l{part}-{number}"))))
             .collect();
         store
