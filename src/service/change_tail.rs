@@ -30,8 +30,12 @@ const CURRENT_FOR: Duration = Duration::from_millis(4500);
 /// transaction is committed.
 const OVERLAP: Duration = Duration::from_secs(15);
 
-/// The most changes of one read. With more, the caches begin anew.
-const MOST: u32 = 10_000;
+/// How long after its time a change is committed at the latest: transactions have a few statements, which the server ends.
+/// [`OVERLAP`] is longer, since to read a change again costs little; after a read that had too many, it costs too much.
+const LATEST: Duration = Duration::from_secs(6);
+
+/// The most changes of one page.
+const PAGE: u32 = 10_000;
 
 /// The longest that a visitor waits for a read, after the process was frozen.
 const CATCH_UP_LIMIT: Duration = Duration::from_millis(250);
@@ -64,6 +68,14 @@ struct Inner {
     has_failed: AtomicBool,
     wanted: Notify,
     attempt: Notify,
+}
+
+/// Where the next read begins. Both times are the store's.
+#[derive(Debug, Clone, Copy)]
+struct Position {
+    since: Timestamp,
+    /// When the last page was read.
+    read_at: Timestamp,
 }
 
 /// A [`Moment`] in microseconds.
@@ -244,31 +256,52 @@ impl Inner {
         }
     }
 
-    /// Reads and applies the changes since `position`, a time of the store's clock.
-    async fn read(&self, position: &mut Option<Timestamp>) -> Result<(), StoreError> {
-        let last = match *position {
-            Some(last) => last,
+    /// Reads and applies the changes since `position`.
+    async fn read(&self, position: &mut Option<Position>) -> Result<(), StoreError> {
+        let Position {
+            mut since,
+            mut read_at,
+        } = match *position {
+            Some(position) => position,
             // The store's clock is asked first: this machine's may be hours off.
             None => {
                 let now = self.store.changes_since(Timestamp::MAX, 1).await?.now;
-                minus(now, self.history)
+                Position {
+                    since: minus(now, self.history),
+                    read_at: now,
+                }
             }
         };
-        let mut page = self.store.changes_since(minus(last, OVERLAP), MOST).await?;
-        if page.now < last {
-            // The store's clock was put back, as by a failover: what was committed since is before the position.
-            page = self
-                .store
-                .changes_since(minus(page.now, self.history), MOST)
-                .await?;
-        }
-        if page.complete {
+        let overlap = loop {
+            let page = self.store.changes_since(since, PAGE).await?;
+            if page.now < read_at {
+                // The store's clock was put back, as by a failover: what was committed since is before the position.
+                since = minus(page.now, self.history);
+                read_at = page.now;
+                continue;
+            }
+            read_at = page.now;
             self.apply(&page.changes);
-        } else {
-            self.begin_anew();
-        }
-        *position = Some(page.now);
+            let next = page.changes.last().map_or(since, |change| change.changed_at);
+            // A page of changes that have one time cannot be left behind.
+            if self.is_overwhelmed() || (!page.complete && next <= since) {
+                self.begin_anew();
+                break LATEST;
+            }
+            if page.complete {
+                break OVERLAP;
+            }
+            since = next;
+        };
+        *position = Some(Position {
+            since: minus(read_at, overlap),
+            read_at,
+        });
         Ok(())
+    }
+
+    fn is_overwhelmed(&self) -> bool {
+        self.floors.lock().is_full()
     }
 
     fn apply(&self, changes: &[LinkChange]) {

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use crate::cache::Entry;
 use crate::domain::{Rank, Slug};
 
-/// The most slugs whose changes are remembered. With more, everything that was read before is distrusted.
-const MOST: usize = 50_000;
+/// The most slugs whose changes are remembered, at some 100 bytes each. With more, everything that was read before is
+/// distrusted.
+const MOST: usize = 100_000;
 
 /// How far the clocks of two instances may be apart: one that is more than a second off the database's is corrected.
 const SKEW: Duration = Duration::from_secs(2);
@@ -54,6 +55,11 @@ impl Floors {
         self.by_slug.is_empty() && self.distrusted.is_none()
     }
 
+    /// Whether more changes are remembered than may be.
+    pub(super) fn is_full(&self) -> bool {
+        self.by_slug.len() > MOST
+    }
+
     /// Remembers a change seen at `seen`; `false` if it was known. `is_shared` is whether the shared cache has it.
     pub(super) fn raise(&mut self, slug: &Slug, version: Rank, seen: Moment, is_shared: bool) -> bool {
         match self.by_slug.entry(slug.clone()) {
@@ -76,9 +82,6 @@ impl Floors {
                     is_shared,
                 });
             }
-        }
-        if self.by_slug.len() > MOST {
-            self.distrust(seen);
         }
         true
     }
@@ -203,6 +206,8 @@ mod tests {
             let slug = format!("slug-{number}").parse().unwrap();
             floors.raise(&slug, Rank::of_link(Revision::new(1)), moment(5), false);
         }
+        assert!(floors.is_full());
+        floors.distrust(moment(5));
         let slug: Slug = "other".parse().unwrap();
 
         assert!(!floors.admit_shared(&slug, &deleted(1, moment(5).now), moment(5).now));

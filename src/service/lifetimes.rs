@@ -22,6 +22,10 @@ const EARLY: Duration = Duration::from_secs(1);
 /// while the changes of the store cannot be read. Changes do not include new links, so an absence is never trusted longer.
 const UNCONFIRMED: Duration = Duration::from_secs(5);
 
+/// An entry of the shared cache that is fresh for no longer than this, or a tenth of its lifetime, renews none of memory's: that
+/// would end with it, and each visit until then would ask again.
+const NO_RENEWAL: Duration = Duration::from_secs(5);
+
 /// How long entries are fresh, and how long after that they may be served stale.
 ///
 /// Times of memory's entries are [`Clock::steady`](crate::domain::Clock::steady)'s, those of the shared cache
@@ -66,18 +70,27 @@ impl Lifetimes {
         }
     }
 
-    /// Memory's entry of one that came from the shared cache at `now`, which is `steady`: never fresh for longer than
-    /// there.
+    /// Memory's entry of one that came from the shared cache at `now`, which is `steady`: fresh for up to a tenth less than
+    /// there, so that not all instances renew it at one time.
     pub(super) fn received(&self, entry: Entry, now: Timestamp, steady: Timestamp) -> Entry {
-        let left = |until: Timestamp| steady.saturating_add(until.duration_since(now)).unwrap_or(steady);
+        let left = |until: Timestamp| Duration::try_from(until.duration_since(now)).unwrap_or_default();
         Entry {
             fresh_until: self
                 .memory_fresh_until(&entry.known, steady)
-                .min(left(entry.fresh_until)),
-            stale_until: left(entry.stale_until),
+                .min(plus(steady, jittered(left(entry.fresh_until)))),
+            stale_until: plus(steady, left(entry.stale_until)),
             read_at: steady,
             known: entry.known,
         }
+    }
+
+    /// Whether an entry of the shared cache is fresh for long enough at `now` to renew one of memory.
+    pub(super) fn renews(&self, entry: &Entry, now: Timestamp) -> bool {
+        let lifetime = match entry.known {
+            Known::Link(_) => self.0.redis_fresh,
+            Known::Absent(_) => self.0.negative_fresh,
+        };
+        entry.fresh_until > plus(now, NO_RENEWAL.min(lifetime / 10))
     }
 
     /// Memory's entry of a state that is served at `steady` because nothing newer can be had.

@@ -261,7 +261,8 @@ impl Inner {
     async fn take_shared(&self, slug: &Slug, shared: Option<&Entry>, held: Option<&Entry>) -> Option<Known> {
         let now = self.caches.clock.now();
         let entry = shared.filter(|entry| now < entry.fresh_until)?;
-        if held.is_some_and(|held| entry.known.rank() < held.known.rank()) {
+        let is_older = held.is_some_and(|held| entry.known.rank() < held.known.rank());
+        if is_older || (held.is_some() && !self.caches.lifetimes.renews(entry, now)) {
             return None;
         }
         self.metrics.resolve.shared.add_one();
