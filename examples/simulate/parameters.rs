@@ -51,8 +51,7 @@ parameters! {
     changes_seconds = 2.0, "s", "`EVERY` in `src/service/change_tail.rs`: between two reads of the changes by an instance";
     changes_jitter = 0.2, "", "`src/service/change_tail.rs`: up to so much less of that time";
     changes_overlap = 15.0, "s", "`OVERLAP` in `src/service/change_tail.rs`: how far before the last read the next one begins";
-    changes_most = 1e4, "changes", "`MOST` in `src/service/change_tail.rs`: with more in one read, an instance empties its memory and refuses what Redis has from before";
-    changes_known = 5e4, "changes", "`MOST` in `src/service/floors.rs`: with more within `REDIS_CACHE_SECONDS`, an instance refuses what Redis has from before";
+    changes_known = 1e5, "changes", "`MOST` in `src/service/floors.rs`: with more within `REDIS_CACHE_SECONDS`, an instance empties its memory once and refuses what Redis has from before";
     changes_cost = 4.5, "look-ups", "measured: CPU of PostgreSQL 15 for a read of the changes that finds none, 292 us, and for a look-up, 65 us; pgbench, 300,000 changes, two busy cores";
     change_bytes = 213.0, "bytes", "measured: a row of `changes` for an update, 101 bytes, with its three indexes; slugs of 8 bytes, PostgreSQL 15";
     // What a visit costs an instance.

@@ -232,19 +232,13 @@ pub fn changes(parameters: &Parameters) -> String {
         (200.0, 1e3),
         (1000.0, 1e3),
     ] {
-        let rows = parameters
-            .changes_rows(changes)
-            .min(parameters.changes_most + 1.0);
+        let rows = parameters.changes_rows(changes);
         let reads = instances * parameters.changes_reads();
         let kept = parameters.redis_seconds + parameters.changes_overlap;
-        let first = changes * (kept + parameters.changes_overlap);
+        let first = (changes * kept).min(parameters.changes_known);
         let until_full = parameters.changes_known / changes;
-        let refused = if rows > parameters.changes_most {
-            "memory and Redis, at each read".to_owned()
-        } else if until_full < kept {
-            format!("Redis, every {}", time(until_full))
-        } else if first > parameters.changes_most {
-            format!("Redis, by a new instance for {}", time(kept))
+        let refused = if until_full < kept {
+            format!("memory and Redis, once in {}", time(until_full))
         } else {
             "no".to_owned()
         };
@@ -256,7 +250,7 @@ pub fn changes(parameters: &Parameters) -> String {
             count(reads),
             count(rows),
             count(rows * reads),
-            count(first.min(parameters.changes_most + 1.0)),
+            count(first),
             gib(changes * 400.0 * 86_400.0 * parameters.change_bytes),
         );
     }
