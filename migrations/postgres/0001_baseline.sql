@@ -155,7 +155,7 @@ CREATE TABLE changes (
     -- The clock of the database in that statement: before the change became visible.
     changed_at timestamptz NOT NULL,
     link_id bigint,
-    -- Of the link after the change, or the last one of a removed link.
+    -- What the change gave the link, or its deletion.
     revision bigint,
     -- link.created, link.updated, link.disabled, link.enabled, link.deleted, link.restored, link.purged, key.created or
     -- key.revoked.

@@ -128,7 +128,7 @@ CREATE TABLE changes (
     id INTEGER PRIMARY KEY NOT NULL,
     changed_at INTEGER NOT NULL,
     link_id INTEGER,
-    -- Of the link after the change, or the last one of a removed link.
+    -- What the change gave the link, or its deletion.
     revision INTEGER,
     -- link.created, link.updated, link.disabled, link.enabled, link.deleted, link.restored, link.purged, key.created or
     -- key.revoked.

@@ -225,7 +225,7 @@ pub struct AuditRecord {
     pub actor: Actor,
     /// The slug of the link; `None` for a change of a key.
     pub slug: Option<Slug>,
-    /// The revision that the change gave the link, or the last one of a removed link; `None` for a change of a key.
+    /// The revision that the change gave the link, or its deletion; `None` for a change of a key.
     pub revision: Option<Revision>,
     /// The key that was created or revoked; `None` for a change of a link.
     pub key_id: Option<KeyId>,

@@ -121,7 +121,7 @@ impl Redirect {
 
 /// The order of two states of one slug: the higher one was written later.
 ///
-/// A link's rank is twice its [`Revision`]; the mark that it was deleted comes right after its last revision;
+/// A link's rank is twice its [`Revision`]; the mark that it was deleted comes right after the revision drawn for the deletion;
 /// a slug that was never seen has rank 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Rank(u64);
@@ -139,7 +139,7 @@ impl Rank {
         Self(revision.get().unsigned_abs().saturating_mul(2))
     }
 
-    /// The rank of the mark left by deleting a link whose last revision was this one.
+    /// The rank of the mark left by a deletion that drew this revision.
     #[must_use]
     pub fn of_deletion(revision: Revision) -> Self {
         Self(Self::of_link(revision).0.saturating_add(1))

@@ -46,7 +46,7 @@ impl Publisher {
         self.0.publish(&slug, Known::Link(Arc::new(redirect)), true).await;
     }
 
-    /// Publishes a deletion of the link whose last revision was `last`.
+    /// Publishes a deletion that drew the revision `last`.
     pub(super) async fn deleted(&self, slug: &Slug, last: Revision) {
         let known = Known::Absent(Rank::of_deletion(last));
         self.0.publish(slug, known, true).await;

@@ -113,7 +113,7 @@ impl Resolver {
         self.0.publisher.many_changed(redirects).await;
     }
 
-    /// Publishes a deletion of the link whose last revision was `last`.
+    /// Publishes a deletion that drew the revision `last`.
     pub(super) async fn publish_deletion(&self, slug: &Slug, last: Revision) {
         self.0.publisher.deleted(slug, last).await;
     }

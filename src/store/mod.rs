@@ -113,7 +113,7 @@ pub trait Store: Porting + std::fmt::Debug + Send + Sync {
     async fn update_link(&self, link: &Link, kind: ChangeKind, actor: &Actor)
     -> Result<Revision, StoreError>;
 
-    /// Removes a link, of `owner` if one is given, and answers its last revision, or `None` if there was none.
+    /// Removes a link, of `owner` if one is given, and answers the revision drawn for the deletion, or `None` if there was none.
     async fn delete_link(
         &self,
         slug: &Slug,
@@ -156,7 +156,7 @@ pub trait Store: Porting + std::fmt::Debug + Send + Sync {
         actor: &Actor,
     ) -> Result<Vec<Redirect>, StoreError>;
 
-    /// Removes a link, of `owner` if one is given, but keeps it for [`Store::restore_link`]; answers its last revision, or
+    /// Removes a link, of `owner` if one is given, but keeps it for [`Store::restore_link`]; answers the revision drawn for that, or
     /// `None` if there was none.
     async fn set_link_aside(
         &self,

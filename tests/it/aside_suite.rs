@@ -47,7 +47,8 @@ async fn a_link_comes_back_with_every_field_its_clicks_and_its_sums(store: &dyn 
         .set_link_aside(&first.slug, None, now(), &Actor::Admin)
         .await
         .unwrap();
-    assert_eq!(last, Some(first.revision));
+    let last = last.unwrap();
+    assert!(last > first.revision);
     assert_eq!(store.link(&first.slug).await.unwrap(), None);
     assert_eq!(statistics(store, "back").await, None);
     while store.keep_house(Chore::DropRemains).await.unwrap() > 0 {}
@@ -57,7 +58,7 @@ async fn a_link_comes_back_with_every_field_its_clicks_and_its_sums(store: &dyn 
         .unwrap()
         .unwrap();
 
-    assert!(back.revision > first.revision);
+    assert!(back.revision > last);
     let expected = Link {
         revision: back.revision,
         clicks: first.clicks + 2,

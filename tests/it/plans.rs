@@ -278,6 +278,7 @@ async fn write_links(store: &dyn Store, now: Timestamp) {
     for round in 0..7 {
         let name = |kind: &str| format!("{kind}-{round}");
         store.redirect(&slug("l1000")).await.unwrap();
+        store.link(&slug("l1000")).await.unwrap();
         let mut one = Link {
             owner: Some(owner.clone()),
             tags: vec!["common".to_owned()],

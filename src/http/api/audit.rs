@@ -48,7 +48,7 @@ struct RecordBody<'a> {
     /// The link's slug; `null` for a change of a key.
     #[schema(required = true)]
     slug: Option<&'a Slug>,
-    /// The link's revision after the change, or the last one of a link that is gone; `null` for a change of a key.
+    /// The revision that the change gave the link, or its deletion; `null` for a change of a key.
     #[schema(required = true)]
     revision: Option<i64>,
     /// The key that was created or revoked; `null` for a change of a link.

@@ -14,7 +14,7 @@ use crate::store::limits::WRITE_LIMIT;
 const SET_ASIDE: &str = "-- set_aside()
 WITH changed AS (
     DELETE FROM links WHERE slug = $1 AND ($2::text IS NULL OR owner = $2)
-    RETURNING id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+    RETURNING id, slug, next_revision(revision) AS revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
         expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner
 ), kept AS (
     INSERT INTO deleted_links (id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query,

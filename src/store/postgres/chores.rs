@@ -50,7 +50,7 @@ WITH changed AS (
     DELETE FROM links WHERE id = ANY(ARRAY(
         SELECT id FROM links WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))
         AND expires_at < $1
-    RETURNING id, slug, revision
+    RETURNING id, slug, next_revision(revision) AS revision
 ), recorded AS (
     INSERT INTO changes (changed_at, kind, slug, link_id, revision, actor)
     SELECT clock_timestamp(), 'link.purged', slug, id, revision, 'system' FROM changed

@@ -21,6 +21,9 @@ use crate::store::rollup::{Alike, LinkId, Rollup};
 //   search too, which takes long while it has entries to sort in.)
 // - `known` has the links' ids by their place in the batch, 0 for those that are gone. All later parts depend on it, and so
 //   come after the locks.
+// - `counted` has the new visitors by the place of their hour.
+// - What the parts have in common is found by key in a document, and not by a join: the planner does not know how long the
+//   arrays are, and would compare every row of a large batch with every other.
 // - The limit on waiting for locks is part of the statement, since a pooler takes no settings of a session.
 const RECORD_CLICKS: &str = "-- record_clicks()
 WITH limits AS MATERIALIZED (
@@ -32,8 +35,9 @@ WITH limits AS MATERIALIZED (
     SELECT l.id, l.slug FROM links l WHERE l.slug IN (SELECT unnest($3::text[])) AND EXISTS (SELECT FROM batch)
     ORDER BY l.slug FOR NO KEY UPDATE
 ), known AS MATERIALIZED (
-    SELECT array_agg(coalesce(l.id, 0) ORDER BY s.place) AS ids
-    FROM unnest($3::text[]) WITH ORDINALITY AS s (slug, place) LEFT JOIN locked l ON l.slug = s.slug
+    SELECT array_agg(coalesce((l.ids ->> s.slug)::bigint, 0) ORDER BY s.place) AS ids
+    FROM (SELECT coalesce(jsonb_object_agg(slug, id), '{}') AS ids FROM locked) AS l
+    CROSS JOIN unnest($3::text[]) WITH ORDINALITY AS s (slug, place)
 ), appended AS (
     INSERT INTO clicks
         (clicked_at, link_id, bot, referrer, browser, system, device, country, language, scan, number)
@@ -51,17 +55,19 @@ WITH limits AS MATERIALIZED (
     ON CONFLICT (day, link_id, visitor) DO NOTHING
     RETURNING day, link_id, visitor
 ), counted AS (
-    SELECT v.hour, count(*) AS number
-    FROM known k CROSS JOIN unnest($15::timestamptz[], $16::integer[], $17::bigint[], $18::integer[])
-        AS v (day, link, visitor, hour)
-    JOIN seen s ON s.day = v.day AND s.link_id = k.ids[v.link] AND s.visitor = v.visitor
-    GROUP BY v.hour
+    SELECT coalesce(jsonb_object_agg(visited.hour::text, visited.number), '{}') AS visitors FROM (
+        SELECT v.hour, count(*) AS number
+        FROM known k
+        CROSS JOIN (SELECT coalesce(jsonb_object_agg(concat_ws(' ', day, link_id, visitor), true), '{}') AS visits FROM seen) AS s
+        CROSS JOIN unnest($15::timestamptz[], $16::integer[], $17::bigint[], $18::integer[]) AS v (day, link, visitor, hour)
+        WHERE s.visits ? concat_ws(' ', v.day, k.ids[v.link], v.visitor)
+        GROUP BY v.hour
+    ) AS visited
 ), hours AS (
     INSERT INTO click_hours AS kept (link_id, start, clicks, bots, visitors, scans)
-    SELECT k.ids[h.link], h.start, h.clicks, h.bots, coalesce(c.number, 0), h.scans
-    FROM known k CROSS JOIN unnest($19::integer[], $20::timestamptz[], $21::bigint[], $22::bigint[], $23::bigint[])
+    SELECT k.ids[h.link], h.start, h.clicks, h.bots, coalesce((c.visitors ->> h.place::text)::bigint, 0), h.scans
+    FROM known k CROSS JOIN counted c CROSS JOIN unnest($19::integer[], $20::timestamptz[], $21::bigint[], $22::bigint[], $23::bigint[])
         WITH ORDINALITY AS h (link, start, clicks, bots, scans, place)
-    LEFT JOIN counted c ON c.hour = h.place
     WHERE k.ids[h.link] > 0
     ON CONFLICT (link_id, start) DO UPDATE SET clicks = kept.clicks + excluded.clicks,
         bots = kept.bots + excluded.bots, visitors = kept.visitors + excluded.visitors,

@@ -60,7 +60,7 @@ SELECT revision FROM changed";
 const DELETE_LINK: &str = "-- delete_link()
 WITH changed AS (
     DELETE FROM links WHERE slug = $1 AND ($2::text IS NULL OR owner = $2)
-    RETURNING id, slug, revision
+    RETURNING id, slug, next_revision(revision) AS revision
 ), recorded AS (
     INSERT INTO changes (changed_at, kind, slug, link_id, revision, actor)
     SELECT clock_timestamp(), 'link.deleted', slug, id, revision, $3 FROM changed

@@ -63,6 +63,7 @@ pub(super) fn set_aside(
             .query_row(params![/* slug */ slug.as_str()], |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })?;
+        let revision = draw_revision(&transaction, revision)?;
         changes::record_link(
             &transaction,
             ChangeKind::LinkDeleted,
@@ -100,7 +101,7 @@ pub(super) fn restore(
         })
         .map_err(unavailable)?;
     let Some((id, last)) = found else { return Ok(None) };
-    let revision = draw_revision(&transaction, last)?;
+    let revision = draw_revision(&transaction, last).map_err(unavailable)?;
     let link = {
         let mut statement = transaction.prepare_cached(BRING_BACK).map_err(unavailable)?;
         let mut rows = statement

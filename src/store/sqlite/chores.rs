@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::failure::unavailable;
+use super::writes::draw_revision;
 use super::{changes, values};
 use crate::domain::{Actor, ChangeKind};
 use crate::store::chores::{LINKS, ROWS};
@@ -126,12 +127,13 @@ pub(super) fn keep_house(
                     Ok(((row.get(0)?, row.get(2)?), row.get::<_, String>(1)?))
                 })?;
                 let purged = purged.collect::<rusqlite::Result<Vec<((i64, i64), String)>>>()?;
-                for (of_link, slug) in &purged {
+                for ((id, revision), slug) in &purged {
+                    let revision = draw_revision(&transaction, *revision)?;
                     changes::record_link(
                         &transaction,
                         ChangeKind::LinkPurged,
                         slug,
-                        *of_link,
+                        (*id, revision),
                         &Actor::System,
                     )?;
                 }

@@ -119,7 +119,7 @@ fn take(
 }
 
 fn overwrite(connection: &Connection, kept: &Link, link: &Link, actor: &Actor) -> Result<Taken, StoreError> {
-    let revision = draw_revision(connection, kept.revision.get())?;
+    let revision = draw_revision(connection, kept.revision.get()).map_err(unavailable)?;
     let parameters = params![
         /* slug */ link.slug.as_str(),
         /* revision */ revision,

@@ -131,7 +131,7 @@ pub(super) fn toggle(
         let Some((id, link)) = held(&transaction, selection, slug)? else {
             continue;
         };
-        let revision = draw_revision(&transaction, link.revision.get())?;
+        let revision = draw_revision(&transaction, link.revision.get()).map_err(unavailable)?;
         let parameters = params![
             /* slug */ slug.as_str(),
             /* revision */ revision,

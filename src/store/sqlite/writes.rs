@@ -90,7 +90,7 @@ pub(super) fn insert_row(
     link: &Link,
     actor: &Actor,
 ) -> Result<Option<Revision>, StoreError> {
-    let revision = draw_revision(connection, 0)?;
+    let revision = draw_revision(connection, 0).map_err(unavailable)?;
     let parameters = params![
         /* slug */ link.slug.as_str(),
         /* revision */ revision,
@@ -137,7 +137,7 @@ pub(super) fn update_link(
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(unavailable)?;
-    let revision = draw_revision(&transaction, link.revision.get())?;
+    let revision = draw_revision(&transaction, link.revision.get()).map_err(unavailable)?;
     let parameters = params![
         /* slug */ link.slug.as_str(),
         /* revision */ revision,
@@ -184,6 +184,7 @@ pub(super) fn delete_link(
         let Some((id, revision)) = last else {
             return Ok(None);
         };
+        let revision = draw_revision(&transaction, revision)?;
         changes::record_link(
             &transaction,
             ChangeKind::LinkDeleted,
@@ -218,12 +219,9 @@ pub(super) fn take_click(connection: &mut Connection, slug: Slug) -> Result<Clic
 }
 
 /// The next revision of a link that is at `previous`. It is given back if the transaction is not committed.
-pub(super) fn draw_revision(connection: &Connection, previous: i64) -> Result<i64, StoreError> {
-    let mut statement = connection.prepare_cached(DRAW_REVISION).map_err(unavailable)?;
-    statement
-        .query_one(
-            params![/* previous */ previous, /* now */ changes::now()],
-            |row| row.get(0),
-        )
-        .map_err(unavailable)
+pub(super) fn draw_revision(connection: &Connection, previous: i64) -> rusqlite::Result<i64> {
+    connection.prepare_cached(DRAW_REVISION)?.query_one(
+        params![/* previous */ previous, /* now */ changes::now()],
+        |row| row.get(0),
+    )
 }
