@@ -83,7 +83,8 @@ impl Sights {
     /// Each link was changed at its time, or not at all: from [`BOUND`] after that on, no instance redirects.
     pub fn of_changes(&self, changed: &[Option<Instant>]) -> Vec<Check> {
         let changed = |entry: &Entry| changed[usize::try_from(entry.number).unwrap()];
-        let (mut oldest, mut bad, mut settled, mut found) = (Duration::ZERO, 0, 0, Vec::new());
+        let (mut oldest, mut bad, mut errors, mut settled) = (Duration::ZERO, 0, 0, 0);
+        let mut found = Vec::new();
         let mut is_complete = true;
         for (name, ledger) in &self.ledgers {
             let after = ledger.select(|entry| changed(entry).is_some_and(|time| entry.intended >= time));
@@ -93,7 +94,7 @@ impl Sights {
             }
             let late =
                 ledger.select(|entry| changed(entry).is_some_and(|time| entry.intended >= time + BOUND));
-            let wrong = late.count(|entry| !is_new(entry));
+            let wrong = late.count(|entry| entry.is(302));
             for (number, slug) in self.slugs.iter().enumerate() {
                 let of_link: Vec<Entry> = late
                     .0
@@ -102,16 +103,18 @@ impl Sights {
                     .cloned()
                     .collect();
                 let of_link = Selection(of_link);
-                if of_link.count(|entry| !is_new(entry)) > 0 {
+                let others = of_link.count(|entry| !is_new(entry));
+                if others > 0 {
                     found.push(format!("{name}, {slug}: {}", of_link.outcomes()));
                 }
             }
             is_complete &= late.len() > 0;
             settled += late.len();
             bad += wrong;
+            errors += late.count(|entry| !is_new(entry)) - wrong;
         }
         let mut figure = format!("{bad} of {settled}");
-        if bad > 0 {
+        if !found.is_empty() {
             figure += &format!(" ({})", found.join("; "));
         }
         vec![
@@ -121,6 +124,12 @@ impl Sights {
                 "0",
                 &figure,
                 bad == 0 && is_complete,
+            ),
+            Check::speed(
+                "answers from 5 s on that are of neither state",
+                "0",
+                &errors.to_string(),
+                errors == 0,
             ),
         ]
     }

@@ -168,6 +168,11 @@ pub async fn searchers(ground: Arc<Ground>) -> Vec<Check> {
     ]
 }
 
+/// How often the database was asked whether a visitor may follow a link with a limit.
+const TAKES: &str = "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements(true)
+    WHERE query LIKE '%SET clicks = clicks + %' AND query LIKE '%max_clicks%'
+    AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())";
+
 /// Visitors hammer a link whose clicks are used up, beside clients who make links.
 pub async fn used_up(ground: Arc<Ground>) -> Vec<Check> {
     let scale = ground.scale;
@@ -178,13 +183,15 @@ pub async fn used_up(ground: Arc<Ground>) -> Vec<Check> {
     let made = client.api("POST", "/links", body, "").await;
     assert_eq!(made.map(|answer| answer.status), Ok(201));
     let first = client.get("/once").await.map(|answer| answer.status);
+    bed.sql("CREATE EXTENSION pg_stat_statements").await;
+    let before = bed.number(TAKES).await;
     let creators = Arc::clone(&client);
     let creates = Load::of(30.0, move |turn, intended, ledger| {
         let client = Arc::clone(&creators);
         async move { create(&client, u64::from(turn) + 5_000_000, intended, &ledger).await }
     });
     let hammer = Arc::clone(&client);
-    let rate = scale.pick(2000.0, 600.0);
+    let rate = scale.pick(2000.0, 300.0);
     let hammering = Load::of(rate, move |_, intended, ledger| {
         let client = Arc::clone(&hammer);
         async move {
@@ -202,6 +209,7 @@ pub async fn used_up(ground: Arc<Ground>) -> Vec<Check> {
     pause(scale.seconds(20, 4)).await;
     let hammered = hammering.stop().await.select(|_| true);
     let creates = creates.stop().await.select(|_| true);
+    let asked = bed.number(TAKES).await - before;
 
     let made = creates.count(|entry| entry.is(201));
     let gone = hammered.count(|entry| entry.right);
@@ -213,17 +221,30 @@ pub async fn used_up(ground: Arc<Ground>) -> Vec<Check> {
             first == Ok(302),
         ),
         Check::that(
-            &format!("visitors of the used-up link, {rate:.0} a second, answered 410"),
-            "all",
-            &format!("{gone} of {}: {}", hammered.len(), hammered.outcomes()),
-            gone == hammered.len() && gone > 0,
+            "statements for its other visitors",
+            "<= 50",
+            &asked.to_string(),
+            asked <= 50 && before > 0,
         ),
-        Check::that(
-            "creates meanwhile, answered 201",
-            ">= 99 %",
-            &format!("{made} of {}: {}", creates.len(), creates.outcomes()),
-            made * 100 >= creates.len() * 99 && made > 0,
-        ),
+        // On a machine that does other things the load itself may be too much for it.
+        Check {
+            of_speed: !scale.is_full(),
+            ..Check::that(
+                &format!("visitors of the used-up link, {rate:.0} a second, answered 410"),
+                "all",
+                &format!("{gone} of {}: {}", hammered.len(), hammered.outcomes()),
+                gone == hammered.len() && gone > 0,
+            )
+        },
+        Check {
+            of_speed: !scale.is_full(),
+            ..Check::that(
+                "creates meanwhile, answered 201",
+                ">= 99 %",
+                &format!("{made} of {}: {}", creates.len(), creates.outcomes()),
+                made * 100 >= creates.len() * 99 && made > 0,
+            )
+        },
         Check::at_most("p99 of these creates", millis(300), creates.p99()),
         Check::at_most("p99 of the used-up link", millis(50), hammered.p99()),
     ]
