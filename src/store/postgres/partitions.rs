@@ -206,7 +206,15 @@ async fn create_one(pool: &Pool, month: &Month) -> Result<u64, Failure> {
     Ok(1)
 }
 
+/// Creates the partition of a month, unless another process did before this one had its turn.
 async fn create_within(work: &Work<'_>, month: &Month) -> Result<(), Failure> {
+    let rows = work.query_kept(PARTITIONS, &[]).await?;
+    if let Some(row) = rows.first() {
+        let names: Vec<String> = column(row, "names").map_err(Failure::of_outcome)?;
+        if month.has_partition(&names) {
+            return Ok(());
+        }
+    }
     let further = (2..=NAMES).map(|number| format!("{}_{number}", month.name));
     let names: Vec<String> = std::iter::once(month.name.clone()).chain(further).collect();
     let parameters: [Parameter<'_>; 1] = [(/* names */ &names, Type::TEXT_ARRAY)];
