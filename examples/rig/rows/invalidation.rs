@@ -270,7 +270,8 @@ pub async fn frozen(ground: Arc<Ground>) -> Vec<Check> {
     }
 
     // The database is away from the one that wakes. Redis has the new state, which was published on a connection that is
-    // lost.
+    // lost. The writer first has time to reach Redis again.
+    pause(Duration::from_secs(2)).await;
     learn(&clients[1..], &parts[1]).await;
     let dark = woken(&frozen, &parts[1], async {
         let mut redis = ground.redis.connect().await;
@@ -336,7 +337,8 @@ async fn redis_is_written(bed: &Bed, writer: &Client, slugs: &[String]) {
     let changed = Instant::now();
     loop {
         let after = values(&bed.ground.redis, slugs).await;
-        if before.iter().zip(&after).all(|(before, after)| before != after) {
+        let is_new = |(before, after): (&Vec<u8>, &Vec<u8>)| !after.is_empty() && before != after;
+        if before.iter().zip(&after).all(is_new) {
             return;
         }
         assert!(
