@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::floors::{Floors, Moment};
-use crate::cache::{Cache, Entry};
+use super::lost_writes;
+use crate::cache::{Cache, Entry, Lookup};
 use crate::domain::{Clock, LinkChange, Rank, Slug};
 use crate::lifecycle::Lifecycle;
 use crate::store::{Store, StoreError};
@@ -275,13 +275,15 @@ impl Inner {
         let overlap = loop {
             let page = self.store.changes_since(since, PAGE).await?;
             if page.now < read_at {
-                // The store's clock was put back, as by a failover: what was committed since is before the position.
+                // The store's clock was put back, as by a failover or a restore. What was committed since is before the
+                // position, and may have lower versions than writes that the store lost.
+                self.begin_anew();
                 since = minus(page.now, self.history);
                 read_at = page.now;
                 continue;
             }
             read_at = page.now;
-            self.apply(&page.changes);
+            self.apply(&page.changes).await;
             let next = page.changes.last().map_or(since, |change| change.changed_at);
             // A page of changes that have one time cannot be left behind.
             if self.is_overwhelmed() || (!page.complete && next <= since) {
@@ -304,14 +306,29 @@ impl Inner {
         self.floors.lock().is_full()
     }
 
-    fn apply(&self, changes: &[LinkChange]) {
+    async fn apply(&self, changes: &[LinkChange]) {
+        let mut outranked = Vec::new();
         for change in changes {
-            if self.raise(&change.slug, change.version, false) {
-                self.metrics.changes.applied.add_one();
-                if let Some(memory) = &self.memory {
-                    // Memory answers at once.
-                    let _ = memory.invalidate(&change.slug, change.version).now_or_never();
-                }
+            let (slug, version) = (&change.slug, change.version);
+            self.floors.lock().forget_lost(slug, version, change.changed_at);
+            if !self.raise(slug, version, false) {
+                continue;
+            }
+            self.metrics.changes.applied.add_one();
+            let Some(memory) = &self.memory else { continue };
+            memory.invalidate(slug, version).await;
+            if let Lookup::Ready(Some(standing)) = memory.get(slug)
+                && standing.known.rank() > version
+            {
+                outranked.push((slug, standing));
+            }
+        }
+        for (position, (slug, standing)) in outranked.into_iter().enumerate() {
+            if position < REPAIRS {
+                let caches = [self.memory.as_ref(), self.shared.as_ref()];
+                lost_writes::settle(self.store.as_ref(), caches, slug, &standing).await;
+            } else if let Some(memory) = &self.memory {
+                memory.invalidate(slug, Rank::LAST).await;
             }
         }
         let steady = self.clock.steady();

@@ -86,6 +86,17 @@ impl Floors {
         true
     }
 
+    /// Forgets a change that the store has lost: one with a lower version was made well after it was seen.
+    pub(super) fn forget_lost(&mut self, slug: &Slug, version: Rank, changed_at: Timestamp) {
+        let is_lost = |floor: &Floor| {
+            let latest = floor.seen.now.checked_add(SKEW);
+            floor.version > version && latest.is_ok_and(|latest| changed_at > latest)
+        };
+        if self.by_slug.get(slug).is_some_and(is_lost) {
+            self.by_slug.remove(slug);
+        }
+    }
+
     /// Trusts nothing that was read before `moment`.
     pub(super) fn distrust(&mut self, moment: Moment) {
         self.by_slug = HashMap::new();
@@ -197,6 +208,19 @@ mod tests {
         let floors = Floors::new(Duration::from_secs(300));
 
         assert!(!floors.admit_shared(&slug, &deleted(1, moment(3).now), moment(0).now));
+    }
+
+    #[test]
+    fn a_change_with_a_lower_version_counts_if_it_was_made_later() {
+        let slug: Slug = "launch".parse().unwrap();
+        let version = |number| Rank::of_link(Revision::new(number));
+        let mut floors = Floors::new(Duration::from_secs(300));
+        floors.raise(&slug, version(9), moment(5), false);
+
+        floors.forget_lost(&slug, version(3), moment(6).now);
+        assert!(!floors.raise(&slug, version(3), moment(20), false));
+        floors.forget_lost(&slug, version(3), moment(18).now);
+        assert!(floors.raise(&slug, version(3), moment(20), false));
     }
 
     #[test]

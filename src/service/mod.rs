@@ -16,6 +16,7 @@ mod keys;
 mod lifetimes;
 mod limits;
 mod links;
+mod lost_writes;
 mod mutations;
 mod porting;
 mod publisher;

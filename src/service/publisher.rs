@@ -4,21 +4,17 @@
 
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
 
-use super::change_tail::ChangeTail;
+use super::change_tail::{ChangeTail, moment};
 use super::lifetimes::Lifetimes;
+use super::lost_writes;
 use crate::cache::{Cache, Entry, Known, Put};
 use crate::domain::{Clock, Rank, Redirect, Revision, Slug};
 use crate::store::Store;
 
 /// How many links are published at once.
 const AT_ONCE: usize = 256;
-
-/// Publishes changes. Clones share everything.
-#[derive(Debug, Clone)]
-pub(super) struct Publisher(pub(super) Arc<Caches>);
 
 /// What resolving and publishing share.
 #[derive(Debug)]
@@ -31,45 +27,43 @@ pub(super) struct Caches {
     pub(super) tail: ChangeTail,
 }
 
-impl Publisher {
+impl Caches {
     /// Publishes a new link. No other instance has an older state of it, but that there was none.
     pub(super) async fn created(&self, redirect: Redirect) {
         let slug = redirect.slug.clone();
-        self.0
-            .publish(&slug, Known::Link(Arc::new(redirect)), false)
-            .await;
+        self.publish(&slug, Known::Link(Arc::new(redirect)), false).await;
     }
 
     /// Publishes a change of a link.
     pub(super) async fn changed(&self, redirect: Redirect) {
         let slug = redirect.slug.clone();
-        self.0.publish(&slug, Known::Link(Arc::new(redirect)), true).await;
+        self.publish(&slug, Known::Link(Arc::new(redirect)), true).await;
     }
 
     /// Publishes a deletion that drew the revision `last`.
     pub(super) async fn deleted(&self, slug: &Slug, last: Revision) {
         let known = Known::Absent(Rank::of_deletion(last));
-        self.0.publish(slug, known, true).await;
+        self.publish(slug, known, true).await;
     }
 
     /// Forgets what the caches hold of a slug whose change may have been committed, or not. If it is committed later, the
     /// recorded change outdates what they hold by then.
     pub(super) async fn unknown(&self, slug: &Slug) {
-        self.0.forget(slug).await;
+        self.forget(slug).await;
     }
 
     /// Publishes new links, many in one exchange with the shared cache.
     pub(super) async fn many_created(&self, redirects: Vec<Redirect>) {
         for some in pieces(redirects) {
-            let now = self.0.clock.now();
+            let now = self.clock.now();
             let mut entries = Vec::with_capacity(some.len());
             for redirect in some {
                 let slug = redirect.slug.clone();
                 let known = Known::Link(Arc::new(redirect));
-                self.0.keep_written(&slug, known.clone());
-                entries.push((slug, self.0.lifetimes.written(known, now)));
+                self.keep_written(&slug, known.clone()).await;
+                entries.push((slug, self.lifetimes.written(known, now)));
             }
-            if let Some(shared) = &self.0.shared {
+            if let Some(shared) = &self.shared {
                 shared.put_many(&entries).await;
             }
         }
@@ -81,14 +75,12 @@ impl Publisher {
             join_all(some.into_iter().map(|redirect| self.changed(redirect))).await;
         }
     }
-}
 
-impl Caches {
     /// Makes a committed state known: here at once, in the shared cache within its call limit, and to the other instances
     /// if it is a change.
     async fn publish(&self, slug: &Slug, known: Known, is_change: bool) {
         let version = known.rank();
-        let standing = self.keep_written(slug, known.clone());
+        let standing = self.keep_written(slug, known.clone()).await;
         let is_shared = match &self.shared {
             None => false,
             Some(shared) => {
@@ -115,31 +107,61 @@ impl Caches {
     }
 
     /// Keeps a written state in memory, and answers what outranks it there.
-    fn keep_written(&self, slug: &Slug, known: Known) -> Option<Entry> {
-        let memory = self.memory.as_ref()?;
+    async fn keep_written(&self, slug: &Slug, known: Known) -> Option<Entry> {
+        let version = known.rank();
         let entry = self.lifetimes.in_memory(known, self.clock.steady());
-        // Memory answers at once.
-        match memory.put(slug, &entry, Rank::UNSEEN).now_or_never() {
+        let is_current = |tail: &ChangeTail| tail.admit_stale(slug, version);
+        match self.keep_in_memory(slug, &entry, Rank::UNSEEN, is_current).await {
             Some(Put::Outranked(standing)) => Some(standing),
             _ => None,
         }
     }
 
-    /// A cache holds a later version than the one just committed. Another writer may have been faster; but if the store
-    /// has no such version, it lost writes that the caches still know, and the caches are wrong.
-    async fn settle(&self, slug: &Slug, committed: Rank, standing: &Entry) {
-        let is_confirmed = match self.store.redirect(slug).await {
-            Ok(Some(redirect)) => Rank::of_link(redirect.revision) >= standing.known.rank(),
-            // A deletion since leaves nothing to compare with.
-            Ok(None) => matches!(standing.known, Known::Absent(_)),
-            Err(_) => false,
+    /// Keeps a state in memory: the only way into it. `None` if `admits` finds that a change outdated the state, and then
+    /// memory forgets the slug.
+    ///
+    /// The change tail remembers a change before memory forgets the slug. So a state that is put first and judged then
+    /// cannot slip in behind a change.
+    pub(super) async fn keep_in_memory(
+        &self,
+        slug: &Slug,
+        entry: &Entry,
+        seen: Rank,
+        admits: impl FnOnce(&ChangeTail) -> bool,
+    ) -> Option<Put> {
+        let put = match &self.memory {
+            Some(memory) => memory.put(slug, entry, seen).await,
+            None => Put::Kept,
         };
-        if !is_confirmed {
-            tracing::warn!(
-                slug = slug.as_str(),
-                "the caches hold a later version of {slug} than the database: they forget it"
-            );
-            self.forget(slug).await;
+        if admits(&self.tail) {
+            return Some(put);
+        }
+        self.forget_in_memory(slug).await;
+        None
+    }
+
+    /// Keeps in memory a state that another instance published. It is remembered as a change first.
+    pub(super) async fn keep_published(&self, slug: &Slug, entry: Entry) -> Option<Entry> {
+        let version = entry.known.rank();
+        self.tail.note(slug, version, true);
+        let entry = self.received(entry);
+        let is_current = |tail: &ChangeTail| tail.admit_stale(slug, version);
+        match self.keep_in_memory(slug, &entry, Rank::UNSEEN, is_current).await {
+            Some(Put::Outranked(standing)) => Some(standing),
+            _ => None,
+        }
+    }
+
+    /// An entry of the shared cache with memory's times.
+    pub(super) fn received(&self, entry: Entry) -> Entry {
+        let moment = moment(self.clock.as_ref());
+        self.lifetimes.received(entry, moment.now, moment.steady)
+    }
+
+    /// A cache holds a later version than the one just committed. It is believed only if the store confirms it.
+    pub(super) async fn settle(&self, slug: &Slug, committed: Rank, standing: &Entry) {
+        let caches = [self.memory.as_ref(), self.shared.as_ref()];
+        if !lost_writes::settle(self.store.as_ref(), caches, slug, standing).await {
             self.tail.note(slug, committed, false);
         }
     }

@@ -12,7 +12,7 @@ use super::click_limits::ClickLimits;
 use super::flights::{Flights, Outcome};
 use super::floors::Moment;
 use super::lifetimes::{Left, Lifetimes};
-use super::publisher::{Caches, Publisher};
+use super::publisher::Caches;
 use super::visit::Visit;
 use crate::cache::{Cache, Entry, Known, Lookup, Put};
 use crate::config;
@@ -35,7 +35,6 @@ pub struct Resolver(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     caches: Arc<Caches>,
-    publisher: Publisher,
     metrics: Arc<Metrics>,
     lifecycle: Lifecycle,
     flights: Flights,
@@ -72,7 +71,6 @@ impl Resolver {
             tail,
         });
         let inner = Arc::new(Inner {
-            publisher: Publisher(Arc::clone(&caches)),
             caches,
             metrics,
             lifecycle,
@@ -95,32 +93,32 @@ impl Resolver {
 
     /// Publishes a new link.
     pub(super) async fn publish_link(&self, redirect: Redirect) {
-        self.0.publisher.created(redirect).await;
+        self.0.caches.created(redirect).await;
     }
 
     /// Publishes new links, many in one exchange with the shared cache.
     pub(super) async fn publish_links(&self, redirects: Vec<Redirect>) {
-        self.0.publisher.many_created(redirects).await;
+        self.0.caches.many_created(redirects).await;
     }
 
     /// Publishes a change of a link.
     pub(super) async fn publish_change(&self, redirect: Redirect) {
-        self.0.publisher.changed(redirect).await;
+        self.0.caches.changed(redirect).await;
     }
 
     /// Publishes changes of many links.
     pub(super) async fn publish_changes(&self, redirects: Vec<Redirect>) {
-        self.0.publisher.many_changed(redirects).await;
+        self.0.caches.many_changed(redirects).await;
     }
 
     /// Publishes a deletion that drew the revision `last`.
     pub(super) async fn publish_deletion(&self, slug: &Slug, last: Revision) {
-        self.0.publisher.deleted(slug, last).await;
+        self.0.caches.deleted(slug, last).await;
     }
 
     /// Has the caches forget a slug whose change may have been committed, or not.
     pub(super) async fn publish_unknown(&self, slug: &Slug) {
-        self.0.publisher.unknown(slug).await;
+        self.0.caches.unknown(slug).await;
     }
 
     /// What a visitor of `slug` gets. `counts` tells a person's click from a look: only such a click uses up a
@@ -198,7 +196,7 @@ impl Resolver {
             .join(slug, &inner.lifecycle, Span::current(), || {
                 let (inner, slug) = (Arc::clone(inner), slug.clone());
                 async move {
-                    let held = shared.map(|entry| inner.received(entry));
+                    let held = shared.map(|entry| inner.caches.received(entry));
                     inner.ask_store(&slug, held).await
                 }
             })
@@ -239,18 +237,13 @@ impl Inner {
         None
     }
 
-    fn received(&self, entry: Entry) -> Entry {
-        let moment = moment(self.caches.clock.as_ref());
-        self.caches.lifetimes.received(entry, moment.now, moment.steady)
-    }
-
     /// Asks the shared cache, then the store; `held` is what memory has, past its freshness.
     async fn ask_below(self: Arc<Self>, slug: &Slug, held: Option<Entry>) -> Outcome {
         let shared = self.in_shared(slug).await;
         if let Some(known) = self.take_shared(slug, shared.as_ref(), held.as_ref()).await {
             return Ok(known);
         }
-        let held = [held, shared.map(|entry| self.received(entry))]
+        let held = [held, shared.map(|entry| self.caches.received(entry))]
             .into_iter()
             .flatten()
             .max_by_key(|entry| entry.known.rank());
@@ -266,14 +259,10 @@ impl Inner {
             return None;
         }
         self.metrics.resolve.shared.add_one();
-        let received = self.received(entry.clone());
-        let known = self.remember(slug, received, held).await;
-        if !self.caches.tail.admit_shared(slug, entry) {
-            // A change was seen since it was read from the shared cache.
-            self.caches.forget_in_memory(slug).await;
-            return None;
-        }
-        Some(known)
+        let received = self.caches.received(entry.clone());
+        // A change may have been seen since it was read from the shared cache.
+        let is_current = |tail: &ChangeTail| tail.admit_shared(slug, entry);
+        self.remember(slug, received, held, is_current).await
     }
 
     /// What a look-up of the same slug brought that landed between this one's question to memory and its start.
@@ -303,34 +292,38 @@ impl Inner {
             };
             let rank = known.rank();
             let entry = self.caches.lifetimes.in_memory(known.clone(), began.steady);
-            let answer = self.remember(slug, entry, held.as_ref()).await;
-            if !self.caches.tail.admit_read(slug, rank, began.steady) {
+            let is_current = |tail: &ChangeTail| tail.admit_read(slug, rank, began.steady);
+            let kept = self.remember(slug, entry, held.as_ref(), is_current).await;
+            if kept.is_some() {
+                self.fill_shared(slug, known.clone(), began.now, held.as_ref());
+            } else {
                 // It changed while it was read.
-                self.caches.forget_in_memory(slug).await;
                 reads -= 1;
                 if reads > 0 {
                     continue;
                 }
-            } else {
-                self.fill_shared(slug, known.clone(), began.now, held.as_ref());
             }
             match &known {
                 Known::Link(_) => self.metrics.resolve.store.add_one(),
                 Known::Absent(_) => self.metrics.resolve.absent.add_one(),
             }
-            return Ok(answer);
+            return Ok(kept.unwrap_or(known));
         }
     }
 
-    /// Keeps an entry in memory and answers what stands there now: a write that came in between wins.
-    async fn remember(&self, slug: &Slug, entry: Entry, held: Option<&Entry>) -> Known {
+    /// Keeps an entry in memory and answers what stands there now: a write that came in between wins. `None` if `admits`
+    /// finds that a change outdated the entry.
+    async fn remember(
+        &self,
+        slug: &Slug,
+        entry: Entry,
+        held: Option<&Entry>,
+        admits: impl FnOnce(&ChangeTail) -> bool,
+    ) -> Option<Known> {
         let seen = held.map_or(Rank::UNSEEN, |held| held.known.rank());
-        match &self.caches.memory {
-            None => entry.known,
-            Some(memory) => match memory.put(slug, &entry, seen).await {
-                Put::Outranked(standing) => standing.known,
-                Put::Kept | Put::Lost => entry.known,
-            },
+        match self.caches.keep_in_memory(slug, &entry, seen, admits).await? {
+            Put::Outranked(standing) => Some(standing.known),
+            Put::Kept | Put::Lost => Some(entry.known),
         }
     }
 
@@ -344,11 +337,9 @@ impl Inner {
         self.lifecycle.spawn(|_stop| async move {
             let entry = inner.caches.lifetimes.in_shared(known, read_at);
             if let Put::Outranked(newer) = shared.put(&slug, &entry, seen).await {
-                if !inner.caches.tail.admit_shared(&slug, &newer) {
-                    return;
-                }
-                let entry = inner.received(newer);
-                inner.remember(&slug, entry, None).await;
+                let entry = inner.caches.received(newer.clone());
+                let is_current = |tail: &ChangeTail| tail.admit_shared(&slug, &newer);
+                inner.remember(&slug, entry, None, is_current).await;
             }
         });
     }
@@ -356,33 +347,34 @@ impl Inner {
     /// Serves what was last known while the store is down, if it is not too old and no change has outdated it.
     async fn serve_stale(&self, slug: &Slug, held: Option<Entry>, err: Error) -> Outcome {
         let steady = self.caches.clock.steady();
-        match held {
-            Some(entry)
-                if steady < entry.stale_until && self.caches.tail.admit_stale(slug, entry.known.rank()) =>
-            {
+        if let Some(entry) = held.filter(|entry| steady < entry.stale_until) {
+            let rank = entry.known.rank();
+            let entry = Lifetimes::stale(entry, steady);
+            let is_current = |tail: &ChangeTail| tail.admit_stale(slug, rank);
+            if let Some(known) = self.remember(slug, entry, None, is_current).await {
                 self.metrics.resolve.stale.add_one();
-                let entry = Lifetimes::stale(entry, steady);
-                Ok(self.remember(slug, entry, None).await)
-            }
-            _ => {
-                self.metrics.resolve.failed.add_one();
-                Err(err)
+                return Ok(known);
             }
         }
+        self.metrics.resolve.failed.add_one();
+        Err(err)
     }
 
     /// Keeps in memory what other instances publish. What is not in memory is kept too: a look-up that read
     /// the state before may be about to put that there.
     async fn subscribe(&self) {
-        let bulletin = self.caches.shared.as_ref().and_then(|shared| shared.bulletin());
-        let (Some(memory), Some(bulletin)) = (&self.caches.memory, bulletin) else {
+        let Some(bulletin) = self.caches.shared.as_ref().and_then(|shared| shared.bulletin()) else {
             return;
         };
         let mut hear = |slug: Slug, entry: Entry| {
-            self.caches.tail.note(&slug, entry.known.rank(), true);
-            let entry = self.received(entry);
+            let version = entry.known.rank();
             // Memory answers at once.
-            let _ = memory.put(&slug, &entry, Rank::UNSEEN).now_or_never();
+            let outranked_by = self.caches.keep_published(&slug, entry).now_or_never().flatten();
+            if let Some(standing) = outranked_by {
+                let caches = Arc::clone(&self.caches);
+                self.lifecycle
+                    .spawn(|_stop| async move { caches.settle(&slug, version, &standing).await });
+            }
         };
         bulletin.listen(&mut hear).await;
     }

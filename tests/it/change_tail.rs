@@ -151,6 +151,35 @@ fn a_change_after_a_restore_wins_over_the_caches() {
     becomes(&reader, "/restored", 410);
 }
 
+/// A database that was restored from one whose clock was ahead draws lower revisions than the caches know. Another
+/// instance redirected a deleted link after 8 s.
+#[test]
+fn a_change_wins_over_caches_that_are_ahead_of_a_restored_database() {
+    let app = TestApp::start(Backend::Postgres);
+    let subscribed = app.twin(Backend::Postgres, &[]);
+    let alone = app.twin(Backend::Postgres, &[("REDIS_URL", "")]);
+    app.create(json!({"url": "https://example.org/1", "slug": "ahead"}));
+    let revision = app
+        .database
+        .number("SELECT revision FROM links WHERE slug = 'ahead'");
+    app.database
+        .execute("UPDATE links SET revision = revision + 3600000000 WHERE slug = 'ahead'");
+    assert_eq!(alone.get("/ahead").status, 302);
+    let patch = json!({"url": "https://example.org/2"});
+    assert_eq!(app.api("PATCH", "/links/ahead", Some(&patch)).status, 200);
+    assert_eq!(subscribed.get("/ahead").status, 302);
+    app.database.execute(&format!(
+        "UPDATE links SET revision = {revision} WHERE slug = 'ahead';
+         DELETE FROM changes WHERE slug = 'ahead' AND kind <> 'link.created'"
+    ));
+
+    disable(&app, "ahead");
+
+    assert_eq!(app.get("/ahead").status, 410);
+    becomes(&subscribed, "/ahead", 410);
+    becomes(&alone, "/ahead", 410);
+}
+
 /// The age of an entry went by the time of day: a clock that was put back two hours gave it two more hours.
 #[test]
 fn a_clock_that_is_put_back_makes_no_entry_younger() {
