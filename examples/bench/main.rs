@@ -4,6 +4,7 @@
 
 #![expect(unreachable_pub, reason = "a program exports nothing")]
 
+mod compare;
 mod hits;
 mod links;
 mod load;
@@ -107,6 +108,9 @@ fn main() -> Result<()> {
     if wanted("metrics", false) {
         bench.metrics(&mut report)?;
     }
+    if wanted("compare", false) {
+        bench.compare(&mut report)?;
+    }
     if wanted("create", true) {
         bench.create(&mut report)?;
     }
@@ -165,21 +169,8 @@ impl Bench {
         self.fill(&self.database, links)
     }
 
-    /// Runs a command of the service to its end.
     fn command(&self, database: &str, arguments: &[&str]) -> Result<()> {
-        let output = std::process::Command::new(&self.curtail)
-            .args(arguments)
-            .env_clear()
-            .env("DATABASE_URL", database)
-            .output()?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let (log, error) = (
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr),
-        );
-        Err(format!("curtail {} failed:\n{log}{error}", arguments.join(" ")).into())
+        run(&self.curtail, database, arguments)
     }
 
     /// Waits until the clicks of a load on `server` are stored, and sums them by value: the service would do that ten
@@ -208,10 +199,14 @@ impl Bench {
 
     /// A database of its own for links that no other row sees: a schema, migrated.
     fn schema(&self, name: &str) -> Result<String> {
+        self.schema_of(&self.curtail, name)
+    }
+
+    fn schema_of(&self, program: &Path, name: &str) -> Result<String> {
         sql(&self.postgres, &self.database, &format!("CREATE SCHEMA {name}"))?;
         let separator = if self.database.contains('?') { '&' } else { '?' };
         let database = format!("{}{separator}options=-csearch_path%3D{name}", self.database);
-        self.command(&database, &["migrate"])?;
+        run(program, &database, &["migrate"])?;
         Ok(database)
     }
 
@@ -302,6 +297,23 @@ impl Drop for Bench {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.loader.folder);
     }
+}
+
+/// Runs a command of a build to its end.
+fn run(program: &Path, database: &str, arguments: &[&str]) -> Result<()> {
+    let output = std::process::Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .env("DATABASE_URL", database)
+        .output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let (log, error) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    Err(format!("curtail {} failed:\n{log}{error}", arguments.join(" ")).into())
 }
 
 /// More rounds of a figure, until they agree on whether it meets its target.

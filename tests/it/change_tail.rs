@@ -180,6 +180,29 @@ fn a_change_wins_over_caches_that_are_ahead_of_a_restored_database() {
     becomes(&alone, "/ahead", 410);
 }
 
+/// A purge was not published: the caches knew the expired link, and hid the imported one for up to 300 s.
+#[test]
+fn an_imported_link_is_not_hidden_by_a_purged_one() {
+    let app = TestApp::start(Backend::Postgres);
+    let reader = app.twin(Backend::Postgres, &[]);
+    app.create(json!({"url": "https://example.org/old", "slug": "again"}));
+    let expire = json!({"expires_at": (Timestamp::now() + SignedDuration::from_secs(1)).to_string()});
+    assert_eq!(app.api("PATCH", "/links/again", Some(&expire)).status, 200);
+    app.clock.advance(Duration::from_secs(2));
+    reader.clock.advance(Duration::from_secs(2));
+    assert_eq!(reader.get("/again").status, 410);
+    let is_over = Timestamp::now() + SignedDuration::from_secs(60);
+    let purged = app.wait(app.store.keep_house(Chore::PurgeLinks(is_over)));
+    assert_eq!(purged.unwrap(), 1);
+
+    let csv = b"slug,url\nagain,https://example.org/new\n";
+    let imported = app.send("POST", "/api/v1/import?format=csv", &app.admin(), csv);
+    assert_eq!(imported.json()["created"], 1);
+
+    becomes(&app, "/again", 302);
+    becomes(&reader, "/again", 302);
+}
+
 /// The age of an entry went by the time of day: a clock that was put back two hours gave it two more hours.
 #[test]
 fn a_clock_that_is_put_back_makes_no_entry_younger() {
