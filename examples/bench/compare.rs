@@ -20,7 +20,7 @@ impl Bench {
     /// Memory hit, negative hit, Redis hit, create and bulk create of this build and of `BENCH_OTHER`.
     pub fn compare(&self, report: &mut Report) -> Result<()> {
         let other = self.other.as_ref().ok_or("compare needs BENCH_OTHER")?;
-        let (ours, theirs) = (self.side(&self.curtail, "ours", 2)?, self.side(other, "theirs", 3)?);
+        let (ours, theirs) = (self.side(&self.curtail, "ours")?, self.side(other, "theirs")?);
         let few = Traffic::Uniform(FEW);
         for side in [&ours, &theirs] {
             // Puts each of the links into Redis.
@@ -55,9 +55,9 @@ impl Bench {
         Ok(())
     }
 
-    /// A build with a schema and a database of Redis to itself.
-    fn side(&self, program: &Path, schema: &str, redis: u8) -> Result<Side> {
-        let database = self.schema_of(program, schema)?;
+    /// A build with a schema and a prefix in Redis to itself, both called `name`.
+    fn side(&self, program: &Path, name: &str) -> Result<Side> {
+        let database = self.schema_of(program, name)?;
         // Neither build needs revisions that its migrations would draw: no link of these is changed.
         let insert = format!(
             "INSERT INTO links (slug, revision, target, tags, redirect_status, forward_query, disabled, created_at, updated_at)
@@ -67,11 +67,17 @@ impl Bench {
         );
         sql(&self.postgres, &database, &insert)?;
         sql(&self.postgres, &database, "VACUUM (ANALYZE) links")?;
-        let redis = format!("{}/{redis}", self.redis.trim_end_matches('/'));
-        let redis = ("REDIS_URL", redis.as_str());
+        let redis = [("REDIS_URL", self.redis.as_str()), ("REDIS_KEY_PREFIX", name)];
+        // Builds of before memory was bounded in bytes know the other name.
+        let no_memory = [
+            redis[0],
+            redis[1],
+            ("MEMORY_CACHE_MIB", "0"),
+            ("MEMORY_CACHE_ENTRIES", "0"),
+        ];
         Ok(Side {
-            all: self.service_of(program, &database, &[redis])?,
-            shared: self.service_of(program, &database, &[redis, ("MEMORY_CACHE_MIB", "0")])?,
+            all: self.service_of(program, &database, &redis)?,
+            shared: self.service_of(program, &database, &no_memory)?,
         })
     }
 }

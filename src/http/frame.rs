@@ -1,5 +1,6 @@
 //! What every answer has in common: a request id, security headers, and a body for problems.
 
+use std::pin::pin;
 use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -8,11 +9,10 @@ use actix_web::http::header::{self, Accept, Header, HeaderMap, HeaderName, Heade
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 use super::origin::{is_https, is_loopback_host};
 use super::problem::Problem;
-use super::trace::Watched;
 use super::{Services, panics, redirect, services, trace, ui, yourls};
 use crate::domain::Slug;
 use crate::lifecycle::PanicOf;
@@ -55,11 +55,13 @@ pub(super) async fn frame(
     } else {
         trace::watched(&request, &id)
     };
-    let span = watched.as_ref().map_or_else(Span::none, Watched::span);
-    let result = answered(request, next, slug, id, began).instrument(span).await;
-    if let Some(watched) = watched {
-        watched.tell(&result);
-    }
+    // Pinned where it is made: it would be copied into each future around it.
+    let answering = pin!(answered(request, next, slug, id, began));
+    let Some(watched) = watched else {
+        return answering.await;
+    };
+    let result = answering.instrument(watched.span()).await;
+    watched.tell(&result);
     result
 }
 
@@ -70,22 +72,18 @@ async fn answered(
     id: RequestId,
     began: Instant,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let own = own_answer(request.request(), slug);
-    let lifecycle = &services(request.request()).lifecycle;
-    let own = lifecycle
-        .catch(PanicOf::Request, own)
-        .await
-        .unwrap_or_else(|_| Some(Err(panics::problem(request.request()))));
-    let response = match own {
+    let response = match own_answer(request.request(), slug).await {
         Some(Ok(answer)) => request.into_response(answer),
         Some(Err(problem)) => {
             let answer = problem_response(&problem, request.request(), &id);
             request.into_response(answer)
         }
         None => {
-            let lifecycle = lifecycle.clone();
+            let lifecycle = services(request.request()).lifecycle.clone();
             let answering = async { next.call(request).await };
-            routed(panics::outermost(&lifecycle, id, answering).await?, &id)
+            // In a box, as all that a redirect from memory does not come to: its future is moved more than once.
+            let answering = Box::pin(panics::outermost(&lifecycle, id, answering));
+            routed(answering.await?, &id)
         }
     };
     let (request, mut response) = response.into_parts();
@@ -101,7 +99,10 @@ async fn own_answer(request: &HttpRequest, slug: Option<Slug>) -> Option<Result<
     if services.config.trial && !is_loopback_host(request) {
         return Some(Err(Problem::foreign_host()));
     }
-    Some(redirect::redirect(&slug?, request, services).await)
+    let slug = slug?;
+    let redirect = pin!(redirect::redirect(&slug, request, services));
+    let answer = services.lifecycle.catch(PanicOf::Request, redirect).await;
+    Some(answer.unwrap_or_else(|_| Err(panics::problem(request))))
 }
 
 /// The answer of a route, with a body if it is a problem.

@@ -52,13 +52,11 @@ pub(super) async fn redirect(
             }
             Ok(follow(&redirect, request.query_string(), services))
         }
-        Ok(Visit::Unknown) => Err(unknown(request, services).await),
+        Ok(Visit::Unknown) => Err(Box::pin(unknown(request, services)).await),
         Ok(Visit::Gone(reason @ GoneReason::LimitReached)) => {
             // A used-up link is as good a lever as an unknown slug, and has the same rate limit.
             let address = address::client(request, &services.config);
-            services
-                .limits
-                .miss(address)
+            Box::pin(services.limits.miss(address))
                 .await
                 .map_err(|err| Problem::from(err).for_visitor())?;
             Err(Problem::gone(reason).for_visitor())

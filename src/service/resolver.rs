@@ -145,10 +145,10 @@ impl Resolver {
             return Ok(visit);
         }
         let inner = &self.0;
-        inner.limits.visit(&inner.caches, redirect, now, counts()).await
+        Box::pin(inner.limits.visit(&inner.caches, redirect, now, counts())).await
     }
 
-    /// The state of `slug` at `now`.
+    /// The state of `slug` at `now`. What goes beyond memory is in boxes: the future of a hit is small.
     async fn resolve(
         &self,
         slug: &Slug,
@@ -161,9 +161,9 @@ impl Resolver {
             steady: inner.caches.clock.steady(),
         };
         let tail = &inner.caches.tail;
-        let is_current = tail.is_current(moment) || tail.catch_up(moment).await;
+        let is_current = tail.is_current(moment) || Box::pin(tail.catch_up(moment)).await;
         let Some(held) = inner.in_memory(slug).await else {
-            return self.beyond_memory(slug, admit).await;
+            return Box::pin(self.beyond_memory(slug, admit)).await;
         };
         let left = inner.caches.lifetimes.left(&held, moment.steady, is_current);
         if left == Left::Nothing {

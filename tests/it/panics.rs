@@ -175,4 +175,24 @@ on_both_stores! {
         assert_eq!(next.status, 302, "{}", next.body);
         assert!(Figures::of(&other).get(r#"curtail_panics_total{where="task"}"#) >= 1.0);
     }
+
+    fn clicks_survive_a_flush_that_panics(backend) {
+        let (app, fuse) = fused(backend, &[("CLICK_FLUSH_MS", "20")]);
+        app.create(json!({ "url": "https://example.org/", "slug": "here" }));
+        let person = [("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")];
+        let visit = || assert_eq!(app.send("GET", "/here", &person, b"").status, 302);
+        visit();
+        let mut visits = 1;
+
+        // Another task may tell the time first, and panics in its place.
+        while app.metrics.clicks.failed.get() == 0 {
+            fuse.arm(TASK);
+            visit();
+            visits += 1;
+        }
+        fuse.arm(0);
+        crate::clicks_api::settle(&app);
+
+        assert_eq!(app.database.number("SELECT sum(clicks) FROM click_hours"), visits);
+    }
 }

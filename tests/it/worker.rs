@@ -10,7 +10,7 @@ use crate::app::Backend;
 use crate::ground::Ground;
 use crate::process::command;
 
-fn worker(ground: &Ground, arguments: &[&str]) -> Command {
+pub fn worker(ground: &Ground, arguments: &[&str]) -> Command {
     let settings = [
         ("DATABASE_URL", ground.url()),
         ("PURGE_AFTER_DAYS", "30"),

@@ -140,7 +140,7 @@ impl Clicks {
         };
         inner.wake.notify_one();
         // The answer must not be late; the batch goes on.
-        let _ = timeout(WAIT, landed).await;
+        let _ = Box::pin(timeout(WAIT, landed)).await;
     }
 
     /// Stores what is left, as far as the time goes, and answers how many clicks were lost. What would not fit into the time

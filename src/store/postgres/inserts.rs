@@ -1,8 +1,10 @@
 //! Inserts links. Those that wait for a connection anyway go together: one statement, one commit.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -104,7 +106,10 @@ impl Inserts {
         };
         if self.0.admit(waiting)? {
             let inner = Arc::clone(&self.0);
-            self.0.runtime.spawn(async move { inner.work().await });
+            self.0.runtime.spawn(async move {
+                // A panic costs the links of one statement, and not those that wait.
+                while AssertUnwindSafe(inner.work()).catch_unwind().await.is_err() {}
+            });
         }
         let answered = async { Ok(answered.await.ok()) };
         // The statement has the same limit, but may begin late: when the one before it has come to its end.
