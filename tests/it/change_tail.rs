@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use curtail::domain::Clock;
+use jiff::SignedDuration;
 use serde_json::json;
 
 use crate::app::{ADMIN_KEY, Backend, TestApp};
@@ -188,7 +189,7 @@ fn an_imported_link_is_not_hidden_by_a_purged_one() {
     let app = TestApp::start(Backend::Postgres);
     let reader = app.twin(Backend::Postgres, &[]);
     app.create(json!({"url": "https://example.org/old", "slug": "again"}));
-    let soon = (Timestamp::now() + SignedDuration::from_secs(1)).to_string();
+    let soon = (app.clock.now() + SignedDuration::from_secs(1)).to_string();
     let answer = app.api("PATCH", "/links/again", Some(&json!({"expires_at": soon})));
     assert_eq!(answer.status, 200, "{}", answer.body);
     app.clock.advance(Duration::from_secs(2));

@@ -193,6 +193,6 @@ on_both_stores! {
         fuse.arm(0);
         crate::clicks_api::settle(&app);
 
-        assert_eq!(app.database.number("SELECT sum(clicks) FROM click_hours"), visits);
+        assert_eq!(app.database.number("SELECT CAST(sum(clicks) AS bigint) FROM click_hours"), visits);
     }
 }
