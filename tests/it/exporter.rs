@@ -238,6 +238,82 @@ fn what_may_pass_is_tried_again_and_what_will_not_is_given_up() {
     );
 }
 
+fn plain(receiver: &Receiver) -> Traces {
+    config(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url())])
+}
+
+/// google.rpc.Status with a google.rpc.RetryInfo of 300 ms, as protobuf writes them.
+fn retry_info() -> Vec<u8> {
+    const KIND: &[u8] = b"type.googleapis.com/google.rpc.RetryInfo";
+    let field = |tag: u8, bytes: &[u8]| [&[tag, u8::try_from(bytes.len()).unwrap()], bytes].concat();
+    // Nanoseconds, as a varint.
+    let duration = [0x10, 0x80, 0xc6, 0x86, 0x8f, 0x01];
+    let info = field(0x0a, &duration);
+    let any = [field(0x0a, KIND), field(0x12, &info)].concat();
+    [vec![0x08, 8], field(0x1a, &any)].concat()
+}
+
+/// It was tried again without being asked to.
+#[test]
+fn an_exhausted_receiver_is_left_alone_unless_it_says_when_to_come_back() {
+    let with = Status::with_details(tonic::Code::ResourceExhausted, "later", retry_info().into());
+    let receiver = Receiver::refusing(vec![Status::resource_exhausted("no"), with]);
+    let sending = Sending::start(&plain(&receiver));
+
+    sending.span("first");
+    receiver.calls(2);
+    assert!(sending.finish());
+
+    // It came back once, and gave up when no time was named.
+    assert_eq!(receiver.calls(2).len(), 2);
+    assert_eq!((sending.figures.exported.get(), sending.figures.failed.get()), (0, 1));
+}
+
+#[test]
+fn a_call_says_how_long_it_waits() {
+    let receiver = Receiver::start();
+    let sending = Sending::start(&plain(&receiver));
+
+    sending.span("first");
+    assert!(sending.finish());
+
+    assert_eq!(receiver.calls(1)[0].headers["grpc-timeout"], "10000m");
+}
+
+/// A new token is for Google alone: elsewhere the same headers would be refused again.
+#[test]
+fn a_receiver_that_does_not_believe_the_headers_is_not_asked_again() {
+    let receiver = Receiver::refusing(vec![Status::unauthenticated("who?"), Status::permission_denied("no")]);
+    let sending = Sending::start(&plain(&receiver));
+
+    for name in ["first", "second"] {
+        sending.span(name);
+        assert!(sending.figures.failed.get() < 2);
+        receiver.calls(if name == "first" { 1 } else { 2 });
+    }
+    assert!(sending.finish());
+
+    assert_eq!(receiver.calls(2).len(), 2);
+    assert_eq!((sending.figures.exported.get(), sending.figures.failed.get()), (0, 2));
+}
+
+/// They were in no counter.
+#[test]
+fn spans_that_an_end_without_waiting_leaves_behind_have_failed() {
+    let frozen = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", frozen.local_addr().unwrap());
+    let sending = Sending::start(&config(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]));
+    let figures = Arc::clone(&sending.figures);
+    sending.span("on its way");
+    let (accepted, _) = frozen.accept().unwrap();
+    sending.span("in the queue");
+
+    drop(sending.runtime);
+
+    assert_eq!((figures.exported.get(), figures.failed.get()), (0, 2));
+    drop(accepted);
+}
+
 /// Decrypts, and passes on to `receiver`. Answers the URL to send to.
 fn encrypted(receiver: &Receiver) -> String {
     let file = |name: &str| format!("{}/tests/it/tls/{name}", env!("CARGO_MANIFEST_DIR"));

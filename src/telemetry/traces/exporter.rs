@@ -17,7 +17,8 @@ use secrecy::ExposeSecret;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
-use super::grpc::{Failure, Grpc};
+use super::failure::Failure;
+use super::grpc::{Grpc, TIMEOUT};
 use super::queue::{Figures, Spans};
 use crate::config;
 use crate::telemetry::gcp::Metadata;
@@ -28,10 +29,10 @@ const METHOD: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 const BATCH: usize = 512;
 /// How long the first span of a batch waits for others.
 const GATHER: Duration = Duration::from_secs(1);
-/// How long one try may take, with connecting.
-const TRY: Duration = Duration::from_secs(10);
-/// Time before each further try.
-const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
+/// How often a batch is sent at the most.
+const TRIES: u32 = 5;
+/// Time before the second try. It doubles with each further try.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What is wrong with the headers.
 pub(super) fn faults(config: &config::Traces) -> Vec<String> {
@@ -67,6 +68,25 @@ pub struct Exporter {
     ending: bool,
     asked: Option<oneshot::Sender<()>>,
     failing: bool,
+    /// Spans of the batch that is being sent.
+    sending: u64,
+}
+
+/// The pause after so many tries: exponential, with a jitter of half of it to either side, so that instances that failed
+/// together do not come back together.
+fn pause_after(tries: u32) -> Duration {
+    (FIRST_PAUSE * 2_u32.pow(tries - 1)).mul_f64(0.5 + fastrand::f64())
+}
+
+/// Spans that an end without waiting leaves behind have failed.
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        let mut left = self.sending;
+        while self.spans.queue.try_recv().is_ok() {
+            left += 1;
+        }
+        self.spans.figures.failed.add(left);
+    }
 }
 
 /// Asks an exporter to come to its end.
@@ -114,6 +134,7 @@ impl Exporter {
             ending: false,
             asked: None,
             failing: false,
+            sending: 0,
         };
         Some((exporter, Finish(ask)))
     }
@@ -181,11 +202,13 @@ impl Exporter {
 
     async fn send(&mut self, batch: Vec<SpanData>) {
         let number = batch.len() as u64;
-        let mut pauses = PAUSES.iter();
+        self.sending = number;
+        let mut tries = 0;
         // Made again for each try only if the process was not known whole.
         let mut message = None;
         let failure = loop {
-            let failure = match timeout(TRY, self.try_once(&batch, &mut message)).await {
+            tries += 1;
+            let failure = match timeout(TIMEOUT, self.try_once(&batch, &mut message)).await {
                 Ok(Ok(refused)) => return self.note_sent(number, refused),
                 Ok(Err(failure)) => failure,
                 Err(_) => {
@@ -193,16 +216,16 @@ impl Exporter {
                     Failure::lost("no answer in time")
                 }
             };
-            match pauses.next() {
-                Some(pause) if failure.passes && !self.ending => {
-                    tokio::select! {
-                        asked = self.finish.recv() => (self.ending, self.asked) = (true, asked),
-                        () = sleep(*pause) => {}
-                    }
-                }
-                _ => break failure,
+            if tries == TRIES || !failure.passes || self.ending {
+                break failure;
+            }
+            let pause = failure.delay.unwrap_or_default().max(pause_after(tries));
+            tokio::select! {
+                asked = self.finish.recv() => (self.ending, self.asked) = (true, asked),
+                () = sleep(pause) => {}
             }
         };
+        self.sending = 0;
         self.spans.figures.failed.add(number);
         // Once for each outage, not once for each batch.
         if !self.failing {
@@ -213,6 +236,7 @@ impl Exporter {
     }
 
     fn note_sent(&mut self, number: u64, refused: u64) {
+        self.sending = 0;
         self.spans.figures.exported.add(number.saturating_sub(refused));
         self.spans.figures.failed.add(refused);
         if std::mem::take(&mut self.failing) {
@@ -237,12 +261,15 @@ impl Exporter {
                 let refused = answer.partial_success.map_or(0, |part| part.rejected_spans);
                 Ok(u64::try_from(refused).unwrap_or_default())
             }
-            Err(failure) => {
-                if failure.unauthenticated {
-                    self.metadata.forget_token();
-                }
-                Err(failure)
+            // A token may have been taken back before its end: the next try shows a new one.
+            Err(failure) if failure.unauthenticated && self.config.google => {
+                self.metadata.forget_token();
+                Err(Failure {
+                    passes: true,
+                    ..failure
+                })
             }
+            Err(failure) => Err(failure),
         }
     }
 

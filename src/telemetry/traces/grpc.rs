@@ -16,14 +16,15 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
+use super::failure::Failure;
 use crate::config;
 
 /// A connection that was idle for this long is not used again: firewalls drop them in silence.
 const IDLE: Duration = Duration::from_secs(240);
+/// How long a call may take, with connecting: the caller keeps to it, and the receiver reads it in `grpc-timeout`.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 /// An answer has a few bytes.
 const LONGEST_ANSWER: usize = 64 * 1024;
-/// So much of the receiver's own words goes into the log.
-const LONGEST_CAUSE: usize = 200;
 
 trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
@@ -40,39 +41,6 @@ struct Open {
     requests: SendRequest<Bytes>,
     connection: Connection<Box<dyn Stream>, Bytes>,
     last_used: Instant,
-}
-
-/// Why a call failed.
-#[derive(Debug)]
-pub(super) struct Failure {
-    /// For the log.
-    pub(super) cause: String,
-    /// Whether another try may go better.
-    pub(super) passes: bool,
-    /// Whether the receiver did not believe who called.
-    pub(super) unauthenticated: bool,
-}
-
-impl Failure {
-    /// The receiver was not reached, or did not answer.
-    pub(super) fn lost(cause: impl fmt::Display) -> Self {
-        Self {
-            cause: cause.to_string(),
-            passes: true,
-            unauthenticated: false,
-        }
-    }
-
-    /// The receiver's own verdict: <https://grpc.io/docs/guides/status-codes/>. Which of them pass is said in
-    /// <https://opentelemetry.io/docs/specs/otlp/#failures>.
-    fn of_status(status: u16, words: &str) -> Self {
-        let words: String = words.chars().take(LONGEST_CAUSE).collect();
-        Self {
-            cause: format!("status {status} {words}").trim_end().to_owned(),
-            passes: matches!(status, 1 | 4 | 8 | 10 | 11 | 14 | 15 | 16),
-            unauthenticated: status == 16,
-        }
-    }
 }
 
 /// What is wrong with the certificate's file.
@@ -222,7 +190,7 @@ impl Grpc {
         if answer.status == 0 {
             Ok(answer.message)
         } else {
-            Err(Failure::of_status(answer.status, &answer.cause))
+            Err(Failure::of_status(answer.status, &answer.cause, &answer.details))
         }
     }
 
@@ -232,6 +200,8 @@ impl Grpc {
         let all = request.headers_mut();
         all.insert(header::TE, HeaderValue::from_static("trailers"));
         all.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        // A receiver need not work on what is given up.
+        all.insert("grpc-timeout", timeout());
         all.insert(
             header::USER_AGENT,
             HeaderValue::from_static(concat!("curtail/", env!("CARGO_PKG_VERSION"))),
@@ -245,13 +215,14 @@ impl Grpc {
 struct Answer {
     status: u16,
     cause: String,
+    details: String,
     message: Bytes,
 }
 
 async fn read(response: ResponseFuture) -> Result<Answer, Failure> {
     let (head, mut body) = response.await.map_err(Failure::lost)?.into_parts();
     if !head.status.is_success() {
-        return Err(Failure::lost(format!("HTTP status {}", head.status.as_u16())));
+        return Err(Failure::of_http(head.status));
     }
     let mut bytes = BytesMut::new();
     while let Some(part) = body.data().await {
@@ -272,8 +243,14 @@ async fn read(response: ResponseFuture) -> Result<Answer, Failure> {
     Ok(Answer {
         status,
         cause: text("grpc-message").unwrap_or_default().to_owned(),
+        details: text("grpc-status-details-bin").unwrap_or_default().to_owned(),
         message: unframed(bytes),
     })
+}
+
+/// The time of a call, as gRPC writes it.
+fn timeout() -> HeaderValue {
+    HeaderValue::try_from(format!("{}m", TIMEOUT.as_millis())).expect("digits are ASCII")
 }
 
 /// A message on its way: not compressed, its length, itself.

@@ -4,13 +4,14 @@
 //! than a span. So every span that there is goes to the receiver.
 
 mod exporter;
+mod failure;
 mod grpc;
 mod queue;
 mod sampling;
 
 use opentelemetry::Context;
 use opentelemetry::trace::{
-    SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, TracerProvider,
+    SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TracerProvider,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
@@ -55,8 +56,9 @@ pub fn is_current() -> bool {
     span.metadata().is_some_and(|about| about.target() == TARGET)
 }
 
-/// Makes a span, not entered yet, the child of one in another process.
-pub fn adopt(span: &Span, parent: &Remote) {
+/// Makes a span, not entered yet, the child of one in another process. `state` is that of the tracing systems on the way, as
+/// `tracestate` has it; it is kept, and what is malformed is left out, as W3C's Trace Context says.
+pub fn adopt(span: &Span, parent: &Remote, state: &str) {
     let flags = if parent.sampled {
         TraceFlags::SAMPLED
     } else {
@@ -67,7 +69,7 @@ pub fn adopt(span: &Span, parent: &Remote) {
         SpanId::from(parent.span_id),
         flags,
         true,
-        TraceState::default(),
+        state.parse().unwrap_or_default(),
     );
     // It fails only where nothing makes spans, and there is nothing to adopt there.
     let _ = span.set_parent(Context::new().with_remote_span_context(parent));
