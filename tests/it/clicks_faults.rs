@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::app::{ADMIN_KEY, Backend, TestApp};
 use crate::ground::{Ground, Switch};
+use crate::poll::wait_until;
 use crate::process::Curtail;
 
 const REQUEST: &[u8] =
@@ -348,14 +349,6 @@ fn an_outage_of_the_database_slows_no_redirect_and_loses_no_click() {
     );
     wait_until_stored(&ground, answered);
     assert_eq!(app.metrics.clicks.dropped.get(), 0);
-}
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < Duration::from_secs(40), "not {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// The database refuses the first time.

@@ -3,13 +3,14 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::app::{Backend, TestApp};
 use crate::ground::{Ground, Switch};
+use crate::poll::wait_until;
 use crate::process::Curtail;
 
 fn make_links(ground: &Ground, links: u32) {
@@ -52,14 +53,6 @@ fn stored(ground: &Ground) -> i64 {
             (SELECT coalesce(sum(clicks), 0)::bigint FROM click_hours) AS hours,
             (SELECT sum(clicks)::bigint FROM links) AS total) AS counts",
     )
-}
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "not {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// Each click differs from the others in its visitor: as they were kept one by one, the oldest were dropped.

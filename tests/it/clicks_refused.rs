@@ -1,7 +1,7 @@
 //! Clicks and batches that the database does not take: they hold up no others, and no lock outlives a batch.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -9,15 +9,8 @@ use serde_json::json;
 use crate::app::{Backend, TestApp};
 use crate::ground::{Ground, Switch};
 use crate::on_both_stores;
+use crate::poll::wait_until;
 use crate::process::Curtail;
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "not {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 fn total(app: &TestApp, slug: &str) -> i64 {
     app.api("GET", &format!("/links/{slug}"), None).json()["clicks"]

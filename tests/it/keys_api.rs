@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::app::{Answer, Backend, TestApp};
 use crate::on_both_stores;
+use crate::poll::wait_until;
 use crate::process;
 
 pub fn issue(app: &TestApp, body: Value) -> (String, String) {
@@ -135,13 +136,7 @@ on_both_stores! {
         let key = key_for(&app, &["links:read"]);
         let last = || app.api("GET", "/keys", None).json()["keys"][0]["last_used_at"].clone();
         // No request waits until its hour is noted.
-        let noted = |hour: &str| {
-            let begun = Instant::now();
-            while last() != hour {
-                assert!(begun.elapsed() < Duration::from_secs(20), "{} is not {hour}", last());
-                std::thread::sleep(Duration::from_millis(10));
-            }
-        };
+        let noted = |hour: &str| wait_until(hour, || last() == hour);
 
         app.clock.advance(Duration::from_secs(1800));
         with_key(&app, &key, "GET", "/links", None);

@@ -1,7 +1,6 @@
 //! The monthly partitions of the clicks, on PostgreSQL.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use curtail::config::{Config, Env};
 use curtail::domain::{Actor, ManualClock, day_of};
@@ -14,6 +13,7 @@ use crate::app::{ADMIN_KEY, Backend};
 use crate::clicks_suite::{batch, click};
 use crate::db::TestDatabase;
 use crate::ground::Ground;
+use crate::poll::wait_until;
 use crate::process::Curtail;
 use crate::store_suite::{link, slug};
 
@@ -43,11 +43,7 @@ fn a_service_creates_the_partitions_that_it_writes_to() {
         ("ADMIN_API_KEY", ADMIN_KEY),
     ]);
 
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while ground.number(PARTITIONS) < 3 {
-        assert!(Instant::now() < deadline, "no partitions were created");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_until("created", || ground.number(PARTITIONS) >= 3);
 }
 
 async fn create_all(store: &dyn Store, now: Timestamp) -> u64 {
