@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, StoreKind};
 use crate::domain::{Clock, CorrectedClock};
-use crate::http::{Admission, Services};
+use crate::http::{self, Admission, Services};
 use crate::lifecycle::Lifecycle;
 use crate::service::{
     AuditTrail, Blocklist, Clicks, FleetSecret, Health, Housekeeping, Keys, Limits, Links, RandomSlugs,
@@ -75,10 +75,12 @@ pub enum StartError {
     #[error("{0}")]
     Settings(String),
     /// The port cannot be listened on.
-    #[error("{setting} {port} on LISTEN_ADDRESS {address} cannot be listened on: {cause}")]
+    #[error("{setting} {port} on {address_setting} {address} cannot be listened on: {cause}")]
     Bind {
         /// The setting that names the port.
         setting: &'static str,
+        /// The setting that names the address.
+        address_setting: &'static str,
         /// The port asked for.
         port: u16,
         /// The address asked for.
@@ -215,6 +217,7 @@ impl Application {
             ),
             resolver,
             clicks: clicks.clone(),
+            hsts: http::hsts(config.http.hsts_seconds),
             country_header: config
                 .clicks
                 .country_header

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
-use actix_web::{HttpServer, web};
+use actix_web::web;
 use tokio::sync::oneshot;
 
 use super::StartError;
 use crate::config::{self, Config, StoreKind};
 use crate::domain::Clock;
-use crate::http::{Build, Scrape, Services, app};
+use crate::http::{self, Build, Scrape, Services, Serving};
 use crate::lifecycle::{Lifecycle, PanicOf};
 use crate::service::Health;
 use crate::store::{self, StoreError};
@@ -40,22 +40,23 @@ pub(super) fn listen(config: &Config, services: web::Data<Services>) -> Result<(
     let (address, port) = (config.http.address, config.http.port);
     let bind_error = |cause| StartError::Bind {
         setting: "PORT",
+        address_setting: "LISTEN_ADDRESS",
         port,
         address,
         cause,
     };
-    let server = HttpServer::new(move || app(services.clone()))
-        .keep_alive(if config.http.cloud_run {
+    let serving = Serving {
+        address,
+        port,
+        keep_alive: if config.http.cloud_run {
             KEEP_ALIVE_ON_CLOUD_RUN
         } else {
             KEEP_ALIVE
-        })
-        .shutdown_timeout(FINISH_SECONDS)
-        .disable_signals()
-        .bind((address, port))
-        .map_err(bind_error)?;
-    let port = server.addrs().first().map_or(port, std::net::SocketAddr::port);
-    Ok((port, server.run()))
+        },
+        finish_seconds: FINISH_SECONDS,
+        workers: None,
+    };
+    http::listen(serving, services).map_err(bind_error)
 }
 
 pub(super) fn build(config: &Config) -> Build {
@@ -113,7 +114,7 @@ pub(super) fn show_metrics(
     clock: &dyn Clock,
     lifecycle: &Lifecycle,
 ) -> Result<u16, StartError> {
-    let address = config.http.address;
+    let address = config.http.metrics_address;
     let about = About {
         version: build.version,
         git_commit: build.git_commit,
@@ -124,6 +125,7 @@ pub(super) fn show_metrics(
     let shown = Scrape { metrics, about };
     let (port, mut server) = shown.listen(address, port).map_err(|cause| StartError::Bind {
         setting: "METRICS_PORT",
+        address_setting: "METRICS_ADDRESS",
         port,
         address,
         cause,

@@ -1,4 +1,4 @@
-//! Listening, addresses and proxies.
+//! Listening, addresses, proxies and headers of answers.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use url::Url;
 
+use super::cors::CorsOrigins;
 use super::{Env, Place};
 
 /// The HTTP server's settings.
@@ -15,8 +16,10 @@ pub struct Http {
     pub address: IpAddr,
     /// Port to listen on; 0 lets the system choose.
     pub port: u16,
-    /// Port to show figures on, at the same address; 0 lets the system choose, `None` shows none.
+    /// Port of the metrics endpoint; 0 lets the system choose, `None` has no such endpoint.
     pub metrics_port: Option<u16>,
+    /// IP address of the metrics endpoint.
+    pub metrics_address: IpAddr,
     /// What short URLs begin with; `None` takes it from each request.
     pub base_url: Option<BaseUrl>,
     /// How many entries of `X-Forwarded-For`, from the right, were written by proxies of ours.
@@ -25,6 +28,10 @@ pub struct Http {
     pub api_concurrency: usize,
     /// Value of `Referrer-Policy` on redirects; `None` sends none.
     pub referrer_policy: Option<String>,
+    /// For how long browsers shall come over HTTPS alone, in seconds; 0 sends no `Strict-Transport-Security`.
+    pub hsts_seconds: u32,
+    /// Whose pages may read answers.
+    pub cors_origins: CorsOrigins,
     /// Whether `/yourls-api.php` answers.
     pub yourls_api: bool,
     /// Trial mode: answer only requests for a loopback host.
@@ -82,6 +89,9 @@ impl fmt::Display for BaseUrl {
     }
 }
 
+/// Seconds.
+const YEAR: u64 = 365 * 24 * 60 * 60;
+
 /// The values that <https://www.w3.org/TR/referrer-policy/> defines.
 const REFERRER_POLICIES: [&str; 8] = [
     "no-referrer",
@@ -133,14 +143,18 @@ impl Http {
                 "must not be PORT: what it shows is not for visitors",
             );
         }
+        let metrics_address = env.parsed_or("METRICS_ADDRESS", address);
         Self {
             address,
             port,
             metrics_port,
+            metrics_address,
             base_url,
             trusted_proxy_hops: env.number_or("TRUSTED_PROXY_HOPS", u64::from(place.cloud_run), 0..=16),
             api_concurrency: env.number_or("API_CONCURRENCY", 128, 1..=65_536),
             referrer_policy,
+            hsts_seconds: env.number_or("HSTS_SECONDS", YEAR, 0..=2 * YEAR),
+            cors_origins: CorsOrigins::read(env, place),
             yourls_api: env.flag_or("YOURLS_API", false),
             trial: place.trial,
             cloud_run: place.cloud_run,

@@ -54,6 +54,8 @@ impl Rate {
 /// What came of taking a request from a budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Taken {
+    /// The name of the policy that the budget belongs to.
+    pub policy: &'static str,
     /// Whether there was one.
     pub granted: bool,
     /// The requests of a whole budget.
@@ -73,6 +75,7 @@ impl Taken {
         let seconds = |micros: i64| u32::try_from((micros.max(0) + 999_999) / 1_000_000).unwrap_or(u32::MAX);
         let left = (rate.all_micros() - until_full).max(0) / rate.one_micros();
         Self {
+            policy: "default",
             granted,
             limit: rate.number(),
             remaining: u32::try_from(left).unwrap_or(0),

@@ -66,16 +66,19 @@ impl Slug {
         if text.is_empty() {
             return Err(SlugError::Empty);
         }
-        if !text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-        {
+        if !text.bytes().all(|byte| Self::may_hold(char::from(byte))) {
             return Err(SlugError::Char);
         }
         if text.len() > Self::MAX_LEN {
             return Err(SlugError::TooLong);
         }
         Ok(())
+    }
+
+    /// Whether a slug may have this character.
+    #[must_use]
+    pub fn may_hold(char: char) -> bool {
+        char.is_ascii_alphanumeric() || char == '_' || char == '-'
     }
 
     /// A slug that a client chose for a new link.

@@ -153,7 +153,11 @@ impl TargetUrl {
             return url;
         }
         let fragment = url.find('#').map(|at| url.split_off(at));
-        url.push(if url.contains('?') { '&' } else { '?' });
+        if !url.contains('?') {
+            url.push('?');
+        } else if !url.ends_with(['?', '&']) {
+            url.push('&');
+        }
         for byte in query.bytes() {
             match byte {
                 b'"' | b'#' | b'<' | b'>' | b'\'' => url.push_str(&format!("%{byte:02X}")),

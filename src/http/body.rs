@@ -1,21 +1,18 @@
 //! Reads a JSON body: its size and time are bounded, and every fault of its fields is found at once.
 
 use std::str::FromStr;
-use std::time::Duration;
 
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, web};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::payload;
 use super::problem::Problem;
 use crate::domain::{Fault, FaultCode};
 
 /// The most bytes of a body.
 pub(super) const LIMIT: usize = 16 * 1024;
-
-/// The time that a body may take to arrive. The server itself sets a limit on the head of a request only.
-const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Reads a JSON body of at most `limit` bytes.
 pub(super) async fn json(
@@ -30,9 +27,10 @@ pub(super) async fn json(
 #[derive(Debug)]
 pub(super) struct MalformedJson(pub(super) String);
 
-/// Parses a body.
+/// Parses a body. A byte order mark before it is skipped: RFC 8259, section 8.1.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, MalformedJson> {
-    serde_json::from_slice(bytes).map_err(|err| MalformedJson(err.to_string()))
+    const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+    serde_json::from_slice(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)).map_err(|err| MalformedJson(err.to_string()))
 }
 
 /// Reads a body of at most `limit` bytes that is said to be JSON.
@@ -44,19 +42,7 @@ pub(super) async fn bytes(
     if !is_json(request) {
         return Err(Problem::unsupported_media_type());
     }
-    collect(payload, limit).await
-}
-
-/// Reads a body of at most `limit` bytes, whatever it is.
-pub(super) async fn collect(payload: web::Payload, limit: usize) -> Result<web::Bytes, Problem> {
-    match tokio::time::timeout(DEADLINE, payload.to_bytes_limited(limit)).await {
-        Err(_) => Err(Problem::malformed_json(
-            "The body did not arrive within 10 seconds.",
-        )),
-        Ok(Err(_)) => Err(Problem::body_too_large(limit)),
-        Ok(Ok(Err(_))) => Err(Problem::malformed_json("The body could not be read to its end.")),
-        Ok(Ok(Ok(bytes))) => Ok(bytes),
-    }
+    payload::collect(request, payload, limit).await
 }
 
 fn is_json(request: &HttpRequest) -> bool {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, Accept, Header, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
@@ -13,11 +13,13 @@ use tracing::Instrument;
 
 use super::origin::{is_https, is_loopback_host};
 use super::problem::Problem;
-use super::{Services, panics, redirect, services, trace, ui, yourls};
+use super::{Services, accept, compress, cors, panics, rate, redirect, services, trace, ui, yourls};
 use crate::domain::Slug;
 use crate::lifecycle::PanicOf;
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 
 /// The id of one request: 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy)]
@@ -82,12 +84,21 @@ async fn answered(
             let lifecycle = services(request.request()).lifecycle.clone();
             let answering = async { next.call(request).await };
             // In a box, as all that a redirect from memory does not come to: its future is moved more than once.
-            let answering = Box::pin(panics::outermost(&lifecycle, id, answering));
-            routed(answering.await?, &id)
+            Box::pin(async {
+                let answered = panics::outermost(&lifecycle, id, answering).await?;
+                Ok::<_, Error>(compress::compressed(routed(answered, &id)).await)
+            })
+            .await?
         }
     };
     let (request, mut response) = response.into_parts();
     let services = services(&request);
+    // Paths do not know the method, and say so; its origin decides whether it is a preflight.
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED
+        && let Some(preflight) = cors::preflight(&services.config.cors_origins, &request)
+    {
+        response = preflight;
+    }
     finish(&mut response, &request, services, &id);
     count(&request, response.status(), services, began);
     Ok(ServiceResponse::new(request, response))
@@ -152,7 +163,16 @@ fn finish(response: &mut HttpResponse, request: &HttpRequest, services: &Service
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         headers.insert(REQUEST_ID, id);
     }
+    if let Some(hsts) = &services.hsts
+        && is_https(request, &services.config)
+    {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    cors::show(&services.config.cors_origins, request, headers);
+    rate::show(request, headers);
     if html {
+        headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
+        headers.insert(PERMISSIONS_POLICY, HeaderValue::from_static(ui::PERMISSIONS));
         headers.insert(
             header::CONTENT_SECURITY_POLICY,
             HeaderValue::from_static(ui::SECURITY_POLICY),
@@ -162,12 +182,6 @@ fn finish(response: &mut HttpResponse, request: &HttpRequest, services: &Service
             header::REFERRER_POLICY,
             HeaderValue::from_static(ui::REFERRER_POLICY),
         );
-        if is_https(request, &services.config) {
-            headers.insert(
-                header::STRICT_TRANSPORT_SECURITY,
-                HeaderValue::from_static("max-age=31536000"),
-            );
-        }
     }
 }
 
@@ -188,6 +202,7 @@ fn problem_response(problem: &Problem, request: &HttpRequest, id: &RequestId) ->
         let remote = trace::remote(request.headers());
         tracing::error!(
             request_id = id.as_str(),
+            client_request_id = trace::client_request_id(request.headers()),
             http.route = route,
             trace_id = remote.map(|remote| format!("{:032x}", remote.trace_id)),
             span_id = remote.map(|remote| format!("{:016x}", remote.span_id)),
@@ -203,18 +218,8 @@ fn problem_response(problem: &Problem, request: &HttpRequest, id: &RequestId) ->
     }
 }
 
-/// Whether the client names `text/html` before JSON: browsers do, API clients and `curl` do not.
+/// Whether the client prefers a page to JSON: browsers do, API clients and `curl` do not.
 fn prefers_html(request: &HttpRequest) -> bool {
-    let Ok(accept) = Accept::parse(request) else {
-        return false;
-    };
-    let ranked = accept.ranked();
-    let place = |wanted: &dyn Fn(&str) -> bool| ranked.iter().position(|kind| wanted(kind.essence_str()));
-    let html = place(&|kind| kind == "text/html");
-    let json = place(&|kind| kind == "application/json" || kind == "application/problem+json");
-    match (html, json) {
-        (Some(html), Some(json)) => html < json,
-        (html, None) => html.is_some(),
-        (None, _) => false,
-    }
+    const OFFERS: [&str; 3] = ["application/problem+json", "application/json", "text/html"];
+    accept::preferred(request, &OFFERS) == Some(2)
 }

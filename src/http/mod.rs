@@ -1,18 +1,24 @@
 //! Floor 4: HTTP. Extract, call one service, answer.
 
+mod accept;
 mod address;
 mod admission;
 mod api;
 mod auth;
 mod body;
+mod compress;
+mod connection;
+mod cors;
 mod frame;
 mod openapi;
 mod origin;
 mod pages;
 mod panics;
+mod payload;
 mod probes;
 mod problem;
 mod query;
+mod rate;
 mod redirect;
 mod routes;
 mod scrape;
@@ -22,9 +28,11 @@ mod ui;
 mod visitor;
 mod yourls;
 
+use std::io;
 use std::sync::Arc;
 
-use actix_web::http::header::HeaderName;
+use actix_web::dev::Server;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, web};
 
 use crate::config;
@@ -36,8 +44,8 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Sampler;
 
 pub use admission::Admission;
+pub use connection::Serving;
 pub use openapi::{made_anew as openapi_made_anew, text_of_document as openapi};
-pub use routes::app;
 pub use scrape::Scrape;
 
 /// What the handlers call.
@@ -55,6 +63,8 @@ pub struct Services {
     pub resolver: Resolver,
     /// Clicks.
     pub clicks: Clicks,
+    /// Value of `Strict-Transport-Security`; `None` sends none.
+    pub hsts: Option<HeaderValue>,
     /// The header in which a load balancer names the visitor's country.
     pub country_header: Option<HeaderName>,
     /// Statistics.
@@ -97,6 +107,19 @@ pub struct Build {
     pub store: &'static str,
     /// The caches in force: `memory`, `redis` or `redis-cluster`, one of these behind the first (`memory+redis`), or `none`.
     pub cache: &'static str,
+}
+
+/// The value of `Strict-Transport-Security` (RFC 6797) for so many seconds; none for 0.
+#[must_use]
+pub fn hsts(seconds: u32) -> Option<HeaderValue> {
+    (seconds > 0)
+        .then(|| HeaderValue::try_from(format!("max-age={seconds}")).ok())
+        .flatten()
+}
+
+/// Listens and answers. The result is the port and what to await.
+pub fn listen(serving: Serving, services: web::Data<Services>) -> io::Result<(u16, Server)> {
+    connection::serve(serving, move || routes::app(services.clone()))
 }
 
 /// What the app that answers `request` is built with.

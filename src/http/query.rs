@@ -5,9 +5,23 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
+use jiff::Timestamp;
+
 /// What is wrong with a query string: a sentence that repeats nothing of it.
 #[derive(Debug)]
 pub(super) struct MalformedQuery(pub(super) String);
+
+/// A time of RFC 3339. In a query string `+` stands for a space, so an offset such as `+02:00` has to be encoded.
+pub(super) fn time(name: &str, text: &str) -> Result<Timestamp, MalformedQuery> {
+    text.parse().map_err(|_| {
+        let offset_begins = text.char_indices().rev().find(|(_, char)| *char == ' ');
+        let with_plus = offset_begins.map(|(at, _)| [&text[..at], "+", &text[at + 1..]].concat());
+        MalformedQuery(match with_plus.map(|text| text.parse::<Timestamp>()) {
+            Some(Ok(_)) => format!("{name} is not valid: send the + of its offset as %2B."),
+            _ => format!("{name} is not valid: send a time of RFC 3339, such as 2026-11-21T00:00:00Z."),
+        })
+    })
+}
 
 /// The parameters of a query string, taken one by one. What is left over at the end is not known.
 pub(super) struct Parameters<'a>(BTreeMap<Cow<'a, str>, Cow<'a, str>>);
@@ -38,6 +52,11 @@ impl<'a> Parameters<'a> {
     {
         let value = self.0.remove(name).map(|text| text.parse::<T>()).transpose();
         value.map_err(|err| MalformedQuery(format!("{name} is not valid: {err}.")))
+    }
+
+    /// A time.
+    pub(super) fn time(&mut self, name: &'static str) -> Result<Option<Timestamp>, MalformedQuery> {
+        self.0.remove(name).map(|text| time(name, &text)).transpose()
     }
 
     /// A text of 1 to `max_chars` characters.

@@ -19,7 +19,7 @@ use super::{
 ///
 /// The frame answers redirects itself: that the patterns of all routes do not fit would cost as much as to answer. Each
 /// first segment here stands in [`Slug::RESERVED`](crate::domain::Slug::RESERVED), unless it is no slug.
-pub fn app(
+pub(super) fn app(
     services: web::Data<Services>,
 ) -> App<
     impl ServiceFactory<

@@ -1,15 +1,22 @@
 //! `GET /metrics`, on a port of its own.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::http::header::CONTENT_TYPE;
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpResponse, web};
 
+use super::connection::{Serving, serve};
 use crate::telemetry::exposition::{self, About};
 use crate::telemetry::metrics::Metrics;
+
+/// How long an idle connection is kept: longer than most intervals of a scraper.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Seconds for a scrape in flight when the metrics endpoint stops.
+const FINISH_SECONDS: u64 = 5;
 
 /// What is shown.
 #[derive(Debug, Clone)]
@@ -24,12 +31,14 @@ impl Scrape {
     /// Binds a port, or one that the system chooses for 0, and answers it with what to await.
     pub fn listen(self, address: IpAddr, port: u16) -> io::Result<(u16, Server)> {
         let shown = web::Data::new(self);
-        let server = HttpServer::new(move || App::new().app_data(shown.clone()).configure(routes))
-            .workers(1)
-            .disable_signals()
-            .bind((address, port))?;
-        let port = server.addrs().first().map_or(port, SocketAddr::port);
-        Ok((port, server.run()))
+        let serving = Serving {
+            address,
+            port,
+            keep_alive: KEEP_ALIVE,
+            finish_seconds: FINISH_SECONDS,
+            workers: Some(1),
+        };
+        serve(serving, move || App::new().app_data(shown.clone()).configure(routes))
     }
 }
 

@@ -12,15 +12,38 @@ use tracing::field::Empty;
 use tracing::{Level, Span};
 use tracing_actix_web::RootSpanBuilder;
 
-use super::frame::RequestId;
+use super::frame::{REQUEST_ID, RequestId};
 use super::{redirect, services};
 use crate::telemetry::traces::{self, Remote};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const CLOUD_TRACE: HeaderName = HeaderName::from_static("x-cloud-trace-context");
 
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
 /// So much of a path is told. A slug has at most 64 bytes.
 const LONGEST_PATH: usize = 256;
+
+/// The most bytes of a client's own request id. A UUID has 36.
+const LONGEST_CLIENT_ID: usize = 128;
+
+/// The id that the client, or a proxy before the service, gave to a request in `X-Request-Id`. It goes into the log and the
+/// span alone: the id of the answer is the service's own. What is longer, or not visible ASCII, is left out.
+pub(super) fn client_request_id(headers: &HeaderMap) -> Option<&str> {
+    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let good = (1..=LONGEST_CLIENT_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+    good.then_some(id)
+}
+
+/// The states of tracing systems on the way of a request: <https://www.w3.org/TR/trace-context/#tracestate-header>. Several
+/// lines are one list.
+fn tracestate(headers: &HeaderMap) -> String {
+    let lines: Vec<_> = headers
+        .get_all(TRACESTATE)
+        .filter_map(|line| line.to_str().ok())
+        .collect();
+    lines.join(",")
+}
 
 /// The span that a request comes from. W3C's header goes first, Google's own second.
 pub(super) fn remote(headers: &HeaderMap) -> Option<Remote> {
@@ -41,6 +64,7 @@ macro_rules! request_span {
             otel.kind = "server",
             otel.status_code = Empty,
             request_id = $id.as_str(),
+            client_request_id = client_request_id($request.headers()),
             http.request.method = $request.method().as_str(),
             http.route = $route,
             url.path = told(path($request)),
@@ -58,7 +82,7 @@ fn sampled_span(request: &HttpRequest, id: &RequestId, route: &str, remote: Opti
     let name = format!("{} {route}", request.method());
     let span = request_span!(traces::TARGET, request, id, route, name, None::<&Remote>);
     if let Some(remote) = remote {
-        traces::adopt(&span, remote);
+        traces::adopt(&span, remote, &tracestate(request.headers()));
     }
     span
 }

@@ -7,8 +7,13 @@ use super::{Services, address};
 use crate::domain::is_scan;
 use crate::service::Seen;
 
-const PURPOSE: HeaderName = HeaderName::from_static("purpose");
-const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
+/// Of today, of WebKit, and of older browsers.
+const PURPOSES: [HeaderName; 4] = [
+    HeaderName::from_static("sec-purpose"),
+    HeaderName::from_static("purpose"),
+    HeaderName::from_static("x-purpose"),
+    HeaderName::from_static("x-moz"),
+];
 
 /// What `request` shows. Nothing is copied.
 pub(super) fn seen<'a>(request: &'a HttpRequest, services: &Services) -> Seen<'a> {
@@ -34,12 +39,13 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
         .unwrap_or_default()
 }
 
-/// Whether a browser fetches ahead: <https://wicg.github.io/nav-speculation/prefetch.html#sec-purpose-header>.
+/// Whether a browser fetches ahead, or draws a preview: <https://wicg.github.io/nav-speculation/prefetch.html#sec-purpose-header>.
 fn is_prefetch(headers: &HeaderMap) -> bool {
-    [SEC_PURPOSE, PURPOSE].iter().any(|name| {
+    const WORDS: [&str; 3] = ["prefetch", "prerender", "preview"];
+    PURPOSES.iter().any(|name| {
         text(headers, name)
             .split([';', ','])
-            .any(|word| word.trim().eq_ignore_ascii_case("prefetch"))
+            .any(|word| WORDS.iter().any(|known| word.trim().eq_ignore_ascii_case(known)))
     })
 }
 
@@ -50,7 +56,7 @@ mod tests {
     use super::is_prefetch;
 
     #[test]
-    fn a_prefetch_is_known_by_either_header() {
+    fn a_prefetch_is_known_by_each_header() {
         let prefetch = |name, value| {
             let request = TestRequest::default().insert_header((name, value));
             is_prefetch(request.to_http_request().headers())
@@ -58,6 +64,10 @@ mod tests {
 
         assert!(prefetch("Sec-Purpose", "prefetch;prerender"));
         assert!(prefetch("Purpose", "prefetch"));
+        assert!(prefetch("Purpose", "preview"));
+        assert!(prefetch("X-Purpose", "preview"));
+        assert!(prefetch("X-Moz", "prefetch"));
+        assert!(!prefetch("X-Moz", "prefetching"));
         assert!(!prefetch("Purpose", "anything"));
     }
 }

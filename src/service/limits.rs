@@ -25,6 +25,11 @@ const SCANNERS_PER_MINUTE: u32 = 300;
 /// How long an address counts as a scanner after it was last refused, in microseconds.
 const SCANNER_MICROS: i64 = 10_000_000;
 
+/// Policies: their names are in the headers of answers, and are parts of the names of budgets.
+const CREATE: &str = "create";
+const MISS: &str = "miss";
+const KEY: &str = "key";
+
 /// The limits. One budget for all instances while the shared cache answers, one for each while it does not.
 pub struct Limits {
     create: Option<Rate>,
@@ -81,14 +86,14 @@ impl Limits {
         }
     }
 
-    /// Takes a request that makes links: of the caller's key, or of the address.
-    pub async fn create(&self, caller: &Caller, address: IpAddr) -> Result<(), Error> {
+    /// Takes a request that makes links: of the caller's key, or of the address. `None` is no limit.
+    pub async fn create(&self, caller: &Caller, address: IpAddr) -> Result<Option<Taken>, Error> {
         let who = match caller {
             Caller::Admin | Caller::Operator => "admin".to_owned(),
             Caller::Key(key) => format!("key:{}", key.id),
             Caller::Anonymous { .. } => network_of(address),
         };
-        self.take("create", &who, self.create, &self.metrics.limited.create)
+        self.take(CREATE, &who, self.create, &self.metrics.limited.create)
             .await
     }
 
@@ -99,12 +104,12 @@ impl Limits {
         }
         let who = network_of(address);
         let taken = self
-            .take("miss", &who, self.miss, &self.metrics.limited.miss)
+            .take(MISS, &who, self.miss, &self.metrics.limited.miss)
             .await;
         if taken.is_err() {
-            self.remember_scanner(self.name_of("miss", &who));
+            self.remember_scanner(self.name_of(MISS, &who));
         }
-        taken
+        taken.map(|_| ())
     }
 
     /// Whether the store may be asked for a slug that no cache knows. A scanner has to share a few look-ups with all
@@ -114,7 +119,7 @@ impl Limits {
         let (Some(rate), true) = (self.miss, self.scanned_until.load(Ordering::Relaxed) > now) else {
             return Ok(());
         };
-        let name = self.name_of("miss", &network_of(address));
+        let name = self.name_of(MISS, &network_of(address));
         let scanners = self.scanners.lock();
         if scanners.get(&name).is_none_or(|until| *until <= now) {
             return Ok(());
@@ -124,12 +129,11 @@ impl Limits {
         match shared.map(|shared| self.take_here(self.name_of("scanners", ""), shared)) {
             Some(taken) if !taken.granted => {
                 let wait = i64::from(taken.retry_after) * 1_000_000;
-                Err(Error::RateLimited(Taken::of(
-                    rate,
-                    false,
-                    wait,
-                    rate.all_micros(),
-                )))
+                let taken = Taken::of(rate, false, wait, rate.all_micros());
+                Err(Error::RateLimited(Taken {
+                    policy: MISS,
+                    ..taken
+                }))
             }
             _ => Ok(()),
         }
@@ -144,25 +148,29 @@ impl Limits {
 
     /// Takes a key that is not known.
     pub async fn wrong_key(&self, address: IpAddr) -> Result<(), Error> {
-        self.take(
-            "key",
-            &network_of(address),
-            self.create,
-            &self.metrics.limited.key,
-        )
-        .await
+        let who = network_of(address);
+        self.take(KEY, &who, self.create, &self.metrics.limited.key)
+            .await
+            .map(|_| ())
     }
 
-    async fn take(&self, what: &str, who: &str, rate: Option<Rate>, refused: &Counter) -> Result<(), Error> {
-        let Some(rate) = rate else { return Ok(()) };
-        let name = self.name_of(what, who);
+    async fn take(
+        &self,
+        policy: &'static str,
+        who: &str,
+        rate: Option<Rate>,
+        refused: &Counter,
+    ) -> Result<Option<Taken>, Error> {
+        let Some(rate) = rate else { return Ok(None) };
+        let name = self.name_of(policy, who);
         let shared = match &self.shared {
             Some(shared) => shared.take(&name.hex(), rate).await,
             None => None,
         };
         let taken = shared.unwrap_or_else(|| self.take_here(name, rate));
+        let taken = Taken { policy, ..taken };
         if taken.granted {
-            Ok(())
+            Ok(Some(taken))
         } else {
             refused.add_one();
             Err(Error::RateLimited(taken))
@@ -208,7 +216,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
     use std::sync::Arc;
 
-    use super::{Limits, MAX_LOCAL};
+    use super::{Limits, MAX_LOCAL, MISS};
     use crate::config;
     use crate::domain::ManualClock;
     use crate::service::FleetSecret;
@@ -259,7 +267,7 @@ mod tests {
             limits
                 .scanners
                 .lock()
-                .peek(&limits.name_of("miss", "192.0.2.1"))
+                .peek(&limits.name_of(MISS, "192.0.2.1"))
                 .is_some()
         );
     }

@@ -58,6 +58,7 @@ fn serve(ground: &Ground) -> Curtail {
         ("REDIS_KEY_PREFIX", ground.redis_prefix()),
         ("ADMIN_API_KEY", ADMIN_KEY),
         ("SECURITY_CONTACT", "security@example.org"),
+        ("YOURLS_API", "true"),
         // A budget would refuse most of the requests before they are looked at.
         ("CREATE_RATE_PER_MINUTE", "0"),
         ("MISS_RATE_PER_MINUTE", "0"),

@@ -271,6 +271,12 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
+    /// Every line of a header.
+    pub fn headers_called(&self, name: &str) -> Vec<&str> {
+        let lines = self.headers.get_all(name).iter();
+        lines.map(|value| value.to_str().unwrap()).collect()
+    }
+
     pub fn header_names(&self) -> Vec<String> {
         let mut names: Vec<_> = self.headers.keys().map(ToString::to_string).collect();
         names.sort();

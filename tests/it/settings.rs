@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
-use curtail::config::{Config, Effective, Env, ExposeSecret, StoreKind};
+use curtail::config::{Config, CorsOrigins, Effective, Env, ExposeSecret, StoreKind};
 
 fn read(pairs: &[(&str, &str)]) -> (Config, Result<Vec<Effective>, String>) {
     let mut env = Env::from_pairs(pairs.iter().copied());
@@ -71,6 +71,9 @@ fn every_fault_is_named_at_once_and_no_value_is_repeated() {
         ("SECURITY_LANGUAGES", "SENTINEL!"),
         ("LOG_FORMAT", "xml"),
         ("API_CONCURRENCY", "0"),
+        ("METRICS_ADDRESS", "SENTINEL"),
+        ("HSTS_SECONDS", "forever-SENTINEL"),
+        ("CORS_ORIGINS", "SENTINEL"),
         ("YOURLS_API", "SENTINEL"),
         ("REFERRER_POLICY", "SENTINEL"),
         ("MEMORY_CACHE_MIB", "1048577"),
@@ -186,6 +189,38 @@ fn trial_mode_cannot_be_opened_to_the_network() {
             .unwrap_err()
             .contains("LISTEN_ADDRESS must be a loopback address")
     );
+}
+
+#[test]
+fn the_metrics_endpoint_listens_where_the_service_does_unless_a_setting_says_otherwise() {
+    let (same, _) = read(&[("LISTEN_ADDRESS", "127.0.0.3")]);
+    let (other, effective) = read(&[("METRICS_ADDRESS", "::1"), ("METRICS_PORT", "9090")]);
+
+    assert_eq!(same.http.metrics_address, same.http.address);
+    assert_eq!(other.http.metrics_address.to_string(), "::1");
+    assert_eq!(value(&effective.unwrap(), "METRICS_ADDRESS"), Some("::1"));
+}
+
+#[test]
+fn origins_of_other_pages_are_listed_whole_and_trial_mode_has_no_star() {
+    let production = ("DATABASE_URL", "postgres://db/curtail");
+    let origins = |value| read(&[production, ("CORS_ORIGINS", value)]);
+    let (listed, effective) = origins("https://App.example:443/, chrome-extension://abc");
+
+    assert_eq!(
+        listed.http.cors_origins,
+        CorsOrigins::Listed(vec!["https://app.example".to_owned(), "chrome-extension://abc".to_owned()])
+    );
+    assert_eq!(
+        value(&effective.unwrap(), "CORS_ORIGINS"),
+        Some("https://app.example,chrome-extension://abc")
+    );
+    assert_eq!(origins("*").0.http.cors_origins, CorsOrigins::Any);
+    for bad in ["*, https://app.example", "https://*.example", "app.example", "https://app.example/x", "null"] {
+        assert!(origins(bad).1.unwrap_err().contains("CORS_ORIGINS is not valid"), "{bad}");
+    }
+    assert!(read(&[("CORS_ORIGINS", "*")]).1.unwrap_err().contains("CORS_ORIGINS must not be *"));
+    assert!(read(&[("CORS_ORIGINS", "http://localhost:5173")]).1.is_ok());
 }
 
 #[test]

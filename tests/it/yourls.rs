@@ -87,7 +87,7 @@ on_both_stores! {
         let rows: [(&[(&str, &str)], &str); 8] = [
             (&[("url", "https://example.org/new"), ("keyword", "taken")], "error:keyword"),
             (&[("url", "https://example.org/new"), ("keyword", "api")], "error:keyword"),
-            (&[("url", "https://example.org/new"), ("keyword", "a b")], "error:keyword"),
+            (&[("url", "https://example.org/new"), ("keyword", "\u{e4}\u{f6}.")], "error:keyword"),
             (&[], "error:nourl"),
             (&[("url", "")], "error:nourl"),
             (&[("url", "javascript:alert(1)")], "error:nourl"),
@@ -109,6 +109,18 @@ on_both_stores! {
         assert_eq!(app.api("GET", "/links", None).json()["links"].as_array().unwrap().len(), 1);
     }
 
+    /// `my.slug` was refused, as one that exists.
+    fn what_no_keyword_can_hold_is_taken_out_of_it(backend) {
+        let app = TestApp::start_with(backend, &ON);
+        let ask_for = |keyword: &str| ask(&app, &[("action", "shorturl"), ("url", &format!("https://example.org/{}", keyword.len())), ("keyword", keyword)]);
+
+        let made = ask_for("my.slug \u{e4}!");
+        let long = ask_for(&"x".repeat(65));
+
+        assert_eq!((made.status, &made.json()["url"]["keyword"]), (200, &json!("myslug")));
+        assert_eq!(fields(&long, &["code", "message"]), ["error:keyword", "The keyword cannot be used: a slug has at most 64 characters"]);
+    }
+
     fn an_address_that_has_a_link_is_answered_with_that_link(backend) {
         let app = TestApp::start_with(backend, &ON);
         let first = ask(&app, &[("action", "shorturl"), ("url", "https://example.org/once")]).json();
@@ -127,7 +139,11 @@ on_both_stores! {
         let app = TestApp::start_with(backend, &ON);
         app.create(json!({"url": "https://example.org/long", "slug": "abc", "title": "T"}));
 
-        for shorturl in ["abc", "https://go.example.com/abc", "http://go.example.com/abc"] {
+        let spellings = [
+            "abc", "abc/", "https://go.example.com/abc", "http://go.example.com/abc", "https://go.example.com/abc/", "go.example.com/abc",
+            "GO.example.com/abc/",
+        ];
+        for shorturl in spellings {
             let answer = ask(&app, &[("action", "expand"), ("shorturl", shorturl)]);
             assert_eq!((answer.status, answer.json()), (200, json!({
                 "keyword": "abc", "shorturl": "https://go.example.com/abc", "longurl": "https://example.org/long", "title": "T",

@@ -98,8 +98,8 @@ fn query(text: &str) -> Result<AuditQuery, MalformedQuery> {
         slug: parameters.parsed::<Slug>("slug")?,
         actor: parameters.parsed::<Actor>("actor")?,
         kind: parameters.parsed::<ChangeKind>("kind")?,
-        since: parameters.parsed::<Timestamp>("since")?.map(time),
-        until: parameters.parsed::<Timestamp>("until")?.map(time),
+        since: parameters.time("since")?.map(time),
+        until: parameters.time("until")?.map(time),
     };
     parameters.finish()?;
     Ok(query)

@@ -12,7 +12,7 @@ use crate::http::auth::Sender;
 use crate::http::body::{self, Fields};
 use crate::http::openapi::{Operation, text};
 use crate::http::problem::Problem;
-use crate::http::{Services, address, origin};
+use crate::http::{Services, address, origin, rate};
 use crate::service::{Batch, Caller, Error, Origin, Scope};
 
 /// The most bytes of a body.
@@ -34,7 +34,7 @@ pub(in crate::http) async fn create(
         return Err(Error::Unauthenticated.into());
     }
     let address = address::client(&request, &services.config);
-    services.limits.create(&caller, address).await?;
+    rate::create(&request, &services, &caller).await?;
     let bytes = body::bytes(&request, payload, LIMIT).await?;
     let name = made::name(&request, address, &bytes)?;
     let links = links(body::parse(&bytes)?).map_err(Error::InvalidLink)?;
@@ -87,7 +87,7 @@ pub(in crate::http) fn described() -> Operation {
     ]}"#;
     const LINKS: &str =
         r#"{"links": [{"url": "https://example.org/1"}, {"url": "https://example.org/2", "slug": "two"}]}"#;
-    made::sent_again(Operation::of_api(
+    let operation = made::sent_again(Operation::of_api(
         "POST",
         "/links/bulk",
         "createLinks",
@@ -97,9 +97,9 @@ pub(in crate::http) fn described() -> Operation {
     .group("links")
     .takes::<NewLinksBody>("application/json", LINKS)
     .answers::<made::Results<'_>>(StatusCode::OK, "What became of each", RESULTS)
-    .with_header("Idempotency-Replayed", text(made::ABOUT_REPLAYED))
-    .problems(&[
-        "malformed_query",
+    .with_header("Idempotency-Replayed", text(made::ABOUT_REPLAYED));
+    rate::described(operation).problems(&[
+        "malformed_header",
         "invalid_link",
         "idempotency_mismatch",
         "outcome_unknown",

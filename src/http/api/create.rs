@@ -15,7 +15,7 @@ use crate::http::auth::Sender;
 use crate::http::body::{self, Fields};
 use crate::http::openapi::{Operation, text};
 use crate::http::problem::Problem;
-use crate::http::{Services, address, origin};
+use crate::http::{Services, address, origin, rate};
 use crate::service::{Batch, Error, Item, Origin, Scope};
 
 /// Makes a link.
@@ -27,7 +27,7 @@ pub(in crate::http) async fn create(
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::LinksCreate)?;
     let address = address::client(&request, &services.config);
-    services.limits.create(&caller, address).await?;
+    rate::create(&request, &services, &caller).await?;
     let bytes = body::bytes(&request, payload, body::LIMIT).await?;
     let name = made::name(&request, address, &bytes)?;
     let draft = draft(body::parse(&bytes)?).map_err(Error::InvalidLink)?;
@@ -119,7 +119,7 @@ pub(super) const NEW_LINK: &str =
     r#"{"url": "https://example.org/a/long/path?q=1", "title": "An example", "tags": ["docs"]}"#;
 
 pub(in crate::http) fn described() -> Operation {
-    made::sent_again(Operation::of_api(
+    let operation = made::sent_again(Operation::of_api(
         "POST",
         "/links",
         "createLink",
@@ -130,15 +130,15 @@ pub(in crate::http) fn described() -> Operation {
     .takes::<NewLinkBody>("application/json", NEW_LINK)
     .answers::<LinkBody<'_>>(StatusCode::CREATED, "The link that was made", EXAMPLE)
     .with_header("Location", text("The path of the link in the API."))
-    .with_header("Idempotency-Replayed", text(made::ABOUT_REPLAYED))
-    .answers::<LinkBody<'_>>(
+    .with_header("Idempotency-Replayed", text(made::ABOUT_REPLAYED));
+    let operation = rate::described(operation).answers::<LinkBody<'_>>(
         StatusCode::OK,
         "The link that was there already (`reuse_existing`)",
         EXAMPLE,
     )
-    .with_header("Idempotency-Replayed", text(made::ABOUT_REPLAYED))
-    .problems(&[
-        "malformed_query",
+    .with_header("Idempotency-Replayed", text(made::ABOUT_REPLAYED));
+    rate::described(operation).problems(&[
+        "malformed_header",
         "slug_taken",
         "invalid_link",
         "idempotency_mismatch",

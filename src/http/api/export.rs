@@ -3,16 +3,16 @@
 use std::io;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, Accept, Header};
+use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::stream;
 
 use super::link::answer;
-use crate::http::Services;
 use crate::http::auth::Sender;
 use crate::http::openapi::{Operation, text, word};
 use crate::http::problem::Problem;
 use crate::http::query::{MalformedQuery, Parameters};
+use crate::http::{Services, accept};
 use crate::service::{Export, ExportFormat, Scope};
 
 /// Gives every link that the caller sees, as a stream. A page is read when the client has taken the one before.
@@ -55,18 +55,9 @@ fn wanted(request: &HttpRequest) -> Result<ExportFormat, MalformedQuery> {
     let named = parameters.parsed::<ExportFormat>("format")?;
     parameters.finish()?;
     Ok(named.unwrap_or_else(|| {
-        let ranked = Accept::parse(request)
-            .map(|accept| accept.ranked())
-            .unwrap_or_default();
-        let place = |wanted: &[&str]| {
-            ranked
-                .iter()
-                .position(|kind| wanted.contains(&kind.essence_str()))
-        };
-        let ndjson = place(&["application/x-ndjson", "application/ndjson", "application/json"]);
-        match (place(&["text/csv"]), ndjson) {
-            (Some(csv), Some(ndjson)) if csv < ndjson => ExportFormat::Csv,
-            (Some(_), None) => ExportFormat::Csv,
+        const OFFERS: [&str; 4] = ["application/x-ndjson", "application/ndjson", "application/json", "text/csv"];
+        match accept::preferred(request, &OFFERS) {
+            Some(3) => ExportFormat::Csv,
             _ => ExportFormat::Ndjson,
         }
     }))

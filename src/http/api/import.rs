@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use futures_util::StreamExt;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::link::answer;
 use crate::http::auth::Sender;
 use crate::http::openapi::{Operation, text, word};
+use crate::http::payload::Content;
 use crate::http::problem::Problem;
 use crate::http::query::{MalformedQuery, Parameters};
-use crate::http::{Services, address, origin};
+use crate::http::{Services, origin, rate};
 use crate::service::{Concern, Format, ImportRequest, OnConflict, Report, Scope};
 
-/// The most bytes of a body. It is read as a stream, so this bounds the time and not the memory.
+/// The most bytes of a body, counted after decoding. It is read as a stream, so this bounds the time and not the memory.
 const LIMIT: usize = 1024 * 1024 * 1024;
 
 /// The time in which the next bytes must come.
@@ -28,22 +28,19 @@ const MAX_PROBLEMS: usize = 1000;
 /// Takes links from elsewhere.
 pub(in crate::http) async fn import(
     request: HttpRequest,
-    mut payload: web::Payload,
+    payload: web::Payload,
     Sender(caller): Sender,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let wanted = wanted(&request)?;
     let mut import = services.links.import(&caller, wanted)?;
-    let address = address::client(&request, &services.config);
-    services.limits.create(&caller, address).await?;
+    rate::create(&request, &services, &caller).await?;
+    let mut content = Content::of(&request, payload)?;
     let mut length = 0;
-    loop {
-        let bytes = match tokio::time::timeout(DEADLINE, payload.next()).await {
-            Err(_) => return Err(Problem::unreadable("The body stopped for 20 seconds.")),
-            Ok(Some(Err(_))) => return Err(Problem::unreadable("The body could not be read to its end.")),
-            Ok(Some(Ok(bytes))) => bytes,
-            Ok(None) => break,
-        };
+    while let Some(bytes) = tokio::time::timeout(DEADLINE, content.next_part())
+        .await
+        .unwrap_or_else(|_| Err(Problem::request_timeout("The body stopped for 20 seconds.")))?
+    {
         length += bytes.len();
         if length > LIMIT {
             return Err(Problem::body_too_large(LIMIT));
@@ -172,7 +169,7 @@ pub(in crate::http) fn described() -> Operation {
         ["report", "skip", "overwrite"],
         "What to do where a slug is another link's.",
     );
-    Operation::of_api("POST", "/import", "importLinks", "Import links", Scope::LinksCreate)
+    let operation = Operation::of_api("POST", "/import", "importLinks", "Import links", Scope::LinksCreate)
         .says(
             "Needs a key with the scope `links:create`, and `links:write` to overwrite. Each link is taken or refused for \
              itself, and an import may be repeated. Creation times, clicks and owners are kept for keys with `keys:admin`.",
@@ -187,6 +184,6 @@ pub(in crate::http) fn described() -> Operation {
              most 1 GiB; its media type is not looked at.",
             LINK,
         )
-        .answers::<ReportBody<'_>>(StatusCode::OK, "What became of the links", REPORT)
-        .problems(&["malformed_import", "malformed_query", "outcome_unknown"])
+        .answers::<ReportBody<'_>>(StatusCode::OK, "What became of the links", REPORT);
+    rate::described(operation).problems(&["malformed_import", "malformed_query", "outcome_unknown"])
 }

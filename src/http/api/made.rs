@@ -15,7 +15,6 @@ use super::link::{LinkBody, answer};
 use crate::http::frame::RequestId;
 use crate::http::openapi::{Operation, text};
 use crate::http::problem::{self, Problem};
-use crate::http::query::MalformedQuery;
 use crate::http::{Services, origin};
 use crate::service::{Answer, Item, Render, RequestName};
 
@@ -67,7 +66,7 @@ pub(in crate::http) fn name(
     request: &HttpRequest,
     client: IpAddr,
     body: &[u8],
-) -> Result<Option<RequestName>, MalformedQuery> {
+) -> Result<Option<RequestName>, Problem> {
     let mut values = request.headers().get_all(IDEMPOTENCY_KEY);
     let Some(value) = values.next() else {
         return Ok(None);
@@ -79,7 +78,7 @@ pub(in crate::http) fn name(
         .ok()
         .filter(|key| good(key) && values.next().is_none());
     let key = key.ok_or_else(|| {
-        MalformedQuery(format!(
+        Problem::malformed_header(format!(
             "There is one Idempotency-Key, of 1 to {MAX_KEY_LEN} visible ASCII characters."
         ))
     })?;

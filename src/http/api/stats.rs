@@ -17,6 +17,7 @@ use crate::http::Services;
 use crate::http::auth::Sender;
 use crate::http::openapi::{Operation, number, text, word};
 use crate::http::problem::Problem;
+use crate::http::query::{self, MalformedQuery};
 use crate::service::Scope;
 
 /// The values of each dimension that are shown.
@@ -57,8 +58,8 @@ impl Question {
         let (mut from, mut to, mut interval, mut limit) = (None, None, None, None);
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
-                "from" => once(&mut from, "from", time(&value)?)?,
-                "to" => once(&mut to, "to", time(&value)?)?,
+                "from" => once(&mut from, "from", time("from", &value)?)?,
+                "to" => once(&mut to, "to", time("to", &value)?)?,
                 "interval" => {
                     let parsed = value.parse().map_err(|err| format!("{err}."))?;
                     once(&mut interval, "interval", parsed)?;
@@ -87,9 +88,8 @@ fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), String> {
     }
 }
 
-fn time(text: &str) -> Result<Timestamp, String> {
-    text.parse()
-        .map_err(|_| "from and to are RFC 3339 times, such as 2026-11-21T00:00:00Z.".to_owned())
+fn time(name: &str, text: &str) -> Result<Timestamp, String> {
+    query::time(name, text).map_err(|MalformedQuery(detail)| detail)
 }
 
 /// What was clicked. Field names are part of the contract.

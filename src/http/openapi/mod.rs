@@ -21,7 +21,7 @@ use utoipa::openapi::{Components, InfoBuilder, LicenseBuilder, OpenApi, OpenApiB
 pub(super) use operation::Operation;
 pub(super) use types::{number, text, word};
 
-use super::{api, pages, probes, redirect, security, ui};
+use super::{api, pages, probes, redirect, security, ui, yourls};
 
 /// Every operation that the service has.
 fn operations() -> Vec<Operation> {
@@ -47,22 +47,26 @@ fn operations() -> Vec<Operation> {
         described(),
     ];
     all.extend(ui::described());
+    all.extend(yourls::described());
     all.extend(pages::described());
     all.extend(probes::described());
     all
 }
 
-const ABOUT: &str = "A URL shortener. Every error is `application/problem+json` (RFC 9457) with a stable `code`; \
-a visitor's browser gets a page instead. `GET` stands for `HEAD` too. Methods that a path does not have are 405 \
+const ABOUT: &str = "A URL shortener. Every error of a request that could be read is `application/problem+json` (RFC 9457) \
+with a stable `code`; a visitor's browser gets a page instead. What is not HTTP (400), a head that is too large (431) and a \
+head that does not arrive (408) are answered without a body, and the connection is closed. Answers of 1 KiB and more are \
+compressed with gzip if `Accept-Encoding` allows it. `GET` stands for `HEAD` too. Methods that a path does not have are 405 \
 `method_not_allowed`, paths that nothing answers are 404 `not_found`, and in trial mode a request for another host \
 than this machine is 421 `foreign_host`.";
 
 /// Names of the groups, and what is in them.
-const TAGS: [(&str, &str); 5] = [
+const TAGS: [(&str, &str); 6] = [
     ("links", "Make, find, change and delete links"),
     ("statistics", "What was clicked"),
     ("keys", "Who may do what"),
     ("visitors", "What people with a browser ask for"),
+    ("yourls", "The API of YOURLS"),
     ("operations", "Health, version and this document"),
 ];
 

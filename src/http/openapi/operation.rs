@@ -33,6 +33,14 @@ const OF_THE_API: [&str; 5] = [
     "overloaded",
 ];
 
+/// What may come of every request with a body.
+const OF_A_BODY: [&str; 4] = [
+    "malformed_body",
+    "request_timeout",
+    "body_too_large",
+    "unsupported_encoding",
+];
+
 type Schemas = BTreeMap<String, RefOr<Schema>>;
 
 /// What a client can ask for, and every answer that it may get.
@@ -146,7 +154,8 @@ impl Operation {
             .content(content_type, content)
             .required(Some(Required::True));
         self.about = self.about.request_body(Some(body.build()));
-        self.problems(&["malformed_json", "body_too_large", "unsupported_media_type"])
+        self.problems(&["malformed_json", "unsupported_media_type"])
+            .problems(&OF_A_BODY)
     }
 
     /// A body that is not described further, of some media types. It may be empty.
@@ -161,7 +170,7 @@ impl Operation {
             body = body.content(*content_type, content.build());
         }
         self.about = self.about.request_body(Some(body.build()));
-        self.problems(&["body_too_large"])
+        self.problems(&OF_A_BODY)
     }
 
     /// An answer with a JSON body.
@@ -264,6 +273,8 @@ impl Operation {
     ) {
         schemas.extend(self.schemas);
         let mut operation = self.about;
+        // An answer that is described by itself stands for the problems of its status too.
+        let described: Vec<_> = self.answers.iter().map(|(status, _)| status.as_u16()).collect();
         for (status, answer) in self.answers {
             let answer = answer.header_ref(REQUEST_ID, request_id()).build();
             operation = operation.response(status.as_str(), answer);
@@ -271,7 +282,7 @@ impl Operation {
         let mut by_status = BTreeMap::<u16, Vec<&Known>>::new();
         for known in problems
             .iter()
-            .filter(|known| self.problems.contains(&known.code))
+            .filter(|known| self.problems.contains(&known.code) && !described.contains(&known.status))
         {
             by_status.entry(known.status).or_default().push(known);
         }

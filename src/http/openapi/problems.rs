@@ -13,6 +13,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::types::text;
 use crate::domain::{Fault, FaultCode, GoneReason, Taken};
 use crate::http::problem::{Body, BodyFault, Problem};
+use crate::http::rate;
 use crate::service::Error;
 
 /// A request id that stands for any.
@@ -95,12 +96,22 @@ impl Known {
         }
         let names: std::collections::BTreeSet<_> = known.iter().flat_map(|known| &known.headers).collect();
         for name in names.into_iter().filter(|name| *name != "Connection") {
-            let kind = match name.as_str() {
-                "Allow" | "WWW-Authenticate" => Type::String,
-                _ => Type::Integer,
+            let (kind, about) = match name.as_str() {
+                "Allow" => (Type::String, "The methods of this path."),
+                "WWW-Authenticate" => (Type::String, "How to show a key."),
+                "Accept-Encoding" => (Type::String, "The content codings that are read."),
+                "RateLimit" => (Type::String, rate::ABOUT_LIMIT),
+                "RateLimit-Policy" => (Type::String, rate::ABOUT_POLICY),
+                "Retry-After" => (
+                    Type::Integer,
+                    "Seconds to wait: until the next request is granted (429), or 1 (503).",
+                ),
+                _ => (Type::Integer, ""),
             };
-            let schema = ObjectBuilder::new().schema_type(kind);
-            response = response.header(name, HeaderBuilder::new().schema(Some(schema)).build());
+            let header = HeaderBuilder::new()
+                .schema(Some(ObjectBuilder::new().schema_type(kind)))
+                .description(Some(about));
+            response = response.header(name, header.build());
         }
         response.build()
     }
@@ -111,6 +122,7 @@ impl Problem {
     fn samples() -> Vec<Self> {
         let fault = |name: &str, code, detail: &str| vec![Fault::new(format!("/{name}"), code, detail)];
         let taken = Taken {
+            policy: "create",
             granted: false,
             limit: 60,
             remaining: 0,
@@ -129,6 +141,10 @@ impl Problem {
             Self::malformed_json("expected value at line 1 column 1"),
             Self::unreadable("Line 7: the brackets of the JSON do not match."),
             Self::malformed_query("A parameter is there twice."),
+            Self::malformed_header("There is one Idempotency-Key, of 1 to 255 visible ASCII characters."),
+            Self::malformed_body("The body could not be read to its end."),
+            Self::request_timeout("The body did not arrive within 10 seconds."),
+            Self::unsupported_encoding(),
             Self::body_too_large(16_384),
             Self::unsupported_media_type(),
             Self::foreign_host(),

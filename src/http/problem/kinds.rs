@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderValue};
 
 use super::Problem;
 use crate::domain::{Fault, GoneReason};
 use crate::http::body::MalformedJson;
 use crate::http::query::MalformedQuery;
+use crate::http::rate;
 use crate::service::{Error, ImportError, Unreadable};
 
 impl Problem {
@@ -50,7 +51,7 @@ impl Problem {
         .with_header(header::ALLOW, allow)
     }
 
-    /// The body is no JSON, or did not come.
+    /// The body is no JSON.
     pub(in crate::http) fn malformed_json(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
@@ -60,7 +61,39 @@ impl Problem {
         )
     }
 
-    /// A list of links makes no sense, or did not come.
+    /// A body that is no JSON cannot be read: it was cut off, or breaks the rules of its form.
+    pub(in crate::http) fn malformed_body(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "malformed_body",
+            "The body cannot be read",
+            detail,
+        )
+        .with_header(header::CONNECTION, "close")
+    }
+
+    /// The body took too long to arrive: RFC 9110, section 15.5.9.
+    pub(in crate::http) fn request_timeout(detail: &'static str) -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request_timeout",
+            "The request took too long",
+            detail,
+        )
+        .with_header(header::CONNECTION, "close")
+    }
+
+    /// A header of the request breaks the rules of its form.
+    pub(in crate::http) fn malformed_header(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "malformed_header",
+            "A header is not valid",
+            detail,
+        )
+    }
+
+    /// A list of links makes no sense.
     pub(in crate::http) fn unreadable(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
@@ -101,6 +134,18 @@ impl Problem {
             "Not JSON",
             detail,
         )
+    }
+
+    /// The body has a `Content-Encoding` that is not read: RFC 9110, section 15.5.16.
+    pub(in crate::http) fn unsupported_encoding() -> Self {
+        let detail = "Send the body without Content-Encoding, or with gzip alone.";
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_encoding",
+            "Unsupported content encoding",
+            detail,
+        )
+        .with_header(header::ACCEPT_ENCODING, "gzip")
     }
 
     /// A form that no page of ours sent.
@@ -176,12 +221,7 @@ impl From<MalformedJson> for Problem {
 
 impl From<MalformedQuery> for Problem {
     fn from(MalformedQuery(detail): MalformedQuery) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "malformed_query",
-            "The request is not valid",
-            detail,
-        )
+        Self::malformed_query(detail)
     }
 }
 
@@ -234,15 +274,10 @@ impl From<Error> for Problem {
                     "Too many requests",
                     detail,
                 );
-                let headers = [
-                    (header::RETRY_AFTER, taken.retry_after),
-                    (HeaderName::from_static("ratelimit-limit"), taken.limit),
-                    (HeaderName::from_static("ratelimit-remaining"), taken.remaining),
-                    (HeaderName::from_static("ratelimit-reset"), taken.reset),
-                ];
                 problem
                     .headers
-                    .extend(headers.map(|(name, value)| (name, HeaderValue::from(value))));
+                    .push((header::RETRY_AFTER, HeaderValue::from(taken.retry_after)));
+                problem.headers.extend(rate::headers_of(taken));
                 problem
             }
             Error::SlugTaken => Self::new(

@@ -1,9 +1,12 @@
 //! `GET /assets/...`: the style sheet, the script and the icon. Their names change with what is in them, so that
 //! browsers may keep them for ever.
 
-use actix_web::http::header::CACHE_CONTROL;
+use std::sync::LazyLock;
+
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_ENCODING, VARY};
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::super::compress;
 use super::super::problem::Problem;
 
 /// A file.
@@ -36,6 +39,12 @@ const ICON: Asset = Asset {
     ending: "svg",
     print: fingerprint(include_str!("icon.svg")),
 };
+
+const ALL: [Asset; 3] = [STYLE, SCRIPT, ICON];
+
+/// Their bodies, compressed once.
+static GZIP: LazyLock<[Option<Vec<u8>>; 3]> =
+    LazyLock::new(|| ALL.map(|asset| compress::gzip(asset.body.as_bytes()).ok()));
 
 /// FNV-1a, by the compiler: <https://www.rfc-editor.org/rfc/rfc9923.html>.
 const fn fingerprint(text: &str) -> u64 {
@@ -72,12 +81,19 @@ pub(super) fn icon() -> String {
 
 /// Serves a file.
 pub(in crate::http) async fn serve(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let asset = [STYLE, SCRIPT, ICON]
-        .into_iter()
-        .find(|asset| asset.path() == request.path());
-    let asset = asset.ok_or_else(Problem::not_found)?;
-    Ok(HttpResponse::Ok()
+    let place = ALL.iter().position(|asset| asset.path() == request.path());
+    let place = place.ok_or_else(Problem::not_found)?;
+    let asset = &ALL[place];
+    let mut response = HttpResponse::Ok();
+    response
         .content_type(asset.kind)
         .insert_header((CACHE_CONTROL, "public, max-age=31536000, immutable"))
-        .body(asset.body))
+        .insert_header((VARY, "Accept-Encoding"));
+    let compressed = GZIP[place].as_ref().filter(|_| compress::is_accepted(&request));
+    Ok(match compressed {
+        Some(gzip) => response
+            .insert_header((CONTENT_ENCODING, "gzip"))
+            .body(gzip.as_slice()),
+        None => response.body(asset.body),
+    })
 }

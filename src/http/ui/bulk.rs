@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
 
 use super::super::problem::Problem;
-use super::super::{Services, address, origin};
+use super::super::{Services, origin, rate};
 use super::form::{self, Form};
 use super::guest::Guest;
 use super::layout::{Place, page};
@@ -69,10 +69,7 @@ pub(super) async fn create(
             "Paste 1 to 1,000 addresses, one on each line.",
         );
     }
-    let client = address::client(&request, &services.config);
-    services
-        .limits
-        .create(&guest.caller, client)
+    rate::create(&request, &services, &guest.caller)
         .await
         .map_err(visible)?;
     let drafts = lines.iter().map(|line| Ok(draft(line))).collect();

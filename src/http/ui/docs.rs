@@ -116,7 +116,11 @@ fn curl(operation: &Operation<'_>, base: &str) -> String {
     }
     if let Some((kind, body)) = object(&about["requestBody"]["content"]).next() {
         // A single quote would end the argument.
-        let example = body["example"].to_string().replace('\'', "'\\''");
+        let example = match &body["example"] {
+            Value::String(form) => form.clone(),
+            example => example.to_string(),
+        };
+        let example = example.replace('\'', "'\\''");
         command.push_str(&format!(" \\\n  -H 'Content-Type: {kind}' \\\n  -d '{example}'"));
     }
     if command.contains('\n') {

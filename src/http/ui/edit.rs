@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
 use super::super::problem::Problem;
-use super::super::{Services, address, origin};
+use super::super::{Services, origin, rate};
 use super::form::{self, Form, Line};
 use super::guest::Guest;
 use super::layout::{Place, page};
@@ -57,10 +57,7 @@ pub(super) async fn create(
             Some(form::STALE),
         ));
     }
-    let client = address::client(&request, &services.config);
-    services
-        .limits
-        .create(&guest.caller, client)
+    rate::create(&request, &services, &guest.caller)
         .await
         .map_err(visible)?;
     let typed = Typed::of(&form, None);

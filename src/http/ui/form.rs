@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use url::form_urlencoded;
 
 use super::super::problem::Problem;
-use super::super::{Services, body, origin};
+use super::super::{Services, origin, payload as content};
 use super::guest::Guest;
 use crate::domain::Fault;
 
@@ -42,7 +42,7 @@ impl Form {
         if !is_from_here(request, services) {
             return Err(Problem::foreign_origin().for_visitor());
         }
-        let bytes = body::collect(payload, limit)
+        let bytes = content::collect(request, payload, limit)
             .await
             .map_err(Problem::for_visitor)?;
         let fields: Vec<(String, String)> = form_urlencoded::parse(&bytes).into_owned().collect();

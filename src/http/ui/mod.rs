@@ -28,7 +28,7 @@ use self::guest::Guest;
 use super::openapi::Operation;
 use super::problem::Problem;
 use super::routes::{Endpoint, reading};
-use super::{Services, panics};
+use super::{Services, panics, redirect};
 use crate::domain::{Fault, FaultCode, Link, Slug};
 use crate::service::{self, Caller, Error};
 
@@ -39,69 +39,82 @@ pub(super) use visitor::{beside, problem};
 pub(super) const SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
+/// Features of browsers that no page of ours uses: <https://www.w3.org/TR/permissions-policy/>.
+pub(super) const PERMISSIONS: &str = "camera=(), display-capture=(), geolocation=(), microphone=(), midi=(), payment=(), \
+     serial=(), usb=()";
+
 /// A page's own address is told to pages of ours only. (With `no-referrer`, browsers would send forms without the
 /// `Origin` that is asked for.)
 pub(super) const REFERRER_POLICY: &str = "same-origin";
 
+/// The methods of pages that are only read, of forms, and of pages with a form of their own.
+const READ: &str = redirect::METHODS;
+const SEND: &str = "POST";
+const BOTH: &str = "GET, HEAD, POST";
+
 /// `/assets`
 pub(super) fn assets() -> Scope {
-    web::scope("/assets").default_service(web::get().to(assets::serve))
+    web::scope("/assets")
+        .service(page("/{name}", READ).route(reading().to(assets::serve)))
+        .default_service(web::to(nothing))
 }
 
 /// `/app`
 pub(super) fn app() -> Scope {
     web::scope("/app")
-        .service(page("").route(reading().to(list::show)))
-        .service(page("/shorten").route(web::post().to(shorten::create)))
+        .service(page("", READ).route(reading().to(list::show)))
+        .service(page("/shorten", SEND).route(web::post().to(shorten::create)))
         .service(
-            page("/sign-in")
+            page("/sign-in", BOTH)
                 .route(reading().to(sign_in::show))
                 .route(web::post().to(sign_in::sign_in)),
         )
-        .service(page("/sign-out").route(web::post().to(sign_in::sign_out)))
+        .service(page("/sign-out", SEND).route(web::post().to(sign_in::sign_out)))
         .service(
-            page("/new")
+            page("/new", BOTH)
                 .route(reading().to(edit::new))
                 .route(web::post().to(edit::create)),
         )
         .service(
-            page("/bulk")
+            page("/bulk", BOTH)
                 .route(reading().to(bulk::show))
                 .route(web::post().to(bulk::create)),
         )
-        .service(page("/bulk/csv").route(web::post().to(bulk::csv)))
-        .service(page("/links/{slug}").route(reading().to(link::show)))
+        .service(page("/bulk/csv", SEND).route(web::post().to(bulk::csv)))
+        .service(page("/links/{slug}", READ).route(reading().to(link::show)))
         .service(
-            page("/links/{slug}/edit")
+            page("/links/{slug}/edit", BOTH)
                 .route(reading().to(edit::edit))
                 .route(web::post().to(edit::update)),
         )
         .service(
-            page("/links/{slug}/delete")
+            page("/links/{slug}/delete", BOTH)
                 .route(reading().to(remove::ask))
                 .route(web::post().to(remove::delete)),
         )
-        .service(page("/links/{slug}/undo").route(web::post().to(remove::undo)))
-        .service(page("/links/{slug}/state").route(web::post().to(remove::set_state)))
+        .service(page("/links/{slug}/undo", SEND).route(web::post().to(remove::undo)))
+        .service(page("/links/{slug}/state", SEND).route(web::post().to(remove::set_state)))
         .service(
-            page("/keys")
+            page("/keys", BOTH)
                 .route(reading().to(keys::show))
                 .route(web::post().to(keys::create)),
         )
-        .service(page("/keys/{id}/revoke").route(web::post().to(keys::revoke)))
+        .service(page("/keys/{id}/revoke", SEND).route(web::post().to(keys::revoke)))
         .default_service(web::to(nothing))
 }
 
 /// `/docs`
 pub(super) fn docs() -> Resource<impl Endpoint> {
-    page("/docs").route(reading().to(docs::show))
+    page("/docs", READ).route(reading().to(docs::show))
 }
 
-/// A resource that is not found by other methods than its own: nobody types them.
-fn page(path: &str) -> Resource<impl Endpoint> {
+/// A resource that answers 405 to every method but `allow`, as a page for those who prefer one.
+fn page(path: &str, allow: &'static str) -> Resource<impl Endpoint> {
     web::resource(path)
         .wrap(from_fn(panics::answer))
-        .default_service(web::to(nothing))
+        .default_service(web::to(move || async move {
+            Err::<&str, _>(Problem::method_not_allowed(allow).for_visitor())
+        }))
 }
 
 /// Somebody with a key that has `scope`; whoever has none is sent to the page to sign in.

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
 
 use super::super::problem::Problem;
-use super::super::{Services, address, origin};
+use super::super::{Services, origin, rate};
 use super::form::{Form, Line};
 use super::guest::Guest;
 use super::layout::{Place, page};
@@ -60,10 +60,7 @@ pub(in crate::http) async fn create(
     if !form.is_ours {
         return refused(StatusCode::FORBIDDEN, &[], Some(form::STALE));
     }
-    let client = address::client(&request, &services.config);
-    services
-        .limits
-        .create(&guest.caller, client)
+    rate::create(&request, &services, &guest.caller)
         .await
         .map_err(visible)?;
     let seconds = TIMES.iter().find(|(name, ..)| *name == form.get("expires"));

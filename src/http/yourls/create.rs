@@ -9,9 +9,9 @@ use super::Outcome;
 use super::parameters::Parameters;
 use super::reply::{self, Format, Reply};
 use super::show::{date, shorturl as short, title};
-use crate::domain::{Fault, FaultCode, Link, LinkDraft};
+use crate::domain::{Fault, FaultCode, Link, LinkDraft, Slug};
 use crate::http::api::{replayed_header, request_name};
-use crate::http::{Services, address, origin};
+use crate::http::{Services, address, origin, rate};
 use crate::service::{Answer, Batch, Caller, Error, Item, Origin, Render, Scope};
 
 /// Makes a link, unless the caller has one to the same address already.
@@ -24,7 +24,7 @@ pub(super) async fn shorturl(
 ) -> Result<Outcome, Error> {
     caller.require(Scope::LinksCreate)?;
     let address = address::client(request, &services.config);
-    services.limits.create(caller, address).await?;
+    rate::create(request, services, caller).await?;
     let url = with_scheme(parameters.get("url"));
     if url.is_empty() {
         return Ok(Outcome::Reply(refused("error:nourl", "Missing or malformed URL")));
@@ -33,10 +33,16 @@ pub(super) async fn shorturl(
         let message = "There is one Idempotency-Key, of 1 to 255 visible ASCII characters.";
         return Ok(Outcome::Reply(Reply::failed(400, message)));
     };
-    let keyword = parameters.get("keyword");
+    // As YOURLS does: what no keyword can hold is taken out.
+    let asked = parameters.get("keyword");
+    let keyword: String = asked.chars().filter(|char| Slug::may_hold(*char)).collect();
+    if keyword.is_empty() && !asked.is_empty() {
+        let message = "The keyword has none of the characters A-Z a-z 0-9 _ and -";
+        return Ok(Outcome::Reply(refused("error:keyword", message)));
+    }
     let draft = LinkDraft {
         url,
-        slug: (!keyword.is_empty()).then(|| keyword.to_owned()),
+        slug: (!keyword.is_empty()).then(|| keyword.clone()),
         title: kept_title(parameters.get("title")),
         reuse_existing: true,
         ..LinkDraft::default()
@@ -59,8 +65,8 @@ pub(super) async fn shorturl(
             Outcome::Response(response)
         }
         Batch::Items(items) => match items.into_iter().next() {
-            Some(Item::Refused(Error::SlugTaken)) => Outcome::Reply(keyword_taken(keyword)),
-            Some(Item::Refused(Error::InvalidLink(faults))) => Outcome::Reply(fault(&faults, keyword)),
+            Some(Item::Refused(Error::SlugTaken)) => Outcome::Reply(keyword_taken(&keyword)),
+            Some(Item::Refused(Error::InvalidLink(faults))) => Outcome::Reply(fault(&faults, &keyword)),
             Some(Item::Refused(err)) => return Err(err),
             _ => Outcome::Reply(refused("error:db", "Error saving url to database")),
         },
@@ -156,7 +162,8 @@ fn keyword_taken(keyword: &str) -> Reply {
 
 fn fault(faults: &[Fault], keyword: &str) -> Reply {
     match faults.first() {
-        Some(fault) if fault.pointer == "/slug" => keyword_taken(keyword),
+        Some(fault) if fault.code == FaultCode::SlugReserved => keyword_taken(keyword),
+        Some(fault) if fault.pointer == "/slug" => refused("error:keyword", &format!("The keyword cannot be used: {}", fault.detail)),
         Some(fault) if fault.code == FaultCode::OwnHost => refused("error:noloop", "URL is a short URL"),
         Some(fault) => refused(
             "error:nourl",

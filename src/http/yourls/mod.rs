@@ -6,12 +6,13 @@ mod parameters;
 mod reply;
 mod show;
 
-use actix_web::http::Method;
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use self::parameters::Parameters;
 use self::reply::{Format, Reply};
 use super::problem::Problem;
+use super::openapi::{Operation, text, word};
 use super::{Services, address, auth};
 use crate::service::{Caller, Error};
 
@@ -122,4 +123,58 @@ fn version(caller: &Caller, parameters: &Parameters) -> Result<Reply, Error> {
         reply.text("db_version", DATABASE_VERSION);
     }
     Ok(reply)
+}
+
+pub(super) fn described() -> [Operation; 2] {
+    let described = |method, id, summary| {
+        let formats = ["json", "simple", "xml"];
+        let actions = ["version", "shorturl", "expand", "url-stats", "stats", "db-stats"];
+        let answer = |operation: Operation, status, about| {
+            operation
+                .answers_any(status, "application/json", about)
+                .or_any("application/xml")
+                .or_any("text/plain")
+        };
+        let operation = Operation::new(method, PATH, id, summary)
+            .says(
+                "The API of YOURLS 1.10, if `YOURLS_API` is set; else `GET` is 404 and `POST` is 405. Its answers have the \
+                 shapes and statuses of YOURLS. A key is sent as `signature`, or in the header `Authorization`.",
+            )
+            .group("yourls")
+            .in_query("action", word(actions, "What to do."))
+            .in_query("format", word(formats, "The form of the answer; `xml` without it."))
+            .in_query("signature", text("An API key."))
+            .in_query("url", text("For `shorturl`: the destination."))
+            .in_query("keyword", text("For `shorturl`: the slug."))
+            .in_query("title", text("For `shorturl`: the title."))
+            .in_query("shorturl", text("For `expand` and `url-stats`: the slug, or the short URL."))
+            .in_query("filter", text("For `stats`: `top`, `bottom`, `rand` or `last`."))
+            .in_query("limit", text("For `stats`: the most links."))
+            .in_query("start", text("For `stats`: links to leave out at the beginning."));
+        let operation = answer(operation, StatusCode::OK, "Done");
+        let operation = answer(operation, StatusCode::BAD_REQUEST, "Refused, or the destination has a link already")
+            .or_any("application/problem+json");
+        let operation = answer(operation, StatusCode::FORBIDDEN, "No valid key, or not one for this");
+        answer(operation, StatusCode::NOT_FOUND, "No such short URL")
+            .or_any("application/problem+json")
+            .or_any("text/html")
+            .problems(&[
+                "method_not_allowed",
+                "idempotency_mismatch",
+                "rate_limited",
+                "internal_error",
+                "unavailable",
+                "overloaded",
+                "outcome_unknown",
+            ])
+    };
+    [
+        described("GET", "yourls", "Do what `action` says, as YOURLS does"),
+        described("POST", "yourlsPost", "The same, with the parameters in a form")
+            .takes_any(
+                &["application/x-www-form-urlencoded", "multipart/form-data"],
+                "The same parameters. They go before those of the query.",
+                r#""action=version&format=json""#,
+            ),
+    ]
 }

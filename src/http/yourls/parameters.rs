@@ -9,8 +9,8 @@ use futures_util::stream;
 use multer::{Multipart, parse_boundary};
 use sha2::{Digest, Sha256};
 
-use crate::http::body;
 use crate::http::problem::Problem;
+use crate::http::{body, payload};
 
 /// The parameters by name. One that is not there is empty, as PHP's programs see it.
 pub(super) struct Parameters {
@@ -22,7 +22,7 @@ pub(super) struct Parameters {
 impl Parameters {
     /// Reads the parameters of a request. What is no form has none.
     pub(super) async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Self, Problem> {
-        let body = body::collect(payload, body::LIMIT).await?;
+        let body = payload::collect(request, payload, body::LIMIT).await?;
         let mut values: BTreeMap<String, String> = pairs(request.query_string().as_bytes());
         let kind = request
             .headers()
@@ -61,7 +61,7 @@ fn pairs(text: &[u8]) -> BTreeMap<String, String> {
 
 /// The parts of a body that is whole already.
 async fn parts(body: web::Bytes, boundary: &str) -> Result<BTreeMap<String, String>, Problem> {
-    let malformed = |_| Problem::malformed_query("The body is no multipart/form-data.");
+    let malformed = |_| Problem::malformed_body("The body is not valid multipart/form-data.");
     let mut parts = Multipart::new(stream::iter([Ok::<_, Infallible>(body)]), boundary);
     let mut values = BTreeMap::new();
     while let Some(part) = parts.next_field().await.map_err(malformed)? {

@@ -144,9 +144,13 @@ fn of(link: &Link, base: &str) -> Map<String, Value> {
     ])
 }
 
-/// The keyword in a short URL of this service, or the text itself.
+/// The keyword in a short URL of this service, with or without its scheme, or the text itself. A slash at the end is no part
+/// of a keyword.
 fn keyword(request: &HttpRequest, services: &Services, text: &str) -> String {
-    let Ok(url) = url::Url::parse(text) else {
+    let text = text.trim_end_matches('/');
+    let has_scheme = text.contains("://");
+    let whole = if has_scheme { text.to_owned() } else { format!("http://{text}") };
+    let Some(url) = url::Url::parse(&whole).ok().filter(|_| text.contains('/')) else {
         return text.to_owned();
     };
     let base = services.config.base_url.as_ref().map(|base| base.host());
@@ -157,7 +161,7 @@ fn keyword(request: &HttpRequest, services: &Services, text: &str) -> String {
             .any(|own| own.eq_ignore_ascii_case(host))
     };
     match url.host_str() {
-        Some(host) if is_own(host) => url.path().trim_start_matches('/').to_owned(),
+        Some(host) if is_own(host) => url.path().trim_matches('/').to_owned(),
         _ => text.to_owned(),
     }
 }

@@ -198,7 +198,7 @@ impl Export {
                     serde_json::to_string(&link.tags)?
                 };
                 let cells = [
-                    link.slug.as_str(),
+                    &guarded(link.slug.as_str()),
                     link.target.as_str(),
                     &guarded(link.title.as_deref().unwrap_or_default()),
                     &tags,

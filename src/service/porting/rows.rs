@@ -33,6 +33,7 @@ pub(super) fn read(format: Format, object: Map<String, Value>) -> Result<Vec<Row
         Format::Ndjson => vec![own(&mut fields)],
         Format::Csv => {
             let mut row = own(&mut fields);
+            row.draft.slug = row.draft.slug.map(unguarded);
             row.draft.title = row.draft.title.map(unguarded);
             vec![row]
         }
