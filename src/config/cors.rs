@@ -73,7 +73,10 @@ mod tests {
             ("https://App.example.com", Some("https://app.example.com")),
             ("https://app.example.com:443/", Some("https://app.example.com")),
             ("http://localhost:5173", Some("http://localhost:5173")),
-            ("https://b\u{fc}cher.example", Some("https://xn--bcher-kva.example")),
+            (
+                "https://b\u{fc}cher.example",
+                Some("https://xn--bcher-kva.example"),
+            ),
             ("chrome-extension://abcdefgh", Some("chrome-extension://abcdefgh")),
             ("https://app.example.com/path", None),
             ("https://*.example.com", None),

@@ -70,7 +70,10 @@ mod tests {
             ("text/html, application/json", Some(2)),
             ("application/*;q=0.5, text/html;q=0.4", Some(0)),
             ("application/json, text/plain, */*", Some(1)),
-            ("application/problem+json;q=0.2, text/html;q=0.1, image/png", Some(0)),
+            (
+                "application/problem+json;q=0.2, text/html;q=0.1, image/png",
+                Some(0),
+            ),
             ("image/png", None),
             ("text/html;level=1", Some(2)),
             ("not a range", Some(0)),

@@ -30,7 +30,8 @@ pub(super) struct MalformedJson(pub(super) String);
 /// Parses a body. A byte order mark before it is skipped: RFC 8259, section 8.1.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, MalformedJson> {
     const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
-    serde_json::from_slice(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)).map_err(|err| MalformedJson(err.to_string()))
+    serde_json::from_slice(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes))
+        .map_err(|err| MalformedJson(err.to_string()))
 }
 
 /// Reads a body of at most `limit` bytes that is said to be JSON.

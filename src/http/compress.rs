@@ -8,8 +8,8 @@ use actix_web::HttpRequest;
 use actix_web::body::{BodySize, BodyStream, BoxBody, MessageBody};
 use actix_web::dev::ServiceResponse;
 use actix_web::http::header::{
-    AcceptEncoding, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, Encoding, Header, HeaderMap, HeaderName, HeaderValue,
-    VARY,
+    AcceptEncoding, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, Encoding, Header, HeaderMap, HeaderName,
+    HeaderValue, VARY,
 };
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Bytes;
@@ -83,10 +83,7 @@ fn is_of_use(response: &ServiceResponse<BoxBody>) -> bool {
 fn shrinks(kind: &HeaderValue) -> bool {
     let kind = kind.to_str().unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
-    kind.starts_with("text/")
-        || kind.ends_with("json")
-        || kind.ends_with("xml")
-        || kind == "image/svg+xml"
+    kind.starts_with("text/") || kind.ends_with("json") || kind.ends_with("xml") || kind == "image/svg+xml"
 }
 
 /// A page holds the token of its forms beside what was searched for. Another site that
@@ -148,5 +145,7 @@ async fn step(mut encoder: GzEncoder<Vec<u8>>, part: Bytes) -> io::Result<(GzEnc
         let bytes = std::mem::take(encoder.get_mut());
         Ok((encoder, bytes))
     };
-    tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
+    tokio::task::spawn_blocking(write)
+        .await
+        .map_err(io::Error::other)?
 }

@@ -34,9 +34,11 @@ pub(super) async fn collect(
         }
         Ok(bytes.freeze())
     };
-    tokio::time::timeout(DEADLINE, whole)
-        .await
-        .unwrap_or_else(|_| Err(Problem::request_timeout("The body did not arrive within 10 seconds.")))
+    tokio::time::timeout(DEADLINE, whole).await.unwrap_or_else(|_| {
+        Err(Problem::request_timeout(
+            "The body did not arrive within 10 seconds.",
+        ))
+    })
 }
 
 /// The content of a request, part by part.
@@ -61,7 +63,9 @@ impl Content {
         for value in request.headers().get_all(CONTENT_ENCODING) {
             let codings = value.to_str().map_err(|_| Problem::unsupported_encoding())?;
             for coding in codings.split(',').map(str::trim) {
-                let is_gzip = ["gzip", "x-gzip"].iter().any(|name| coding.eq_ignore_ascii_case(name));
+                let is_gzip = ["gzip", "x-gzip"]
+                    .iter()
+                    .any(|name| coding.eq_ignore_ascii_case(name));
                 if is_gzip && gzip.is_none() {
                     gzip = Some(Gzip {
                         decoder: MultiGzDecoder::new(Vec::new()),
@@ -91,7 +95,9 @@ impl Content {
             let arrived = match self.payload.next().await {
                 None => None,
                 Some(Ok(bytes)) => Some(bytes),
-                Some(Err(_)) => return Err(Problem::malformed_body("The body could not be read to its end.")),
+                Some(Err(_)) => {
+                    return Err(Problem::malformed_body("The body could not be read to its end."));
+                }
             };
             match (&mut self.gzip, arrived) {
                 (None, arrived) => return Ok(arrived),

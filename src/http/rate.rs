@@ -13,8 +13,7 @@ pub(super) const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 pub(super) const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// What the description of the API says of these headers.
-pub(super) const ABOUT_POLICY: &str =
-    "The policy: its name, `q` requests in `w` seconds. `create` is for requests that create links, `miss` for unknown slugs, \
+pub(super) const ABOUT_POLICY: &str = "The policy: its name, `q` requests in `w` seconds. `create` is for requests that create links, `miss` for unknown slugs, \
      `key` for wrong API keys.";
 pub(super) const ABOUT_LIMIT: &str =
     "The policy's name, the `r` requests that are left, and the `t` seconds until all are back.";

@@ -38,7 +38,9 @@ impl Scrape {
             finish_seconds: FINISH_SECONDS,
             workers: Some(1),
         };
-        serve(serving, move || App::new().app_data(shown.clone()).configure(routes))
+        serve(serving, move || {
+            App::new().app_data(shown.clone()).configure(routes)
+        })
     }
 }
 

@@ -103,9 +103,7 @@ impl Limits {
             return Ok(());
         }
         let who = network_of(address);
-        let taken = self
-            .take(MISS, &who, self.miss, &self.metrics.limited.miss)
-            .await;
+        let taken = self.take(MISS, &who, self.miss, &self.metrics.limited.miss).await;
         if taken.is_err() {
             self.remember_scanner(self.name_of(MISS, &who));
         }

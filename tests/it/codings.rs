@@ -144,7 +144,11 @@ on_both_stores! {
 #[test]
 fn what_was_exported_compressed_can_be_imported_as_it_is() {
     let (from, to) = (TestApp::start(Backend::Sqlite), TestApp::start(Backend::Sqlite));
-    import(&from, "", b"{\"slug\":\"moved\",\"url\":\"https://example.org/moved\"}\n");
+    import(
+        &from,
+        "",
+        b"{\"slug\":\"moved\",\"url\":\"https://example.org/moved\"}\n",
+    );
 
     let export = get(&from, "/api/v1/export", "gzip", &[]);
     let report = post(&to, "/api/v1/import", &[GZIP], &export.bytes);

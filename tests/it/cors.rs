@@ -11,7 +11,10 @@ fn preflight(app: &TestApp, path: &str, origin: &str) -> Answer {
     let headers = [
         ("origin", origin),
         ("access-control-request-method", "POST"),
-        ("access-control-request-headers", "authorization,content-type,idempotency-key"),
+        (
+            "access-control-request-headers",
+            "authorization,content-type,idempotency-key",
+        ),
     ];
     app.send("OPTIONS", path, &headers, b"")
 }

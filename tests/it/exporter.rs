@@ -266,7 +266,10 @@ fn an_exhausted_receiver_is_left_alone_unless_it_says_when_to_come_back() {
 
     // It came back once, and gave up when no time was named.
     assert_eq!(receiver.calls(2).len(), 2);
-    assert_eq!((sending.figures.exported.get(), sending.figures.failed.get()), (0, 1));
+    assert_eq!(
+        (sending.figures.exported.get(), sending.figures.failed.get()),
+        (0, 1)
+    );
 }
 
 #[test]
@@ -283,7 +286,10 @@ fn a_call_says_how_long_it_waits() {
 /// A new token is for Google alone: elsewhere the same headers would be refused again.
 #[test]
 fn a_receiver_that_does_not_believe_the_headers_is_not_asked_again() {
-    let receiver = Receiver::refusing(vec![Status::unauthenticated("who?"), Status::permission_denied("no")]);
+    let receiver = Receiver::refusing(vec![
+        Status::unauthenticated("who?"),
+        Status::permission_denied("no"),
+    ]);
     let sending = Sending::start(&plain(&receiver));
 
     for name in ["first", "second"] {
@@ -294,7 +300,10 @@ fn a_receiver_that_does_not_believe_the_headers_is_not_asked_again() {
     assert!(sending.finish());
 
     assert_eq!(receiver.calls(2).len(), 2);
-    assert_eq!((sending.figures.exported.get(), sending.figures.failed.get()), (0, 2));
+    assert_eq!(
+        (sending.figures.exported.get(), sending.figures.failed.get()),
+        (0, 2)
+    );
 }
 
 /// They were in no counter.

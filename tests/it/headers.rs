@@ -134,18 +134,33 @@ fn the_id_that_a_client_gives_is_in_the_log_and_not_in_the_answer() {
     let (_, log) = curtail.wait();
 
     assert!(!answer.contains("req-7f3a/upstream"), "{answer}");
-    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let requests: Vec<_> = lines.iter().filter(|line| line["httpRequest"]["status"] == 401).collect();
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let requests: Vec<_> = lines
+        .iter()
+        .filter(|line| line["httpRequest"]["status"] == 401)
+        .collect();
     let ids: Vec<_> = requests.iter().map(|line| &line["client_request_id"]).collect();
-    assert_eq!(ids, [&json!("req-7f3a/upstream"), &Value::Null, &Value::Null], "{log}");
+    assert_eq!(
+        ids,
+        [&json!("req-7f3a/upstream"), &Value::Null, &Value::Null],
+        "{log}"
+    );
 }
 
 #[test]
 fn the_metrics_endpoint_has_an_address_of_its_own() {
-    let app = TestApp::start_with(Backend::Sqlite, &[("METRICS_PORT", "0"), ("METRICS_ADDRESS", "127.0.0.2")]);
+    let app = TestApp::start_with(
+        Backend::Sqlite,
+        &[("METRICS_PORT", "0"), ("METRICS_ADDRESS", "127.0.0.2")],
+    );
     let port = app.metrics_port.unwrap();
 
-    let mut answer = ureq::get(format!("http://127.0.0.2:{port}/metrics")).call().unwrap();
+    let mut answer = ureq::get(format!("http://127.0.0.2:{port}/metrics"))
+        .call()
+        .unwrap();
 
     assert!(answer.body_mut().read_to_string().unwrap().contains("curtail_"));
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err());

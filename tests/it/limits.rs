@@ -26,7 +26,11 @@ fn create(app: &TestApp, headers: &[(&str, &str)]) -> Answer {
 /// The quota, what is left of it, and the seconds until it is whole, as the headers of RateLimit say.
 #[track_caller]
 fn budget(answer: &Answer) -> (u32, u32, u32) {
-    let header = |name| answer.header(name).unwrap_or_else(|| panic!("no {name}: {answer:?}"));
+    let header = |name| {
+        answer
+            .header(name)
+            .unwrap_or_else(|| panic!("no {name}: {answer:?}"))
+    };
     let number = |value: &str, name: &str| {
         let parameter = value.split(';').find_map(|part| part.strip_prefix(name));
         parameter.unwrap().parse::<u32>().unwrap()

@@ -209,17 +209,34 @@ fn origins_of_other_pages_are_listed_whole_and_trial_mode_has_no_star() {
 
     assert_eq!(
         listed.http.cors_origins,
-        CorsOrigins::Listed(vec!["https://app.example".to_owned(), "chrome-extension://abc".to_owned()])
+        CorsOrigins::Listed(vec![
+            "https://app.example".to_owned(),
+            "chrome-extension://abc".to_owned()
+        ])
     );
     assert_eq!(
         value(&effective.unwrap(), "CORS_ORIGINS"),
         Some("https://app.example,chrome-extension://abc")
     );
     assert_eq!(origins("*").0.http.cors_origins, CorsOrigins::Any);
-    for bad in ["*, https://app.example", "https://*.example", "app.example", "https://app.example/x", "null"] {
-        assert!(origins(bad).1.unwrap_err().contains("CORS_ORIGINS is not valid"), "{bad}");
+    for bad in [
+        "*, https://app.example",
+        "https://*.example",
+        "app.example",
+        "https://app.example/x",
+        "null",
+    ] {
+        assert!(
+            origins(bad).1.unwrap_err().contains("CORS_ORIGINS is not valid"),
+            "{bad}"
+        );
     }
-    assert!(read(&[("CORS_ORIGINS", "*")]).1.unwrap_err().contains("CORS_ORIGINS must not be *"));
+    assert!(
+        read(&[("CORS_ORIGINS", "*")])
+            .1
+            .unwrap_err()
+            .contains("CORS_ORIGINS must not be *")
+    );
     assert!(read(&[("CORS_ORIGINS", "http://localhost:5173")]).1.is_ok());
 }
 

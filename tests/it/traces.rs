@@ -213,16 +213,30 @@ fn the_state_of_other_tracing_systems_is_kept() {
     let curtail = start(Backend::Sqlite, &ground, &receiver.url(), &[]);
     create(&curtail, "x", "");
 
-    visit(&curtail, "x", &format!("{}tracestate: rojo=00f067aa0ba902b7, congo=t61rcWkgMzE\r\ntracestate: last=1\r\n", traceparent("01")));
+    visit(
+        &curtail,
+        "x",
+        &format!(
+            "{}tracestate: rojo=00f067aa0ba902b7, congo=t61rcWkgMzE\r\ntracestate: last=1\r\n",
+            traceparent("01")
+        ),
+    );
     // A state that cannot be read does not cost the trace.
     let other = traceparent("01").replace(TRACE, &TRACE.replace('0', "2"));
     visit(&curtail, "x", &format!("{other}tracestate: no list at all\r\n"));
     stop(curtail);
 
     let spans = receiver.spans();
-    assert!(spans.iter().filter(|span| span.trace_id == TRACE).count() > 1, "the caches have spans too: {spans:#?}");
+    assert!(
+        spans.iter().filter(|span| span.trace_id == TRACE).count() > 1,
+        "the caches have spans too: {spans:#?}"
+    );
     for span in &spans {
-        let kept = if span.trace_id == TRACE { "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE,last=1" } else { "" };
+        let kept = if span.trace_id == TRACE {
+            "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE,last=1"
+        } else {
+            ""
+        };
         assert_eq!(span.state, kept, "{span:#?}");
     }
     assert!(spans.iter().any(|span| span.trace_id == TRACE.replace('0', "2")));

@@ -30,7 +30,10 @@ fn ask(stream: &mut TcpStream, request: &str) -> String {
     stream.write_all(request.as_bytes()).unwrap();
     let answer = read_answer(stream).to_ascii_lowercase();
     let head = answer.split("\r\n\r\n").next().unwrap();
-    assert!(!head.contains("\r\nconnection:") && !head.contains("\r\nupgrade:"), "{request}\n{answer}");
+    assert!(
+        !head.contains("\r\nconnection:") && !head.contains("\r\nupgrade:"),
+        "{request}\n{answer}"
+    );
     head.lines().next().unwrap().to_owned()
 }
 

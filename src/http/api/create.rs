@@ -131,12 +131,13 @@ pub(in crate::http) fn described() -> Operation {
     .answers::<LinkBody<'_>>(StatusCode::CREATED, "The link that was made", EXAMPLE)
     .with_header("Location", text("The path of the link in the API."))
     .with_header("Idempotency-Replayed", text(made::ABOUT_REPLAYED));
-    let operation = rate::described(operation).answers::<LinkBody<'_>>(
-        StatusCode::OK,
-        "The link that was there already (`reuse_existing`)",
-        EXAMPLE,
-    )
-    .with_header("Idempotency-Replayed", text(made::ABOUT_REPLAYED));
+    let operation = rate::described(operation)
+        .answers::<LinkBody<'_>>(
+            StatusCode::OK,
+            "The link that was there already (`reuse_existing`)",
+            EXAMPLE,
+        )
+        .with_header("Idempotency-Replayed", text(made::ABOUT_REPLAYED));
     rate::described(operation).problems(&[
         "malformed_header",
         "slug_taken",

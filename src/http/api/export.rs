@@ -55,7 +55,12 @@ fn wanted(request: &HttpRequest) -> Result<ExportFormat, MalformedQuery> {
     let named = parameters.parsed::<ExportFormat>("format")?;
     parameters.finish()?;
     Ok(named.unwrap_or_else(|| {
-        const OFFERS: [&str; 4] = ["application/x-ndjson", "application/ndjson", "application/json", "text/csv"];
+        const OFFERS: [&str; 4] = [
+            "application/x-ndjson",
+            "application/ndjson",
+            "application/json",
+            "text/csv",
+        ];
         match accept::preferred(request, &OFFERS) {
             Some(3) => ExportFormat::Csv,
             _ => ExportFormat::Ndjson,

@@ -162,7 +162,9 @@ impl Heads {
             (State::Name, letter) => {
                 let head = &mut self.head;
                 // A name that is longer than all of ours, or begins with another letter.
-                if head.name_len == LONGEST_NAME || (head.name_len == 0 && !matches!(letter, b'c' | b'u' | b't')) {
+                if head.name_len == LONGEST_NAME
+                    || (head.name_len == 0 && !matches!(letter, b'c' | b'u' | b't'))
+                {
                     State::Other
                 } else {
                     head.name[head.name_len] = letter;
@@ -220,7 +222,10 @@ impl Heads {
 
     fn digit(&mut self, digit: u64) -> State {
         let length = self.head.length.unwrap_or(0);
-        match length.checked_mul(10).and_then(|length| length.checked_add(digit)) {
+        match length
+            .checked_mul(10)
+            .and_then(|length| length.checked_add(digit))
+        {
             Some(length) => {
                 self.head.length = Some(length);
                 State::Length
@@ -301,7 +306,11 @@ mod tests {
         let all = requests.concat();
 
         for part in [1, 2, 3, 5, 7, 64, 4096] {
-            assert_eq!(passed(&all.replace("{offer}", OFFER), part), all.replace("{offer}", HIDDEN), "{part}");
+            assert_eq!(
+                passed(&all.replace("{offer}", OFFER), part),
+                all.replace("{offer}", HIDDEN),
+                "{part}"
+            );
         }
     }
 

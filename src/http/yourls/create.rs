@@ -163,7 +163,10 @@ fn keyword_taken(keyword: &str) -> Reply {
 fn fault(faults: &[Fault], keyword: &str) -> Reply {
     match faults.first() {
         Some(fault) if fault.code == FaultCode::SlugReserved => keyword_taken(keyword),
-        Some(fault) if fault.pointer == "/slug" => refused("error:keyword", &format!("The keyword cannot be used: {}", fault.detail)),
+        Some(fault) if fault.pointer == "/slug" => refused(
+            "error:keyword",
+            &format!("The keyword cannot be used: {}", fault.detail),
+        ),
         Some(fault) if fault.code == FaultCode::OwnHost => refused("error:noloop", "URL is a short URL"),
         Some(fault) => refused(
             "error:nourl",

@@ -11,8 +11,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use self::parameters::Parameters;
 use self::reply::{Format, Reply};
-use super::problem::Problem;
 use super::openapi::{Operation, text, word};
+use super::problem::Problem;
 use super::{Services, address, auth};
 use crate::service::{Caller, Error};
 
@@ -152,9 +152,17 @@ pub(super) fn described() -> [Operation; 2] {
             .in_query("limit", text("For `stats`: the most links."))
             .in_query("start", text("For `stats`: links to leave out at the beginning."));
         let operation = answer(operation, StatusCode::OK, "Done");
-        let operation = answer(operation, StatusCode::BAD_REQUEST, "Refused, or the destination has a link already")
-            .or_any("application/problem+json");
-        let operation = answer(operation, StatusCode::FORBIDDEN, "No valid key, or not one for this");
+        let operation = answer(
+            operation,
+            StatusCode::BAD_REQUEST,
+            "Refused, or the destination has a link already",
+        )
+        .or_any("application/problem+json");
+        let operation = answer(
+            operation,
+            StatusCode::FORBIDDEN,
+            "No valid key, or not one for this",
+        );
         answer(operation, StatusCode::NOT_FOUND, "No such short URL")
             .or_any("application/problem+json")
             .or_any("text/html")
@@ -170,11 +178,10 @@ pub(super) fn described() -> [Operation; 2] {
     };
     [
         described("GET", "yourls", "Do what `action` says, as YOURLS does"),
-        described("POST", "yourlsPost", "The same, with the parameters in a form")
-            .takes_any(
-                &["application/x-www-form-urlencoded", "multipart/form-data"],
-                "The same parameters. They go before those of the query.",
-                r#""action=version&format=json""#,
-            ),
+        described("POST", "yourlsPost", "The same, with the parameters in a form").takes_any(
+            &["application/x-www-form-urlencoded", "multipart/form-data"],
+            "The same parameters. They go before those of the query.",
+            r#""action=version&format=json""#,
+        ),
     ]
 }

@@ -149,7 +149,11 @@ fn of(link: &Link, base: &str) -> Map<String, Value> {
 fn keyword(request: &HttpRequest, services: &Services, text: &str) -> String {
     let text = text.trim_end_matches('/');
     let has_scheme = text.contains("://");
-    let whole = if has_scheme { text.to_owned() } else { format!("http://{text}") };
+    let whole = if has_scheme {
+        text.to_owned()
+    } else {
+        format!("http://{text}")
+    };
     let Some(url) = url::Url::parse(&whole).ok().filter(|_| text.contains('/')) else {
         return text.to_owned();
     };

@@ -123,7 +123,8 @@ fn delay(details: &str) -> Option<Duration> {
         .find(|detail| detail.type_url.ends_with("/google.rpc.RetryInfo"))?;
     let delay = RetryInfo::decode(info.value.as_slice()).ok()?.retry_delay?;
     let seconds = u64::try_from(delay.seconds).unwrap_or_default();
-    let delay = Duration::from_secs(seconds) + Duration::from_nanos(u64::try_from(delay.nanos).unwrap_or_default());
+    let delay =
+        Duration::from_secs(seconds) + Duration::from_nanos(u64::try_from(delay.nanos).unwrap_or_default());
     Some(delay.min(LONGEST_DELAY))
 }
 
@@ -157,7 +158,10 @@ mod tests {
         let without = Failure::of_status(8, "", "");
         let long = Failure::of_status(14, "", &details(86_400, 0));
 
-        assert_eq!((with.passes, with.delay), (true, Some(Duration::from_millis(2500))));
+        assert_eq!(
+            (with.passes, with.delay),
+            (true, Some(Duration::from_millis(2500)))
+        );
         assert_eq!(unpadded.delay, Some(Duration::from_secs(2)));
         assert_eq!((without.passes, without.delay), (false, None));
         assert_eq!((long.passes, long.delay), (true, Some(Duration::from_secs(60))));
@@ -169,9 +173,21 @@ mod tests {
         for status in [2, 3, 5, 6, 7, 9, 12, 13, 16] {
             assert!(!Failure::of_status(status, "", "").passes, "{status}");
         }
-        for (status, passes) in [(400, false), (401, false), (403, false), (404, false), (429, true), (500, false), (503, true)] {
+        for (status, passes) in [
+            (400, false),
+            (401, false),
+            (403, false),
+            (404, false),
+            (429, true),
+            (500, false),
+            (503, true),
+        ] {
             let failure = Failure::of_http(StatusCode::from_u16(status).unwrap());
-            assert_eq!((failure.passes, failure.unauthenticated), (passes, status == 401), "{status}");
+            assert_eq!(
+                (failure.passes, failure.unauthenticated),
+                (passes, status == 401),
+                "{status}"
+            );
         }
     }
 
