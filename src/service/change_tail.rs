@@ -131,8 +131,9 @@ impl ChangeTail {
             history: history + OVERLAP,
             floors: Mutex::new(Floors::new(history + OVERLAP)),
             has_floors: AtomicBool::new(false),
-            // Not current, and not frozen either: the first visitors do not wait for the first read.
-            current_until: AtomicMoment::new(moment),
+            // Not current, and not frozen either: the first visitors do not wait for the first read. Without a cache there is
+            // nothing that could be outdated.
+            current_until: AtomicMoment::new(if is_needed { moment } else { Moment::LAST }),
             attempted: AtomicMoment::new(moment),
             has_failed: AtomicBool::new(false),
             wanted: Notify::new(),
@@ -173,13 +174,16 @@ impl ChangeTail {
 
     /// Remembers a change of `slug`. `is_shared` is whether the shared cache has the new state.
     pub(super) fn note(&self, slug: &Slug, version: Rank, is_shared: bool) {
-        self.0.raise(slug, version, is_shared);
+        let inner = &self.0;
+        if inner.memory.is_some() || inner.shared.is_some() {
+            inner.raise(slug, version, is_shared);
+        }
     }
 
     /// Whether an entry of the shared cache is as new as every change that was read.
     pub(super) fn admit_shared(&self, slug: &Slug, entry: &Entry) -> bool {
-        let now = self.0.clock.now();
-        self.0.judge(|floors| floors.admit_shared(slug, entry, now))
+        let inner = &self.0;
+        inner.judge(|floors| floors.admit_shared(slug, entry, inner.clock.now()))
     }
 
     /// Whether a state whose read of the store began at `began` is as new as every change that was read.

@@ -23,6 +23,14 @@ pub(super) struct Moment {
     pub(super) steady: Timestamp,
 }
 
+impl Moment {
+    /// Later than any other.
+    pub(super) const LAST: Self = Self {
+        now: Timestamp::MAX,
+        steady: Timestamp::MAX,
+    };
+}
+
 /// What is remembered of a slug's last change.
 #[derive(Debug, Clone, Copy)]
 struct Floor {

@@ -252,14 +252,17 @@ impl Inner {
 
     /// What the shared cache had, kept in memory too, if it is still fresh and memory knew nothing later.
     async fn take_shared(&self, slug: &Slug, shared: Option<&Entry>, held: Option<&Entry>) -> Option<Known> {
-        let now = self.caches.clock.now();
-        let entry = shared.filter(|entry| now < entry.fresh_until)?;
+        let moment = moment(self.caches.clock.as_ref());
+        let entry = shared.filter(|entry| moment.now < entry.fresh_until)?;
         let is_older = held.is_some_and(|held| entry.known.rank() < held.known.rank());
-        if is_older || (held.is_some() && !self.caches.lifetimes.renews(entry, now)) {
+        if is_older || (held.is_some() && !self.caches.lifetimes.renews(entry, moment.now)) {
             return None;
         }
         self.metrics.resolve.shared.add_one();
-        let received = self.caches.received(entry.clone());
+        let received = self
+            .caches
+            .lifetimes
+            .received(entry.clone(), moment.now, moment.steady);
         // A change may have been seen since it was read from the shared cache.
         let is_current = |tail: &ChangeTail| tail.admit_shared(slug, entry);
         self.remember(slug, received, held, is_current).await

@@ -55,6 +55,21 @@ on_both_stores! {
         assert_eq!(cold.metrics.resolve.store.get(), 1);
     }
 
+    /// Each visit waited 250 ms for a read of the changes that nothing made.
+    fn without_any_cache_no_visit_waits_for_changes(backend) {
+        let settings = [("MEMORY_CACHE_MIB", "0"), ("REDIS_URL", "")];
+        let app = TestApp::start_with(backend, &settings);
+        app.create(json!({"url": "https://example.org/", "slug": "bare"}));
+        app.clock.advance(Duration::from_secs(60));
+
+        let began = Instant::now();
+        for _ in 0..100 {
+            assert_eq!(app.get("/bare").status, 302);
+        }
+
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    }
+
     fn without_a_memory_cache_every_visit_asks_below(backend) {
         let app = TestApp::start_with(backend, &[("MEMORY_CACHE_MIB", "0")]);
         app.create(json!({"url": "https://example.org/", "slug": "bare"}));
