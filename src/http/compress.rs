@@ -8,8 +8,8 @@ use actix_web::HttpRequest;
 use actix_web::body::{BodySize, BodyStream, BoxBody, MessageBody};
 use actix_web::dev::ServiceResponse;
 use actix_web::http::header::{
-    AcceptEncoding, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, Encoding, Header, HeaderMap, HeaderName,
-    HeaderValue, VARY,
+    AcceptEncoding, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, Encoding, Header, HeaderMap,
+    HeaderName, HeaderValue, VARY,
 };
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Bytes;
@@ -76,6 +76,8 @@ fn is_of_use(response: &ServiceResponse<BoxBody>) -> bool {
     large
         && response.status() != StatusCode::PARTIAL_CONTENT
         && !headers.contains_key(CONTENT_ENCODING)
+        // A strong tag names these very bytes (RFC 9110, section 8.8.3): what has one compresses itself, or not at all.
+        && !headers.contains_key(ETAG)
         && headers.get(CONTENT_TYPE).is_some_and(shrinks)
 }
 
@@ -148,4 +150,36 @@ async fn step(mut encoder: GzEncoder<Vec<u8>>, part: Bytes) -> io::Result<(GzEnc
     tokio::task::spawn_blocking(write)
         .await
         .map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::HttpResponse;
+    use actix_web::http::header::{CONTENT_ENCODING, ETAG};
+    use actix_web::test::TestRequest;
+
+    use super::compressed;
+
+    #[actix_web::test]
+    async fn what_is_tagged_or_encoded_already_is_left_as_it_is() {
+        let coding = async |header: Option<(&'static str, &'static str)>| {
+            let request = TestRequest::default().insert_header(("Accept-Encoding", "gzip"));
+            let mut response = HttpResponse::Ok();
+            response.content_type("application/json");
+            if let Some(header) = header {
+                response.insert_header(header);
+            }
+            let response = request.to_srv_response(response.body("x".repeat(4096)));
+            let response = compressed(response).await;
+            let coding = response.headers().get(CONTENT_ENCODING);
+            coding.map(|coding| coding.to_str().unwrap().to_owned())
+        };
+
+        assert_eq!(coding(None).await.as_deref(), Some("gzip"));
+        assert_eq!(coding(Some((ETAG.as_str(), "\"1\""))).await, None);
+        assert_eq!(
+            coding(Some(("content-encoding", "br"))).await.as_deref(),
+            Some("br")
+        );
+    }
 }
