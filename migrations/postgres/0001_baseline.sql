@@ -148,8 +148,8 @@ CREATE TABLE deleted_links (
 CREATE INDEX deleted_links_slug_idx ON deleted_links (slug);
 CREATE INDEX deleted_links_deleted_at_idx ON deleted_links (deleted_at);
 
--- Every change of a link or an API key, recorded by the statement that made it. Only appended to; maintenance deletes what
--- is old. Clicks are no changes.
+-- Every change of a link or an API key, and every sign-in, recorded by the statement that made it. Only appended to;
+-- maintenance deletes what is old. Clicks are no changes.
 CREATE TABLE changes (
     id bigint GENERATED ALWAYS AS IDENTITY,
     -- The clock of the database in that statement: before the change became visible.
@@ -157,17 +157,20 @@ CREATE TABLE changes (
     link_id bigint,
     -- What the change gave the link, or its deletion.
     revision bigint,
-    -- link.created, link.updated, link.disabled, link.enabled, link.deleted, link.restored, link.purged, key.created or
-    -- key.revoked.
+    -- link.created, link.updated, link.disabled, link.enabled, link.deleted, link.restored, link.purged, key.created,
+    -- key.revoked, session.opened, session.closed, session.refused or sessions.rotated.
     kind text COLLATE "C" NOT NULL,
     -- admin, key:ID, anonymous, operator or system.
     actor text COLLATE "C" NOT NULL,
-    -- NULL for a change of a key.
+    -- NULL for a change of a key or a session.
     slug text COLLATE "C",
-    -- The key that was changed.
+    -- The key that was changed, or that the session belongs to; NULL for a session of the admin key.
     key_id text COLLATE "C",
     CONSTRAINT changes_pkey PRIMARY KEY (changed_at, id),
-    CONSTRAINT changes_subject_check CHECK (num_nonnulls(slug, key_id) = 1 AND num_nonnulls(slug, link_id, revision) IN (0, 3))
+    CONSTRAINT changes_subject_check CHECK (
+        (num_nonnulls(slug, key_id) = 1 OR (kind LIKE 'session%' AND slug IS NULL))
+        AND num_nonnulls(slug, link_id, revision) IN (0, 3)
+    )
 );
 
 CREATE INDEX changes_slug_idx ON changes (slug, changed_at, id) WHERE slug IS NOT NULL;
@@ -329,6 +332,29 @@ CREATE TABLE api_keys (
     CONSTRAINT api_keys_hash_check CHECK (octet_length(hash) = 32),
     CONSTRAINT api_keys_name_check CHECK (char_length(name) BETWEEN 1 AND 200)
 );
+
+-- Secrets that all instances share. The first instance that needs one creates it.
+CREATE TABLE shared_secrets (
+    -- sessions or rate_limits.
+    name text COLLATE "C" NOT NULL,
+    secret bytea NOT NULL,
+    CONSTRAINT shared_secrets_pkey PRIMARY KEY (name),
+    CONSTRAINT shared_secrets_secret_check CHECK (octet_length(secret) = 32)
+);
+
+-- Open sessions of the web interface. A session without a row is closed.
+CREATE TABLE sessions (
+    -- SHA-256 of the session's id, which only the browser has: a copy of this table signs in nowhere.
+    hash bytea NOT NULL,
+    -- The API key that opened it. NULL: the key from the settings.
+    key_id text COLLATE "C",
+    expires_at timestamptz NOT NULL,
+    CONSTRAINT sessions_pkey PRIMARY KEY (hash),
+    CONSTRAINT sessions_hash_check CHECK (octet_length(hash) = 32)
+);
+
+CREATE INDEX sessions_key_id_idx ON sessions (key_id) WHERE key_id IS NOT NULL;
+CREATE INDEX sessions_expires_at_idx ON sessions (expires_at);
 
 -- Idempotency records: the first response to each request with an Idempotency-Key.
 CREATE TABLE answers (

@@ -122,25 +122,26 @@ CREATE TABLE deleted_links (
 CREATE INDEX deleted_links_slug_idx ON deleted_links (slug);
 CREATE INDEX deleted_links_deleted_at_idx ON deleted_links (deleted_at);
 
--- Every change of a link or an API key, recorded in the transaction that made it. Only appended to; maintenance deletes
--- what is old. Clicks are no changes.
+-- Every change of a link or an API key, and every sign-in, recorded in the transaction that made it. Only appended to;
+-- maintenance deletes what is old. Clicks are no changes.
 CREATE TABLE changes (
     id INTEGER PRIMARY KEY NOT NULL,
     changed_at INTEGER NOT NULL,
     link_id INTEGER,
     -- What the change gave the link, or its deletion.
     revision INTEGER,
-    -- link.created, link.updated, link.disabled, link.enabled, link.deleted, link.restored, link.purged, key.created or
-    -- key.revoked.
+    -- link.created, link.updated, link.disabled, link.enabled, link.deleted, link.restored, link.purged, key.created,
+    -- key.revoked, session.opened, session.closed, session.refused or sessions.rotated.
     kind TEXT COLLATE BINARY NOT NULL,
     -- admin, key:ID, anonymous, operator or system.
     actor TEXT COLLATE BINARY NOT NULL,
-    -- NULL for a change of a key.
+    -- NULL for a change of a key or a session.
     slug TEXT COLLATE BINARY,
-    -- The key that was changed.
+    -- The key that was changed, or that the session belongs to; NULL for a session of the admin key.
     key_id TEXT COLLATE BINARY,
     CONSTRAINT changes_subject_check CHECK (
-        (slug IS NULL) <> (key_id IS NULL) AND (slug IS NULL) = (link_id IS NULL) AND (slug IS NULL) = (revision IS NULL)
+        ((slug IS NULL) <> (key_id IS NULL) OR (kind LIKE 'session%' AND slug IS NULL))
+        AND (slug IS NULL) = (link_id IS NULL) AND (slug IS NULL) = (revision IS NULL)
     )
 ) STRICT;
 
@@ -270,6 +271,27 @@ CREATE TABLE api_keys (
     CONSTRAINT api_keys_hash_check CHECK (octet_length(hash) = 32),
     CONSTRAINT api_keys_name_check CHECK (length(name) BETWEEN 1 AND 200)
 ) STRICT;
+
+-- Secrets that all instances share. The first instance that needs one creates it.
+CREATE TABLE shared_secrets (
+    -- sessions or rate_limits.
+    name TEXT COLLATE BINARY PRIMARY KEY NOT NULL,
+    secret BLOB NOT NULL,
+    CONSTRAINT shared_secrets_secret_check CHECK (octet_length(secret) = 32)
+) STRICT;
+
+-- Open sessions of the web interface. A session without a row is closed.
+CREATE TABLE sessions (
+    -- SHA-256 of the session's id, which only the browser has: a copy of this table signs in nowhere.
+    hash BLOB PRIMARY KEY NOT NULL,
+    -- The API key that opened it. NULL: the key from the settings.
+    key_id TEXT COLLATE BINARY,
+    expires_at INTEGER NOT NULL,
+    CONSTRAINT sessions_hash_check CHECK (octet_length(hash) = 32)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX sessions_key_id_idx ON sessions (key_id) WHERE key_id IS NOT NULL;
+CREATE INDEX sessions_expires_at_idx ON sessions (expires_at);
 
 -- Idempotency records: the first response to each request with an Idempotency-Key.
 CREATE TABLE answers (

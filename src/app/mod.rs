@@ -18,8 +18,8 @@ use crate::domain::{Clock, CorrectedClock};
 use crate::http::{self, Admission, Services};
 use crate::lifecycle::Lifecycle;
 use crate::service::{
-    AuditTrail, Blocklist, Clicks, FleetSecret, Health, Housekeeping, Keys, Limits, Links, RandomSlugs,
-    Resolver, Sessions, SlugSource, Stats,
+    AuditTrail, Blocklist, Clicks, Health, Housekeeping, Keys, Limits, Links, RandomSlugs, Resolver,
+    Sessions, SharedLimits, SlugSource, Stats,
 };
 use crate::store::{Store, StoreError};
 use crate::telemetry::gcp::Metadata;
@@ -185,7 +185,7 @@ impl Application {
             lifecycle.clone(),
             Arc::clone(&parts.clock),
         ));
-        let secret = FleetSecret::new(&config.access);
+        let shared_limits = budgets.map(|budgets| SharedLimits::new(budgets, Arc::clone(&store)));
         let services = web::Data::new(Services {
             config: config.http.clone(),
             security: config.security.clone(),
@@ -197,11 +197,10 @@ impl Application {
                 lifecycle.clone(),
             ),
             audit: AuditTrail::new(Arc::clone(&store)),
-            sessions: Sessions::new(&secret, Arc::clone(&parts.clock)),
+            sessions: Sessions::new(Arc::clone(&store), Arc::clone(&parts.clock), lifecycle.clone()),
             limits: Limits::new(
                 &config.limits,
-                &secret,
-                budgets,
+                shared_limits,
                 Arc::clone(&parts.clock),
                 Arc::clone(&parts.metrics),
             ),

@@ -9,6 +9,7 @@ mod migrate;
 mod openapi;
 mod porting;
 mod serve;
+mod sessions;
 mod settings;
 mod signals;
 mod worker;
@@ -63,6 +64,9 @@ enum Command {
         after_help = "Example:\n  curtail keys create --name shop --scope links:create --scope links:read"
     )]
     Keys(keys::Command),
+    /// End the sessions of the web interface
+    #[command(subcommand, after_help = "Example:\n  curtail sessions rotate")]
+    Sessions(sessions::Command),
     /// Take links from a file into the database: our own, or from YOURLS, Shlink, Kutt or Bitly
     #[command(after_help = "Example:\n  curtail import --from shlink --report refused.ndjson links.json")]
     Import(import::Arguments),
@@ -93,6 +97,7 @@ pub fn run() -> ExitCode {
         Some(Command::Migrate) => migrate::migrate(),
         Some(Command::Worker { once }) => worker::worker(once),
         Some(Command::Keys(command)) => keys::keys(command),
+        Some(Command::Sessions(command)) => sessions::sessions(&command),
         Some(Command::Import(arguments)) => import::import(arguments),
         Some(Command::Export(arguments)) => export::export(arguments),
         Some(Command::Healthcheck(arguments)) => healthcheck::healthcheck(&arguments),

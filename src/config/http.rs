@@ -34,6 +34,8 @@ pub struct Http {
     pub cors_origins: CorsOrigins,
     /// Whether `/yourls-api.php` answers.
     pub yourls_api: bool,
+    /// Name of the cookie of the web interface's sessions; `None` takes the default.
+    pub session_cookie: Option<String>,
     /// Trial mode: answer only requests for a loopback host.
     pub trial: bool,
     /// Cloud Run's container contract holds.
@@ -156,8 +158,25 @@ impl Http {
             hsts_seconds: env.number_or("HSTS_SECONDS", YEAR, 0..=2 * YEAR),
             cors_origins: CorsOrigins::read(env, place),
             yourls_api: env.flag_or("YOURLS_API", false),
+            session_cookie: session_cookie(env),
             trial: place.trial,
             cloud_run: place.cloud_run,
         }
     }
+}
+
+/// The most characters of `SESSION_COOKIE`.
+const MAX_COOKIE_NAME: usize = 64;
+
+/// A name of RFC 6265: visible ASCII characters without separators.
+fn session_cookie(env: &mut Env) -> Option<String> {
+    let name = env.text("SESSION_COOKIE")?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if name.len() > MAX_COOKIE_NAME || !name.bytes().all(plain) {
+        env.fault(
+            "SESSION_COOKIE",
+            format!("is not valid: at most {MAX_COOKIE_NAME} letters, digits and -_. without spaces"),
+        );
+    }
+    Some(name)
 }

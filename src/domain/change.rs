@@ -1,4 +1,4 @@
-//! Changes of links and keys: what the store records with each of them.
+//! Changes of links, keys and sessions: what the store records with each of them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -97,19 +97,25 @@ pub enum ChangeKind {
     LinkPurged,
     KeyCreated,
     KeyRevoked,
+    SessionOpened,
+    SessionClosed,
+    /// A sign-in with a key that is not valid.
+    SessionRefused,
+    /// The sealing secret was replaced, which closes every session.
+    SessionsRotated,
 }
 
 /// A text that is no kind of change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "one of link.created, link.updated, link.disabled, link.enabled, link.deleted, link.restored, link.purged, \
-     key.created, key.revoked"
+     key.created, key.revoked, session.opened, session.closed, session.refused, sessions.rotated"
 )]
 pub struct UnknownChangeKind;
 
 impl ChangeKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::LinkCreated,
         Self::LinkUpdated,
         Self::LinkDisabled,
@@ -119,6 +125,10 @@ impl ChangeKind {
         Self::LinkPurged,
         Self::KeyCreated,
         Self::KeyRevoked,
+        Self::SessionOpened,
+        Self::SessionClosed,
+        Self::SessionRefused,
+        Self::SessionsRotated,
     ];
 
     /// The kind as it is stored, logged and shown.
@@ -134,6 +144,10 @@ impl ChangeKind {
             Self::LinkPurged => "link.purged",
             Self::KeyCreated => "key.created",
             Self::KeyRevoked => "key.revoked",
+            Self::SessionOpened => "session.opened",
+            Self::SessionClosed => "session.closed",
+            Self::SessionRefused => "session.refused",
+            Self::SessionsRotated => "sessions.rotated",
         }
     }
 
@@ -223,11 +237,12 @@ pub struct AuditRecord {
     pub kind: ChangeKind,
     /// Who made it.
     pub actor: Actor,
-    /// The slug of the link; `None` for a change of a key.
+    /// The slug of the link; `None` for a change of a key or a session.
     pub slug: Option<Slug>,
-    /// The revision that the change gave the link, or its deletion; `None` for a change of a key.
+    /// The revision that the change gave the link, or its deletion; `None` for a change of a key or a session.
     pub revision: Option<Revision>,
-    /// The key that was created or revoked; `None` for a change of a link.
+    /// The key that was created or revoked, or whose session it is; `None` for a change of a link, and for a session of
+    /// the admin key.
     pub key_id: Option<KeyId>,
 }
 

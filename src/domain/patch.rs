@@ -34,7 +34,7 @@ impl<T> Change<T> {
 }
 
 /// A JSON merge patch (RFC 7396) of a link: of the right types, not yet checked.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[expect(
     missing_docs,
     reason = "the fields are those of the link object in the HTTP contract"

@@ -6,8 +6,9 @@ use actix_web::{FromRequest, HttpRequest};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
+use super::origin::{self, Initiator};
 use super::problem::Problem;
-use super::{address, services};
+use super::{Services, address, cors, services};
 use crate::service::{Caller, Error};
 
 /// The sender of a request.
@@ -22,6 +23,10 @@ impl FromRequest for Sender {
         async move {
             let services = services(&request);
             let caller = match key(&request) {
+                Ok(None) if !request.method().is_safe() => {
+                    refuse_foreign(&request, services)?;
+                    services.keys.identify(None).await
+                }
                 Ok(key) => services.keys.identify(key).await,
                 Err(err) => Err(err),
             };
@@ -32,6 +37,17 @@ impl FromRequest for Sender {
             Ok(Self(caller?))
         }
         .boxed_local()
+    }
+}
+
+/// Refuses a request without a key that a page of another origin sent, unless `CORS_ORIGINS` allows that origin: the page
+/// uses the place of the browser, such as a machine on which trial mode asks for no key.
+pub(super) fn refuse_foreign(request: &HttpRequest, services: &Services) -> Result<(), Problem> {
+    match origin::initiator(request, &services.config) {
+        Initiator::Foreign if !cors::is_allowed(&services.config.cors_origins, request) => {
+            Err(Problem::foreign_origin())
+        }
+        _ => Ok(()),
     }
 }
 

@@ -32,6 +32,11 @@ fn allowed<'a>(origins: &CorsOrigins, request: &'a HttpRequest) -> Option<&'a st
     }
 }
 
+/// Whether a page of the request's origin may read answers.
+pub(super) fn is_allowed(origins: &CorsOrigins, request: &HttpRequest) -> bool {
+    allowed(origins, request).is_some()
+}
+
 /// The answer to a preflight from an origin that is allowed; `None` for every other request.
 pub(super) fn preflight(origins: &CorsOrigins, request: &HttpRequest) -> Option<HttpResponse> {
     let asks =

@@ -6,10 +6,12 @@ use std::net::IpAddr;
 
 use actix_web::HttpRequest;
 use actix_web::http::header;
-use actix_web::http::header::HeaderName;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use url::Url;
 
 use crate::config;
 
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The host and port that the request names, if they are well-formed.
@@ -66,5 +68,50 @@ pub(super) fn base(request: &HttpRequest, config: &config::Http) -> String {
             };
             format!("{scheme}://{}/", authority(request).unwrap_or("localhost"))
         }
+    }
+}
+
+/// What a browser says about the page that sent a request. No page can make a browser say otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Initiator {
+    /// A page of this service.
+    Own,
+    /// A page of another origin.
+    Foreign,
+    /// The request does not say, as that of a program, or of a person who typed the URL.
+    Unknown,
+}
+
+/// The page that sent a request, by `Sec-Fetch-Site` (<https://www.w3.org/TR/fetch-metadata/>), which counts first, or by
+/// `Origin` (RFC 6454), which is compared with its scheme and port.
+pub(super) fn initiator(request: &HttpRequest, config: &config::Http) -> Initiator {
+    let headers = request.headers();
+    match headers.get(FETCH_SITE).map(HeaderValue::as_bytes) {
+        Some(b"same-origin") => return Initiator::Own,
+        Some(b"none") | None => {}
+        Some(_) => return Initiator::Foreign,
+    }
+    let Some(sent) = headers.get(header::ORIGIN) else {
+        return Initiator::Unknown;
+    };
+    let sent = sent.to_str().ok().and_then(|text| Url::parse(text).ok());
+    let scheme = if is_https(request, config) {
+        "https"
+    } else {
+        "http"
+    };
+    // A proxy may have written its own name into `Host`; then `BASE_URL` is the one that browsers see.
+    let own = [
+        base(request, config),
+        format!("{scheme}://{}/", authority(request).unwrap_or_default()),
+    ];
+    let is_own = |sent: &Url| {
+        let mut own = own.iter().filter_map(|own| Url::parse(own).ok());
+        own.any(|own| own.origin() == sent.origin())
+    };
+    if sent.as_ref().is_some_and(is_own) {
+        Initiator::Own
+    } else {
+        Initiator::Foreign
     }
 }

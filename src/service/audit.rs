@@ -112,3 +112,18 @@ pub(super) fn key(actor: &Actor, kind: ChangeKind, id: &KeyId) {
         "{action} {id}"
     );
 }
+
+/// A session was opened or closed, a sign-in was refused, or all sessions ended. `id` is the session's key, if that is not
+/// the one of the settings.
+pub(super) fn session(actor: &Actor, kind: ChangeKind, id: Option<&KeyId>) {
+    let action = kind.as_str();
+    tracing::event!(
+        target: TARGET,
+        Level::INFO,
+        audit.action = action,
+        audit.actor = actor.role(),
+        audit.key_id = actor.key_id().map(tracing::field::display),
+        key.id = id.map(tracing::field::display),
+        "{action}"
+    );
+}

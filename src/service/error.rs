@@ -37,6 +37,9 @@ pub enum Error {
     /// The link to be made breaks the rules.
     #[error("the link is not valid")]
     InvalidLink(Vec<Fault>),
+    /// The link has another revision than the change starts from.
+    #[error("the link was changed in the meantime")]
+    Stale,
     /// The change breaks the rules.
     #[error("the change is not valid")]
     InvalidPatch(Vec<Fault>),

@@ -52,6 +52,7 @@ impl Housekeeping {
             ("visitors", Chore::ForgetVisitors(yesterday)),
             ("batches", Chore::ForgetBatches(days_before(now, BATCH_DAYS))),
             ("answers", Chore::ForgetAnswers(now)),
+            ("sessions", Chore::DropSessions(now)),
             (
                 "changes",
                 Chore::DropChanges(days_before(now, self.config.audit_retention_days.into())),

@@ -176,18 +176,14 @@ impl Keys {
         self.holder(hash).await
     }
 
-    /// The session of whoever shows `key`.
-    pub async fn sign_in(&self, key: &str) -> Result<Session, Error> {
-        self.identify(Some(key)).await?;
-        Ok(Session { key: Some(hash(key)) })
+    /// The holder of `key`, and the key's hash.
+    pub(super) async fn sign_in(&self, key: &str) -> Result<(Caller, KeyHash), Error> {
+        Ok((self.identify(Some(key)).await?, hash(key)))
     }
 
-    /// Who holds `session`. A key that was revoked since is an error.
+    /// The holder of the key that opened `session`. [`Error::Unauthenticated`] if that key was revoked or has expired.
     pub async fn holder_of(&self, session: &Session) -> Result<Caller, Error> {
-        match session.key {
-            Some(hash) => self.holder(hash).await,
-            None => self.identify(None).await,
-        }
+        self.holder(session.key).await
     }
 
     fn is_admin(&self, hash: &KeyHash) -> bool {
@@ -205,23 +201,40 @@ impl Keys {
             .ok_or(Error::Unauthenticated)
     }
 
-    /// Makes a key.
-    pub async fn create(&self, by: &Caller, draft: KeyDraft) -> Result<IssuedKey, Error> {
+    /// An id for a key that is to be created once.
+    #[must_use]
+    pub fn new_id() -> KeyId {
         let id = nanoid::nanoid!(ID_CHARS, &BASE62);
-        let id = id.parse().expect("an id is made of letters and digits");
+        id.parse().expect("an id is made of letters and digits")
+    }
+
+    /// Creates a key.
+    pub async fn create(&self, by: &Caller, draft: KeyDraft) -> Result<IssuedKey, Error> {
+        let issued = self.create_once(by, draft, Self::new_id()).await?;
+        issued.ok_or_else(|| StoreError::Conflict.into())
+    }
+
+    /// Creates a key under an id of [`Keys::new_id`]; `None` if there is one with this id already.
+    pub async fn create_once(
+        &self,
+        by: &Caller,
+        draft: KeyDraft,
+        id: KeyId,
+    ) -> Result<Option<IssuedKey>, Error> {
         let key = Key::check(draft, id, self.clock.now()).map_err(Error::InvalidKey)?;
         let secret = format!("{PREFIX}{}", nanoid::nanoid!(SECRET_CHARS, &BASE62));
         let (store, actor) = (Arc::clone(&self.store), by.actor());
         let creating = async move {
             let kind = ChangeKind::KeyCreated;
-            if let Err(err) = store.insert_key(&key, &hash(&secret), &actor).await {
-                return Err(failed(&actor, kind, &key.id, err));
+            match store.insert_key(&key, &hash(&secret), &actor).await {
+                Ok(()) => audit::key(&actor, kind, &key.id),
+                Err(StoreError::Conflict) => return Ok(None),
+                Err(err) => return Err(failed(&actor, kind, &key.id, err)),
             }
-            audit::key(&actor, kind, &key.id);
-            Ok(IssuedKey {
+            Ok(Some(IssuedKey {
                 key,
                 secret: secret.into(),
-            })
+            }))
         };
         run_to_end(&self.lifecycle, |_stop| creating).await
     }
@@ -231,7 +244,7 @@ impl Keys {
         Ok(self.store.keys().await?)
     }
 
-    /// Revokes a key.
+    /// Revokes a key, which ends its sessions.
     pub async fn revoke(&self, by: &Caller, id: &str) -> Result<(), Error> {
         let id: KeyId = id.parse().map_err(|_| Error::KeyNotFound)?;
         let (store, actor) = (Arc::clone(&self.store), by.actor());

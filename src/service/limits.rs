@@ -2,17 +2,18 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use quick_cache::unsync::Cache as BoundedMap;
 use ring::hmac;
 
-use super::{Caller, Error, FleetSecret};
+use super::{Caller, Error, random};
 use crate::cache::Budgets;
 use crate::config;
 use crate::domain::{Clock, Rate, Taken};
+use crate::store::{SecretName, Store};
 use crate::telemetry::metrics::{Counter, Metrics};
 
 /// The most budgets, and the most scanners, that this instance keeps by itself. Beyond them those go that are used least:
@@ -34,16 +35,80 @@ const KEY: &str = "key";
 pub struct Limits {
     create: Option<Rate>,
     miss: Option<Rate>,
-    shared: Option<Arc<dyn Budgets>>,
+    shared: Option<SharedLimits>,
     /// For each budget, when it is whole again, in microseconds since 1970.
     local: Mutex<BoundedMap<Name, i64>>,
     /// Until when each scanner is one, in microseconds since 1970; and until when there is any.
     scanners: Mutex<BoundedMap<Name, i64>>,
     scanned_until: AtomicI64,
-    /// Names budgets.
+    /// Names budgets in this instance.
     names: hmac::Key,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+}
+
+/// Time between two requests for the secret of the shared names, in microseconds.
+const SECRET_AGAIN_MICROS: i64 = 1_000_000;
+
+/// The budgets that all instances share, and the secret that names them, which the store keeps. Until it is known, this
+/// instance counts by itself.
+pub struct SharedLimits {
+    budgets: Arc<dyn Budgets>,
+    store: Arc<dyn Store>,
+    names: OnceLock<hmac::Key>,
+    /// When the store may be asked for the secret again, in microseconds since 1970.
+    ask_at: AtomicI64,
+}
+
+impl fmt::Debug for SharedLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedLimits").finish_non_exhaustive()
+    }
+}
+
+impl SharedLimits {
+    /// Budgets whose names are keyed by a secret of `store`.
+    #[must_use]
+    pub fn new(budgets: Arc<dyn Budgets>, store: Arc<dyn Store>) -> Self {
+        Self {
+            budgets,
+            store,
+            names: OnceLock::new(),
+            ask_at: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// The key of the names, if it is known. One request at a time asks the store for it.
+    async fn names(&self, now: i64) -> Option<&hmac::Key> {
+        if let Some(names) = self.names.get() {
+            return Some(names);
+        }
+        let ask_at = self.ask_at.load(Ordering::Relaxed);
+        let next = now.saturating_add(SECRET_AGAIN_MICROS);
+        let take_turn = || {
+            let swapped = self
+                .ask_at
+                .compare_exchange(ask_at, next, Ordering::Relaxed, Ordering::Relaxed);
+            swapped.is_ok()
+        };
+        if ask_at > now || !take_turn() {
+            return None;
+        }
+        match self
+            .store
+            .shared_secret(SecretName::RateLimits, &random::bytes())
+            .await
+        {
+            Ok(secret) => Some(
+                self.names
+                    .get_or_init(|| hmac::Key::new(hmac::HMAC_SHA256, &secret)),
+            ),
+            Err(err) => {
+                tracing::debug!(error = %err, "rate limits are not shared yet: {err}");
+                None
+            }
+        }
+    }
 }
 
 /// The name of a budget: a keyed hash, since addresses are so few that each could be tried. No address is stored as such.
@@ -51,6 +116,16 @@ pub struct Limits {
 struct Name([u8; 16]);
 
 impl Name {
+    fn new(key: &hmac::Key, what: &str, who: &str) -> Self {
+        let mut context = hmac::Context::with_key(key);
+        context.update(what.as_bytes());
+        context.update(&[0]);
+        context.update(who.as_bytes());
+        let mut name = [0; 16];
+        name.copy_from_slice(&context.sign().as_ref()[..16]);
+        Self(name)
+    }
+
     fn hex(self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -64,23 +139,21 @@ impl fmt::Debug for Limits {
 }
 
 impl Limits {
-    /// The limits of the settings. Without a secret that instances share, their budgets would have different names: then
-    /// each keeps its own.
+    /// The limits of the settings.
     pub fn new(
         config: &config::Limits,
-        secret: &FleetSecret,
-        shared: Option<Arc<dyn Budgets>>,
+        shared: Option<SharedLimits>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             create: Rate::per_minute(config.create_per_minute),
             miss: Rate::per_minute(config.miss_per_minute),
-            shared: shared.filter(|_| secret.is_shared()),
+            shared,
             local: Mutex::new(BoundedMap::new(MAX_LOCAL)),
             scanners: Mutex::new(BoundedMap::new(MAX_LOCAL)),
             scanned_until: AtomicI64::new(i64::MIN),
-            names: hmac::Key::new(hmac::HMAC_SHA256, secret.key("curtail rate limit").as_ref()),
+            names: hmac::Key::new(hmac::HMAC_SHA256, &random::bytes::<32>()),
             clock,
             metrics,
         }
@@ -160,12 +233,10 @@ impl Limits {
         refused: &Counter,
     ) -> Result<Option<Taken>, Error> {
         let Some(rate) = rate else { return Ok(None) };
-        let name = self.name_of(policy, who);
-        let shared = match &self.shared {
-            Some(shared) => shared.take(&name.hex(), rate).await,
-            None => None,
+        let taken = match self.take_shared(policy, who, rate).await {
+            Some(taken) => taken,
+            None => self.take_here(self.name_of(policy, who), rate),
         };
-        let taken = shared.unwrap_or_else(|| self.take_here(name, rate));
         let taken = Taken { policy, ..taken };
         if taken.granted {
             Ok(Some(taken))
@@ -173,6 +244,15 @@ impl Limits {
             refused.add_one();
             Err(Error::RateLimited(taken))
         }
+    }
+
+    async fn take_shared(&self, what: &str, who: &str, rate: Rate) -> Option<Taken> {
+        let shared = self.shared.as_ref()?;
+        let names = shared.names(self.clock.now().as_microsecond()).await?;
+        shared
+            .budgets
+            .take(&Name::new(names, what, who).hex(), rate)
+            .await
     }
 
     fn take_here(&self, name: Name, rate: Rate) -> Taken {
@@ -185,13 +265,7 @@ impl Limits {
     }
 
     fn name_of(&self, what: &str, who: &str) -> Name {
-        let mut context = hmac::Context::with_key(&self.names);
-        context.update(what.as_bytes());
-        context.update(&[0]);
-        context.update(who.as_bytes());
-        let mut name = [0; 16];
-        name.copy_from_slice(&context.sign().as_ref()[..16]);
-        Name(name)
+        Name::new(&self.names, what, who)
     }
 }
 
@@ -217,26 +291,13 @@ mod tests {
     use super::{Limits, MAX_LOCAL, MISS};
     use crate::config;
     use crate::domain::ManualClock;
-    use crate::service::FleetSecret;
 
     fn limits() -> Limits {
         let config = config::Limits {
             create_per_minute: 2,
             miss_per_minute: 2,
         };
-        let secret = FleetSecret::new(&config::Access {
-            trial: false,
-            admin_api_key: None,
-            session_secret: None,
-            anonymous_create: false,
-        });
-        Limits::new(
-            &config,
-            &secret,
-            None,
-            Arc::<ManualClock>::default(),
-            Arc::default(),
-        )
+        Limits::new(&config, None, Arc::<ManualClock>::default(), Arc::default())
     }
 
     /// The 100,001st address cleared the budgets of all.

@@ -7,11 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::mutations::run_to_end;
 use super::slugs::SlugSource;
-use super::{Blocklist, Caller, Error, Resolver, Visit, audit};
+use super::{Blocklist, Caller, Error, Expected, Resolver, Visit, audit};
 use crate::config;
 use crate::domain::{
     Actor, ChangeKind, Clock, Cursor, GoneReason, Link, LinkDraft, LinkPage, LinkPatch, LinkQuery, LinkState,
-    LinkUpdate, NewLink, Revision, Slug,
+    LinkUpdate, NewLink, Slug,
 };
 use crate::lifecycle::Lifecycle;
 use crate::store::{Store, StoreError};
@@ -141,27 +141,35 @@ impl Links {
         Ok(self.store.links(&query).await?)
     }
 
-    /// Changes a link. Two changes at once are both made, one after the other.
+    /// Changes a link that has an expected revision, else [`Error::Stale`]. With [`Expected::Any`], two changes at once are
+    /// both made, one after the other.
     pub async fn update(
         &self,
         caller: &Caller,
         slug: &Slug,
         patch: LinkPatch,
         origin: Origin<'_>,
+        expected: Expected,
     ) -> Result<Link, Error> {
         let blocked = self.blocklist.current();
         let targets = self.config.target_policy(origin.host, &blocked);
         let update = LinkUpdate::check(patch, &targets).map_err(Error::InvalidPatch)?;
         let (links, caller, slug) = (self.clone(), caller.clone(), slug.clone());
-        let updating = async move { links.update_checked(&caller, &slug, &update).await };
+        let updating = async move { links.update_checked(&caller, &slug, &update, &expected).await };
         run_to_end(&self.lifecycle, |_stop| updating).await
     }
 
-    async fn update_checked(&self, caller: &Caller, slug: &Slug, update: &LinkUpdate) -> Result<Link, Error> {
+    async fn update_checked(
+        &self,
+        caller: &Caller,
+        slug: &Slug,
+        update: &LinkUpdate,
+        expected: &Expected,
+    ) -> Result<Link, Error> {
         let actor = caller.actor();
         let mut tries = UPDATE_TRIES;
         loop {
-            let before = self.link(caller, slug).await?;
+            let before = self.expected(caller, slug, expected).await?;
             let mut link = before
                 .updated(update, self.clock.now())
                 .map_err(Error::InvalidPatch)?;
@@ -179,6 +187,16 @@ impl Links {
         }
     }
 
+    /// The link called `slug`, if it has an expected revision.
+    async fn expected(&self, caller: &Caller, slug: &Slug, expected: &Expected) -> Result<Link, Error> {
+        let link = self.link(caller, slug).await?;
+        if expected.admits(link.revision) {
+            Ok(link)
+        } else {
+            Err(Error::Stale)
+        }
+    }
+
     /// The state of `link` now.
     #[must_use]
     pub fn state_of(&self, link: &Link) -> LinkState {
@@ -192,18 +210,9 @@ impl Links {
         self.clock.now().checked_add(span).ok()
     }
 
-    /// Deletes a link, but keeps it aside for [`Links::restore`].
-    pub async fn set_aside(&self, caller: &Caller, slug: &Slug) -> Result<(), Error> {
-        let (links, caller, slug) = (self.clone(), caller.clone(), slug.clone());
-        let deleting = async move {
-            let (actor, now) = (caller.actor(), links.clock.now());
-            let last = links
-                .store
-                .set_link_aside(&slug, caller.held_to(), now, &actor)
-                .await;
-            links.deleted(&actor, &slug, last).await
-        };
-        run_to_end(&self.lifecycle, |_stop| deleting).await
+    /// Deletes a link that has an expected revision, else [`Error::Stale`], but keeps it aside for [`Links::restore`].
+    pub async fn set_aside(&self, caller: &Caller, slug: &Slug, expected: Expected) -> Result<(), Error> {
+        self.remove(caller, slug, expected, true).await
     }
 
     /// Brings a link back that was set aside within [`Links::UNDO`], with its clicks and statistics.
@@ -241,31 +250,55 @@ impl Links {
             .map_or(Preview::Unknown, |link| Preview::Link(Box::new(link))))
     }
 
-    /// Deletes a link.
-    pub async fn delete(&self, caller: &Caller, slug: &Slug) -> Result<(), Error> {
-        let (links, caller, slug) = (self.clone(), caller.clone(), slug.clone());
-        let deleting = async move {
-            let actor = caller.actor();
-            let last = links.store.delete_link(&slug, caller.held_to(), &actor).await;
-            links.deleted(&actor, &slug, last).await
-        };
-        run_to_end(&self.lifecycle, |_stop| deleting).await
+    /// Deletes a link that has an expected revision, else [`Error::Stale`].
+    pub async fn delete(&self, caller: &Caller, slug: &Slug, expected: Expected) -> Result<(), Error> {
+        self.remove(caller, slug, expected, false).await
     }
 
-    async fn deleted(
+    async fn remove(
         &self,
-        actor: &Actor,
+        caller: &Caller,
         slug: &Slug,
-        last: Result<Option<Revision>, StoreError>,
+        expected: Expected,
+        aside: bool,
     ) -> Result<(), Error> {
-        let kind = ChangeKind::LinkDeleted;
-        let last = match last {
-            Ok(last) => last.ok_or(Error::LinkNotFound)?,
-            Err(err) => return Err(self.failed(actor, kind, slug, err).await),
-        };
-        audit::link(actor, kind, slug);
-        self.resolver.publish_deletion(slug, last).await;
-        Ok(())
+        let (links, caller, slug) = (self.clone(), caller.clone(), slug.clone());
+        let removing = async move { links.remove_expected(&caller, &slug, &expected, aside).await };
+        run_to_end(&self.lifecycle, |_stop| removing).await
+    }
+
+    async fn remove_expected(
+        &self,
+        caller: &Caller,
+        slug: &Slug,
+        expected: &Expected,
+        aside: bool,
+    ) -> Result<(), Error> {
+        let (store, owner, actor) = (&self.store, caller.held_to(), caller.actor());
+        let (kind, now) = (ChangeKind::LinkDeleted, self.clock.now());
+        let mut tries = UPDATE_TRIES;
+        loop {
+            let revision = match expected {
+                Expected::Any => None,
+                Expected::OneOf(_) => Some(self.expected(caller, slug, expected).await?.revision),
+            };
+            let removed = if aside {
+                store.set_link_aside(slug, owner, revision, now, &actor).await
+            } else {
+                store.delete_link(slug, owner, revision, &actor).await
+            };
+            match removed {
+                Ok(Some(last)) => {
+                    audit::link(&actor, kind, slug);
+                    self.resolver.publish_deletion(slug, last).await;
+                    return Ok(());
+                }
+                // It was changed after it was read.
+                Ok(None) if revision.is_some() && tries > 1 => tries -= 1,
+                Ok(None) => return Err(Error::LinkNotFound),
+                Err(err) => return Err(self.failed(&actor, kind, slug, err).await),
+            }
+        }
     }
 
     /// Passes on the error of a change. If the change may have been committed, it is logged so, and the caches forget

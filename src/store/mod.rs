@@ -11,6 +11,7 @@ mod porting;
 mod postgres;
 mod rollup;
 mod selection;
+mod sessions;
 mod sqlite;
 mod traced;
 mod walk;
@@ -32,6 +33,7 @@ pub use open::{faults, migrate, migrate_further, open, open_measured};
 pub use porting::{Arrival, Porting, Rules, Taken};
 pub use postgres::{Purpose as PostgresPurpose, Settings as PostgresSettings};
 pub use selection::{Place, Selected};
+pub use sessions::{OpenSession, SecretName, SessionHash, SessionStore, SharedSecret};
 pub use traced::traced;
 
 /// What is to be done now and then.
@@ -55,6 +57,8 @@ pub enum Chore {
     ForgetBatches(Timestamp),
     /// Forget for good the links that were set aside before this time.
     ForgetSetAside(Timestamp),
+    /// Delete sessions that ended until this time.
+    DropSessions(Timestamp),
     /// Forget the answers to requests with an idempotency key that were kept until this time.
     ForgetAnswers(Timestamp),
     /// Delete links that expired before this time.
@@ -85,7 +89,7 @@ pub type KeyHash = [u8; 32];
 /// Any operation may answer [`StoreError::Unavailable`]: the database was not reached, did not answer in
 /// time, or refused for a reason that is not the caller's.
 #[async_trait]
-pub trait Store: Porting + std::fmt::Debug + Send + Sync {
+pub trait Store: Porting + SessionStore + std::fmt::Debug + Send + Sync {
     /// What a visitor of `slug` needs, or `None` if there is no such link.
     async fn redirect(&self, slug: &Slug) -> Result<Option<Redirect>, StoreError>;
 
@@ -113,11 +117,13 @@ pub trait Store: Porting + std::fmt::Debug + Send + Sync {
     async fn update_link(&self, link: &Link, kind: ChangeKind, actor: &Actor)
     -> Result<Revision, StoreError>;
 
-    /// Removes a link, of `owner` if one is given, and answers the revision drawn for the deletion, or `None` if there was none.
+    /// Removes a link, of `owner` and at `expected` if they are given, and answers the revision drawn for the deletion, or
+    /// `None` if there was none.
     async fn delete_link(
         &self,
         slug: &Slug,
         owner: Option<&KeyId>,
+        expected: Option<Revision>,
         actor: &Actor,
     ) -> Result<Option<Revision>, StoreError>;
 
@@ -156,12 +162,13 @@ pub trait Store: Porting + std::fmt::Debug + Send + Sync {
         actor: &Actor,
     ) -> Result<Vec<Redirect>, StoreError>;
 
-    /// Removes a link, of `owner` if one is given, but keeps it for [`Store::restore_link`]; answers the revision drawn for that, or
-    /// `None` if there was none.
+    /// Removes a link, of `owner` and at `expected` if they are given, but keeps it for [`Store::restore_link`]; answers the
+    /// revision drawn for that, or `None` if there was none.
     async fn set_link_aside(
         &self,
         slug: &Slug,
         owner: Option<&KeyId>,
+        expected: Option<Revision>,
         now: Timestamp,
         actor: &Actor,
     ) -> Result<Option<Revision>, StoreError>;
@@ -177,7 +184,7 @@ pub trait Store: Porting + std::fmt::Debug + Send + Sync {
         actor: &Actor,
     ) -> Result<Option<Link>, StoreError>;
 
-    /// Keeps a new key.
+    /// Keeps a new key. [`StoreError::Conflict`] if there is one with its id.
     async fn insert_key(&self, key: &Key, hash: &KeyHash, actor: &Actor) -> Result<(), StoreError>;
 
     /// The key with this hash, expired or not, or `None` if there is none.
@@ -186,7 +193,7 @@ pub trait Store: Porting + std::fmt::Debug + Send + Sync {
     /// Every key, newest first.
     async fn keys(&self) -> Result<Vec<Key>, StoreError>;
 
-    /// Removes a key; `false` if there was none. Links that it made keep it as their owner.
+    /// Removes a key and its sessions; `false` if there was none. Links that it made keep it as their owner.
     async fn delete_key(&self, id: &KeyId, actor: &Actor) -> Result<bool, StoreError>;
 
     /// Notes that a key was used at a time, unless it was used later.

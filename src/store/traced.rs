@@ -10,8 +10,8 @@ use tracing::Instrument;
 use tracing::field::Empty;
 
 use super::{
-    Arrival, BatchOutcome, Candidate, Chore, ClickGrant, KeyHash, Once, Place, Porting, Rules, Selected,
-    Store, StoreError, Taken,
+    Arrival, BatchOutcome, Candidate, Chore, ClickGrant, KeyHash, Once, OpenSession, Place, Porting, Rules,
+    SecretName, Selected, SessionHash, SessionStore, SharedSecret, Store, StoreError, Taken,
 };
 use crate::config;
 use crate::domain::{
@@ -124,10 +124,14 @@ impl Store for Traced {
         &self,
         slug: &Slug,
         owner: Option<&KeyId>,
+        expected: Option<Revision>,
         actor: &Actor,
     ) -> Result<Option<Revision>, StoreError> {
-        self.within("DELETE links", self.inner.delete_link(slug, owner, actor))
-            .await
+        self.within(
+            "DELETE links",
+            self.inner.delete_link(slug, owner, expected, actor),
+        )
+        .await
     }
 
     async fn links(&self, query: &LinkQuery) -> Result<LinkPage, StoreError> {
@@ -138,11 +142,15 @@ impl Store for Traced {
         &self,
         slug: &Slug,
         owner: Option<&KeyId>,
+        expected: Option<Revision>,
         now: Timestamp,
         actor: &Actor,
     ) -> Result<Option<Revision>, StoreError> {
-        self.within("DELETE links", self.inner.set_link_aside(slug, owner, now, actor))
-            .await
+        self.within(
+            "DELETE links",
+            self.inner.set_link_aside(slug, owner, expected, now, actor),
+        )
+        .await
     }
 
     async fn restore_link(
@@ -282,6 +290,43 @@ impl Porting for Traced {
         actor: &Actor,
     ) -> Result<Vec<Taken>, StoreError> {
         self.within("INSERT links", self.inner.take_links(arrivals, rules, actor))
+            .await
+    }
+}
+
+#[async_trait]
+impl SessionStore for Traced {
+    async fn shared_secret(
+        &self,
+        name: SecretName,
+        candidate: &SharedSecret,
+    ) -> Result<SharedSecret, StoreError> {
+        self.within("SELECT shared_secrets", self.inner.shared_secret(name, candidate))
+            .await
+    }
+
+    async fn rotate_sessions(&self, secret: &SharedSecret, actor: &Actor) -> Result<(), StoreError> {
+        self.within("UPDATE shared_secrets", self.inner.rotate_sessions(secret, actor))
+            .await
+    }
+
+    async fn open_session(&self, session: &OpenSession, actor: &Actor) -> Result<(), StoreError> {
+        self.within("INSERT sessions", self.inner.open_session(session, actor))
+            .await
+    }
+
+    async fn has_session(&self, hash: &SessionHash, now: Timestamp) -> Result<bool, StoreError> {
+        self.within("SELECT sessions", self.inner.has_session(hash, now))
+            .await
+    }
+
+    async fn close_session(&self, hash: &SessionHash, actor: &Actor) -> Result<bool, StoreError> {
+        self.within("DELETE sessions", self.inner.close_session(hash, actor))
+            .await
+    }
+
+    async fn record_refused_session(&self) -> Result<(), StoreError> {
+        self.within("INSERT changes", self.inner.record_refused_session())
             .await
     }
 }

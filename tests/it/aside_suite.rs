@@ -44,7 +44,7 @@ async fn a_link_comes_back_with_every_field_its_clicks_and_its_sums(store: &dyn 
     let before = statistics(store, "back").await;
 
     let last = store
-        .set_link_aside(&first.slug, None, now(), &Actor::Admin)
+        .set_link_aside(&first.slug, None, None, now(), &Actor::Admin)
         .await
         .unwrap();
     let last = last.unwrap();
@@ -74,7 +74,7 @@ async fn a_link_comes_back_with_every_field_its_clicks_and_its_sums(store: &dyn 
 async fn a_link_is_not_brought_back_after_its_time(store: &dyn Store) {
     store.insert_link(&link("late"), &Actor::Admin).await.unwrap();
     store
-        .set_link_aside(&slug("late"), None, now(), &Actor::Admin)
+        .set_link_aside(&slug("late"), None, None, now(), &Actor::Admin)
         .await
         .unwrap();
 
@@ -91,7 +91,7 @@ async fn a_link_is_not_brought_back_after_its_time(store: &dyn Store) {
     assert_eq!((late, absent), (None, None));
     assert_eq!(
         store
-            .set_link_aside(&slug("late"), None, now(), &Actor::Admin)
+            .set_link_aside(&slug("late"), None, None, now(), &Actor::Admin)
             .await
             .unwrap(),
         None
@@ -104,7 +104,7 @@ async fn a_slug_that_was_taken_meanwhile_is_left_alone(store: &dyn Store) {
         .await
         .unwrap();
     store
-        .set_link_aside(&slug("wanted"), None, now(), &Actor::Admin)
+        .set_link_aside(&slug("wanted"), None, None, now(), &Actor::Admin)
         .await
         .unwrap();
     store.insert_link(&link("wanted"), &Actor::Admin).await.unwrap();
@@ -117,7 +117,7 @@ async fn a_slug_that_was_taken_meanwhile_is_left_alone(store: &dyn Store) {
     let kept = store.link(&slug("wanted")).await.unwrap().unwrap();
     assert_eq!(kept.title, None);
     store
-        .delete_link(&slug("wanted"), None, &Actor::Admin)
+        .delete_link(&slug("wanted"), None, None, &Actor::Admin)
         .await
         .unwrap();
     let back = store
@@ -130,7 +130,7 @@ async fn a_slug_that_was_taken_meanwhile_is_left_alone(store: &dyn Store) {
 async fn of_two_that_bring_back_one_does(store: &dyn Store) {
     store.insert_link(&link("twice"), &Actor::Admin).await.unwrap();
     store
-        .set_link_aside(&slug("twice"), None, now(), &Actor::Admin)
+        .set_link_aside(&slug("twice"), None, None, now(), &Actor::Admin)
         .await
         .unwrap();
     let name = slug("twice");
@@ -151,11 +151,11 @@ async fn only_its_owner_sets_a_link_aside_and_brings_it_back(store: &dyn Store) 
     store.insert_link(&owned, &Actor::Admin).await.unwrap();
 
     let by_other = store
-        .set_link_aside(&owned.slug, Some(&other), now(), &Actor::Admin)
+        .set_link_aside(&owned.slug, Some(&other), None, now(), &Actor::Admin)
         .await
         .unwrap();
     let by_owner = store
-        .set_link_aside(&owned.slug, Some(&owner), now(), &Actor::Admin)
+        .set_link_aside(&owned.slug, Some(&owner), None, now(), &Actor::Admin)
         .await
         .unwrap();
     let back_for_other = store
@@ -176,7 +176,7 @@ async fn what_nobody_wanted_back_is_forgotten_with_its_sums(store: &dyn Store) {
     let clicks = Arc::clone(&batch(vec![click("gone", now())]));
     store.record_clicks(&clicks).await.unwrap();
     store
-        .set_link_aside(&slug("gone"), None, now(), &Actor::Admin)
+        .set_link_aside(&slug("gone"), None, None, now(), &Actor::Admin)
         .await
         .unwrap();
 

@@ -29,24 +29,39 @@ impl<'a> Tab<'a> {
         self.ask("GET", path, "");
     }
 
-    /// Sends the fields and the page's token.
+    /// Sends the page's form with this action: its hidden fields, and `fields` as they were typed.
     pub fn submit(&mut self, path: &str, fields: &[(&str, &str)]) {
-        let token = self.token();
-        assert!(!token.is_empty(), "the page has no form: {}", self.body);
-        self.send(path, &token, fields);
+        let hidden = self.hidden(path);
+        let hidden = hidden.unwrap_or_else(|| panic!("no form is sent to {path}: {}", self.body));
+        self.send(path, &hidden, fields);
     }
 
-    /// Sends the fields from a page that has no form.
+    /// Sends the fields from a page that has no such form, with the token of its session.
     pub fn submit_anyway(&mut self, path: &str, fields: &[(&str, &str)]) {
-        let token = self.token();
+        let token = [("token".to_owned(), self.token())];
         self.send(path, &token, fields);
     }
 
-    fn send(&mut self, path: &str, token: &str, fields: &[(&str, &str)]) {
+    fn send(&mut self, path: &str, hidden: &[(String, String)], fields: &[(&str, &str)]) {
         let mut body = url::form_urlencoded::Serializer::new(String::new());
-        body.append_pair("token", token);
+        let typed = |(name, _): &&(String, String)| !fields.iter().any(|(field, _)| field == name);
+        body.extend_pairs(hidden.iter().filter(typed));
         body.extend_pairs(fields);
         self.ask("POST", path, &body.finish());
+    }
+
+    /// The hidden fields of the form with this action.
+    pub fn hidden(&self, action: &str) -> Option<Vec<(String, String)>> {
+        let action = format!("action=\"{action}\"");
+        let mut forms = self.body.split("<form").skip(1);
+        let form = forms.find(|form| form.split('>').next().is_some_and(|tag| tag.contains(&action)))?;
+        let form = form.split("</form>").next()?;
+        let inputs = form.split("<input type=\"hidden\" name=\"").skip(1);
+        let pair = |rest: &str| {
+            let (name, rest) = rest.split_once("\" value=\"").unwrap();
+            (name.to_owned(), unescaped(rest))
+        };
+        Some(inputs.map(pair).collect())
     }
 
     fn ask(&mut self, method: &str, path: &str, body: &str) {
@@ -63,7 +78,7 @@ impl<'a> Tab<'a> {
             }
             let answer = self.app.send(method, &path, &headers, body.as_bytes());
             if let Some(cookie) = answer.header("set-cookie") {
-                assert!(cookie.contains("HttpOnly; SameSite=Strict"), "{cookie}");
+                assert!(cookie.contains("HttpOnly; SameSite=Lax"), "{cookie}");
                 self.cookie = cookie.split(';').next().unwrap().to_owned();
             }
             self.status = answer.status;

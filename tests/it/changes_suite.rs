@@ -114,7 +114,7 @@ async fn every_change_of_a_link_is_recorded_with_its_actor(store: &dyn Store) {
         .await
         .unwrap();
     let set_aside = store
-        .set_link_aside(&slug("one"), None, now, &Actor::Admin)
+        .set_link_aside(&slug("one"), None, None, now, &Actor::Admin)
         .await
         .unwrap();
     let restored = store
@@ -123,7 +123,7 @@ async fn every_change_of_a_link_is_recorded_with_its_actor(store: &dyn Store) {
         .unwrap()
         .unwrap();
     let deleted = store
-        .delete_link(&slug("one"), None, &Actor::Admin)
+        .delete_link(&slug("one"), None, None, &Actor::Admin)
         .await
         .unwrap();
     let ended = SystemClock.now();
@@ -302,9 +302,11 @@ async fn what_was_refused_is_not_recorded(store: &dyn Store) {
     let conflict = store
         .update_link(&stale, ChangeKind::LinkUpdated, &Actor::Admin)
         .await;
-    let deleted = store.delete_link(&kept.slug, Some(&other), &Actor::Admin).await;
+    let deleted = store
+        .delete_link(&kept.slug, Some(&other), None, &Actor::Admin)
+        .await;
     let aside = store
-        .set_link_aside(&kept.slug, Some(&other), SystemClock.now(), &Actor::Admin)
+        .set_link_aside(&kept.slug, Some(&other), None, SystemClock.now(), &Actor::Admin)
         .await;
 
     assert!(matches!(taken, Err(StoreError::SlugTaken)), "{taken:?}");
@@ -413,7 +415,10 @@ async fn one_page_of_records_follows_the_other(store: &dyn Store) {
         .insert_links(&candidates, None, &Actor::Admin)
         .await
         .unwrap();
-    store.delete_link(&slug("l3"), None, &Actor::Admin).await.unwrap();
+    store
+        .delete_link(&slug("l3"), None, None, &Actor::Admin)
+        .await
+        .unwrap();
     let whole = store.audit(&query()).await.unwrap().records;
 
     for limit in [1, 3, 4, 8] {

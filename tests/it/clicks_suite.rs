@@ -426,7 +426,7 @@ async fn unsummed_clicks_go_with_their_link(store: &dyn Store) {
     let left = statistics(store, "gone", last_days(), 10).await;
     assert_eq!(left.values(Dimension::Browser).next().unwrap().clicks, 1);
     store
-        .delete_link(&slug("gone"), None, &Actor::Admin)
+        .delete_link(&slug("gone"), None, None, &Actor::Admin)
         .await
         .unwrap();
 
@@ -459,7 +459,7 @@ async fn a_link_made_again_begins_at_nothing(store: &dyn Store) {
         .await
         .unwrap();
     store
-        .delete_link(&slug("again"), None, &Actor::Admin)
+        .delete_link(&slug("again"), None, None, &Actor::Admin)
         .await
         .unwrap();
 

@@ -11,7 +11,8 @@ use curtail::domain::{
 };
 use curtail::lifecycle::Lifecycle;
 use curtail::service::{
-    Blocklist, Caller, ImportRequest, Keys, Links, OnConflict, Origin, RandomSlugs, RequestName, Resolver,
+    Blocklist, Caller, Expected, ImportRequest, Keys, Links, OnConflict, Origin, RandomSlugs, RequestName,
+    Resolver,
 };
 use curtail::store::Store;
 use curtail::telemetry::metrics::Metrics;
@@ -31,7 +32,7 @@ struct Bench {
 
 impl Bench {
     async fn on(database: TestDatabase) -> Self {
-        let mut env = Env::from_pairs([("ADMIN_API_KEY".to_owned(), "x".repeat(30))]);
+        let mut env = Env::from_pairs([("ADMIN_API_KEY".to_owned(), crate::app::ADMIN_KEY.to_owned())]);
         let config = Config::read(&mut env);
         let store = database.store().await;
         let (clock, metrics) = (Arc::new(SystemClock), Arc::<Metrics>::default());
@@ -130,7 +131,10 @@ async fn every_mutation_runs_to_its_end(database: TestDatabase) {
     for name in ["updated", "deleted", "aside", "restored", "toggled"] {
         bench.plant(name).await;
     }
-    links.set_aside(admin, &slug("restored")).await.unwrap();
+    links
+        .set_aside(admin, &slug("restored"), Expected::Any)
+        .await
+        .unwrap();
     let disable = LinkPatch {
         disabled: Change::Set(true),
         ..LinkPatch::default()
@@ -174,9 +178,9 @@ async fn every_mutation_runs_to_its_end(database: TestDatabase) {
         Some(name),
         Arc::new(answer),
     ));
-    begin_and_drop(links.update(admin, &slug("updated"), disable, here));
-    begin_and_drop(links.delete(admin, &slug("deleted")));
-    begin_and_drop(links.set_aside(admin, &slug("aside")));
+    begin_and_drop(links.update(admin, &slug("updated"), disable, here, Expected::Any));
+    begin_and_drop(links.delete(admin, &slug("deleted"), Expected::Any));
+    begin_and_drop(links.set_aside(admin, &slug("aside"), Expected::Any));
     begin_and_drop(links.restore(admin, &slug("restored")));
     begin_and_drop(links.toggle(admin, toggled, false));
     begin_and_drop(import.finish());

@@ -69,7 +69,9 @@ async fn a_change_that_was_never_sent_is_unavailable() {
     store.close().await;
 
     let result = store.insert_link(&link("late"), &Actor::Admin).await;
-    let deleted = store.delete_link(&link("late").slug, None, &Actor::Admin).await;
+    let deleted = store
+        .delete_link(&link("late").slug, None, None, &Actor::Admin)
+        .await;
 
     assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}");
     assert!(matches!(deleted, Err(StoreError::Unavailable(_))), "{deleted:?}");

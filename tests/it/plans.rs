@@ -11,7 +11,8 @@ use curtail::domain::{
     Selection, TargetPolicy, TargetUrl,
 };
 use curtail::store::{
-    Answer, Arrival, Candidate, Chore, Made, Once, Place, Rules, Store, StoreError, open_measured,
+    Answer, Arrival, Candidate, Chore, Made, Once, OpenSession, Place, Rules, SecretName, Store, StoreError,
+    open_measured,
 };
 use curtail::telemetry::metrics::Metrics;
 use jiff::{SignedDuration, Timestamp};
@@ -36,6 +37,8 @@ const WHOLE: &[(&str, &str)] = &[
         "sorts all links by a number that no index may have",
     ),
     ("totals", "counts all links"),
+    ("rotate_sessions", "closes all sessions"),
+    ("close_sessions", "closes all sessions"),
 ];
 
 /// Links: most are live and of one owner; few are old, of few owners, with rare tags, or in another state.
@@ -67,6 +70,8 @@ FROM generate_series(1, 50000) AS n;
 INSERT INTO click_batches (id, recorded_at) SELECT 'b' || n, now() - make_interval(mins => n) FROM generate_series(1, 50000) AS n;
 INSERT INTO answers (caller, key, request, expires_at) SELECT 'c', 'k' || n, decode(repeat('00', 32), 'hex'),
     now() + make_interval(mins => n - 100) FROM generate_series(1, 50000) AS n;
+INSERT INTO sessions (hash, key_id, expires_at) SELECT decode(lpad(to_hex(n), 64, '0'), 'hex'),
+    CASE WHEN n % 2 = 0 THEN 'k' || n END, now() + make_interval(mins => n - 5000) FROM generate_series(1, 50000) AS n;
 INSERT INTO changes (changed_at, kind, slug, link_id, revision, actor)
 SELECT now() - make_interval(mins => n), 'link.updated', 'l' || n % 1000, n % 1000, n, 'key' FROM generate_series(1, 50000) AS n;
 INSERT INTO clicks (clicked_at, link_id, bot, referrer, browser, system, device, language)
@@ -264,6 +269,7 @@ async fn run_everything(store: &dyn Store) {
         Chore::ForgetBatches(now - day),
         Chore::ForgetSetAside(now + day),
         Chore::ForgetAnswers(now),
+        Chore::DropSessions(now),
         Chore::PurgeLinks(now - day * 30),
         Chore::DropChanges(now - day * 10),
     ] {
@@ -271,6 +277,7 @@ async fn run_everything(store: &dyn Store) {
             patiently(async || store.keep_house(chore).await).await;
         }
     }
+    store.rotate_sessions(&[8; 32], &Actor::Operator).await.unwrap();
 }
 
 async fn write_links(store: &dyn Store, now: Timestamp) {
@@ -293,7 +300,7 @@ async fn write_links(store: &dyn Store, now: Timestamp) {
             .await
             .unwrap();
         store
-            .set_link_aside(&one.slug, None, now, &Actor::Admin)
+            .set_link_aside(&one.slug, None, None, now, &Actor::Admin)
             .await
             .unwrap();
         store
@@ -306,7 +313,7 @@ async fn write_links(store: &dyn Store, now: Timestamp) {
             .await
             .unwrap();
         store
-            .set_link_aside(&one.slug, Some(&owner), now, &Actor::Admin)
+            .set_link_aside(&one.slug, Some(&owner), None, now, &Actor::Admin)
             .await
             .unwrap();
         store
@@ -319,7 +326,7 @@ async fn write_links(store: &dyn Store, now: Timestamp) {
             .await
             .unwrap();
         store
-            .delete_link(&one.slug, Some(&owner), &Actor::Admin)
+            .delete_link(&one.slug, Some(&owner), None, &Actor::Admin)
             .await
             .unwrap();
         store
@@ -327,7 +334,7 @@ async fn write_links(store: &dyn Store, now: Timestamp) {
             .await
             .unwrap();
         store
-            .delete_link(&slug(&name("two")), None, &Actor::Admin)
+            .delete_link(&slug(&name("two")), None, None, &Actor::Admin)
             .await
             .unwrap();
         let candidates: Vec<Candidate> = (0..50)
@@ -423,6 +430,22 @@ async fn keep_keys(store: &dyn Store, now: Timestamp) {
     store.key(&[7; 32]).await.unwrap();
     store.keys().await.unwrap();
     store.touch_key(&key.id, now).await.unwrap();
+    for name in [SecretName::Sessions, SecretName::RateLimits] {
+        for _ in 0..2 {
+            store.shared_secret(name, &[7; 32]).await.unwrap();
+        }
+    }
+    for number in 0..7 {
+        let session = OpenSession {
+            hash: [100 + number; 32],
+            key_id: Some(key.id.clone()),
+            expires_at: now + SignedDuration::from_hours(1),
+        };
+        store.open_session(&session, &Actor::Admin).await.unwrap();
+        assert!(store.has_session(&session.hash, now).await.unwrap());
+        store.close_session(&session.hash, &Actor::Admin).await.unwrap();
+        store.record_refused_session().await.unwrap();
+    }
     store.delete_key(&key.id, &Actor::Admin).await.unwrap();
 }
 

@@ -454,7 +454,7 @@ fn the_health_check_of_a_worker_asks_the_store() {
 fn the_settings_in_force_are_printed_without_secrets() {
     let settings = [
         ("DATABASE_URL", "postgres://u:hunter2@db/x"),
-        ("ADMIN_API_KEY", "hunter2-hunter2-hunter2-hunter2"),
+        ("ADMIN_API_KEY", "hunter2-of-more-than-24-characters"),
         ("PORT", "9000"),
     ];
     let printed = output(&["config"], &settings);

@@ -59,7 +59,7 @@ fn every_fault_is_named_at_once_and_no_value_is_repeated() {
         ("DATABASE_POOL_SIZE", "0"),
         ("DATABASE_POOLER", "SENTINEL"),
         ("ADMIN_API_KEY", "SENTINEL"),
-        ("SESSION_SECRET", "SENTINEL"),
+        ("SESSION_COOKIE", "SENTINEL cookie"),
         ("ANONYMOUS_CREATE", "ture-SENTINEL"),
         ("TRUSTED_PROXY_HOPS", "-1"),
         ("SLUG_LENGTH", "4"),
@@ -134,6 +134,36 @@ fn a_secret_comes_by_value_or_by_file_and_not_by_both() {
 
     let (_, empty) = read(&[("ADMIN_API_KEY", "")]);
     assert!(empty.unwrap_err().contains("ADMIN_API_KEY is empty"));
+}
+
+/// The keys of every example in the repository, and what people type who want to be done.
+#[test]
+fn a_key_that_can_be_guessed_is_refused() {
+    let example = crate::deploy::read("deploy/kubernetes/secret.yaml.example");
+    let line = example
+        .lines()
+        .find(|line| line.contains("admin_api_key:"))
+        .unwrap();
+    let example = line
+        .split_once(':')
+        .unwrap()
+        .1
+        .trim()
+        .trim_matches('"')
+        .to_owned();
+    for key in [
+        example.as_str(),
+        "change-me-change-me-change-me",
+        "CHANGEME-to-something-secret",
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        "123123123123123123123123123123",
+        "tiger-lily-tiger-lily-tiger-lily",
+    ] {
+        let (_, effective) = read(&[("ADMIN_API_KEY", key)]);
+        let faults = effective.unwrap_err();
+        assert!(faults.contains("ADMIN_API_KEY is too weak"), "{key}: {faults}");
+        assert!(!faults.contains(key), "{faults}");
+    }
 }
 
 #[test]

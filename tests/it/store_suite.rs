@@ -136,7 +136,7 @@ async fn an_absent_link_is_none(store: &dyn Store) {
     assert_eq!(store.redirect(&slug("absent")).await.unwrap(), None);
     assert_eq!(
         store
-            .delete_link(&slug("absent"), None, &Actor::Admin)
+            .delete_link(&slug("absent"), None, None, &Actor::Admin)
             .await
             .unwrap(),
         None
@@ -307,8 +307,14 @@ async fn a_deleted_link_is_gone_and_its_revision_answered(store: &dyn Store) {
     let link = link("short-lived");
     let revision = store.insert_link(&link, &Actor::Admin).await.unwrap();
 
-    let first = store.delete_link(&link.slug, None, &Actor::Admin).await.unwrap();
-    let second = store.delete_link(&link.slug, None, &Actor::Admin).await.unwrap();
+    let first = store
+        .delete_link(&link.slug, None, None, &Actor::Admin)
+        .await
+        .unwrap();
+    let second = store
+        .delete_link(&link.slug, None, None, &Actor::Admin)
+        .await
+        .unwrap();
 
     assert!(first.unwrap() > revision);
     assert_eq!(second, None);
@@ -318,7 +324,10 @@ async fn a_deleted_link_is_gone_and_its_revision_answered(store: &dyn Store) {
 async fn a_link_made_again_has_a_higher_revision(store: &dyn Store) {
     let link = link("again");
     let first = store.insert_link(&link, &Actor::Admin).await.unwrap();
-    store.delete_link(&link.slug, None, &Actor::Admin).await.unwrap();
+    store
+        .delete_link(&link.slug, None, None, &Actor::Admin)
+        .await
+        .unwrap();
 
     let second = store.insert_link(&link, &Actor::Admin).await.unwrap();
 
@@ -495,7 +504,7 @@ async fn a_closed_store_is_unavailable(store: &dyn Store) {
         Err(StoreError::Unavailable(_))
     ));
     assert!(matches!(
-        store.delete_link(&link.slug, None, &Actor::Admin).await,
+        store.delete_link(&link.slug, None, None, &Actor::Admin).await,
         Err(StoreError::Unavailable(_))
     ));
     assert!(matches!(

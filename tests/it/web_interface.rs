@@ -58,6 +58,15 @@ impl Stage {
         serde_json::from_str(&response.body_mut().read_to_string().unwrap()).unwrap_or_default()
     }
 
+    pub fn api_get(&self, path: &str) -> Value {
+        let request = ureq::get(format!("{}/api/v1{path}", self.base));
+        let mut response = request
+            .header("authorization", format!("Bearer {ADMIN_KEY}"))
+            .call()
+            .unwrap();
+        serde_json::from_str(&response.body_mut().read_to_string().unwrap()).unwrap()
+    }
+
     pub fn create(&self, body: &Value) {
         self.api("POST", "/links", body);
     }
@@ -73,10 +82,14 @@ impl Stage {
     }
 
     pub fn sign_in(&self) {
-        self.browser.go("/app/sign-in");
-        self.browser.find("#key").fill(ADMIN_KEY);
-        self.browser.find("main form button").click();
-        self.browser.wait_for_path("/app");
+        Self::sign_in_with(&self.browser);
+    }
+
+    fn sign_in_with(browser: &Browser) {
+        browser.go("/app/sign-in");
+        browser.find("#key").fill(ADMIN_KEY);
+        browser.find("main form button").click();
+        browser.wait("the list of links", || browser.path() == "/app");
     }
 
     #[track_caller]
@@ -88,14 +101,21 @@ impl Stage {
 
 /// Another site, which links lead to.
 fn elsewhere() -> String {
+    elsewhere_with("")
+}
+
+/// The same, with more on its page.
+fn elsewhere_with(more: &str) -> String {
+    let more = more.to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let _ = stream.read(&mut [0; 4096]);
-            let body =
+            let head =
                 "<!doctype html><title>Elsewhere</title><link rel=icon href='data:,'><h1>Elsewhere</h1>";
+            let body = format!("{head}{more}");
             let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close";
             let _ = write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         }
@@ -184,6 +204,16 @@ fn a_person_makes_follows_changes_watches_and_deletes_a_link() {
     browser.button("Make links").click();
     browser.wait("the results", || browser.text("h1") == "2 links made, 1 refused");
     assert_eq!(browser.find("#lines").value(), "nonsense");
+    // A reload sends the form again, and creates nothing.
+    let shown = browser.text("table.results");
+    browser.run("window.mark = 'before the reload'");
+    browser.command("Page.reload", json!({}));
+    browser.wait("the reload", || {
+        browser.run("return window.mark || null") == Value::Null && browser.has("table.results")
+    });
+    assert_eq!(browser.text("table.results"), shown);
+    let listed = stage.api_get("/links");
+    assert_eq!(listed["links"].as_array().unwrap().len(), 3, "{listed}");
 
     // Sign out.
     browser.button("Sign out").click();
@@ -193,6 +223,94 @@ fn a_person_makes_follows_changes_watches_and_deletes_a_link() {
     let complaints = browser.complaints();
     let unexpected: Vec<_> = complaints.iter().filter(|line| !line.contains("422")).collect();
     assert!(unexpected.is_empty(), "{unexpected:#?}");
+}
+
+/// A click on another site came without the cookie, and its answer replaced the session.
+#[test]
+fn a_click_on_another_site_leaves_the_session_as_it_is() {
+    let stage = Stage::set();
+    let browser = &stage.browser;
+    stage.create(&json!({"url": "https://example.org/", "slug": "sale"}));
+    let pages = ["/", "/app", "/app/links/sale", "/docs", "/app/keys"];
+    let link = |path: &&str| format!("<p><a href='{}{path}'>to {path}</a>", stage.base);
+    let form = format!(
+        "<form method=post action='{}/app/links/sale/state'><button name=disabled value=on>take down</button></form>",
+        stage.base
+    );
+    let site = elsewhere_with(&(pages.iter().map(link).collect::<String>() + &form));
+    stage.sign_in();
+
+    for page in pages {
+        browser.run(&format!("location = '{site}'"));
+        browser.wait("the other site", || browser.text("h1") == "Elsewhere");
+        browser.find(&format!("a[href='{}{page}']", stage.base)).click();
+        browser.wait("the page", || browser.path() == page && browser.has("header nav"));
+        assert!(browser.text("header nav").contains("Sign out"), "{page}");
+    }
+    // What the other site's form does: it comes without the cookie, and is refused.
+    browser.run(&format!("location = '{site}'"));
+    browser.wait("the other site", || browser.text("h1") == "Elsewhere");
+    browser.find("form button").click();
+    browser.wait("the answer", || browser.path() == "/app");
+    assert_eq!(stage.api_get("/links/sale")["disabled"], false);
+
+    browser.go("/app");
+    assert_eq!(browser.text("h1"), "Links");
+}
+
+/// The second editor's form replaced what the first one had saved.
+#[test]
+fn of_two_editors_the_second_reads_of_the_first_and_loses_nothing_typed() {
+    let stage = Stage::set();
+    stage.create(
+        &json!({"url": "https://example.org/", "slug": "shared", "title": "Old", "tags": ["spring"]}),
+    );
+    let (first, second) = (&stage.browser, Browser::start(&stage.base));
+    for editor in [first, &second] {
+        Stage::sign_in_with(editor);
+        editor.go("/app/links/shared/edit");
+    }
+    first.find("#title").fill("First");
+    first.find("#tags").fill("spring, sale");
+    first.button("Save").click();
+    first.wait_for_path("/app/links/shared?saved");
+    first.button("Disable").click();
+    first.wait("the state", || first.text("h1").contains("Disabled"));
+
+    second.find("#title").fill("Second");
+    second.find("#max_clicks").fill("9");
+    second.button("Save").click();
+
+    second.wait("the notice", || second.has("[role=alert]"));
+    let notice = second.text("[role=alert]");
+    for part in [
+        "was changed while you edited it",
+        "Title: now “First”, yours “Second”",
+        "Tags: now “spring, sale”",
+        "Disabled: now “on”",
+    ] {
+        assert!(notice.contains(part), "{part}: {notice}");
+    }
+    let typed = ["#title", "#max_clicks", "#tags"].map(|field| second.find(field).value());
+    assert_eq!(typed, ["Second", "9", "spring, sale"]);
+    let kept = stage.api_get("/links/shared");
+    assert_eq!(
+        (&kept["title"], &kept["max_clicks"]),
+        (&json!("First"), &json!(null))
+    );
+
+    second.button("Save").click();
+
+    second.wait_for_path("/app/links/shared?saved");
+    let saved = stage.api_get("/links/shared");
+    assert_eq!(
+        (&saved["title"], &saved["max_clicks"]),
+        (&json!("Second"), &json!(9))
+    );
+    assert_eq!(
+        (&saved["tags"], &saved["disabled"]),
+        (&json!(["spring", "sale"]), &json!(true))
+    );
 }
 
 #[test]

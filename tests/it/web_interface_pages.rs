@@ -226,24 +226,15 @@ fn every_page_is_for_everybody_light_dark_and_narrow() {
 }
 
 /// What a form comes back with while somebody has no session with a key.
-const SIGNING_IN: [Sent<'_>; 2] = [
-    (
-        "sign-in-refused",
-        "/app/sign-in",
-        "/app/sign-in",
-        &[("key", "nonsense")],
-        "#key-fault",
-    ),
-    (
-        "sign-in-stale",
-        "/app/sign-in",
-        "/app/sign-in",
-        &[("token", "of-yesterday")],
-        ".notice.bad",
-    ),
-];
+const SIGNING_IN: [Sent<'_>; 1] = [(
+    "sign-in-refused",
+    "/app/sign-in",
+    "/app/sign-in",
+    &[("key", "nonsense")],
+    "#key-fault",
+)];
 
-const OF_ONE_LINK: [Sent<'_>; 6] = [
+const OF_ONE_LINK: [Sent<'_>; 8] = [
     (
         "shorten-refused",
         "/",
@@ -297,6 +288,28 @@ const OF_ONE_LINK: [Sent<'_>; 6] = [
             ("cache_seconds", "-1"),
         ],
         "#max_clicks-fault",
+    ),
+    (
+        "edit-changed",
+        "/app/links/winter/edit",
+        "/app/links/winter/edit",
+        &[
+            ("revision", "1"),
+            ("shown-title", "Autumn"),
+            (
+                "shown-tags",
+                "a-tag-that-another-person-took-away-and-that-has-no-place-to-break",
+            ),
+            ("title", "A title of mine"),
+        ],
+        ".notice.bad li",
+    ),
+    (
+        "delete-changed",
+        "/app/links/winter/delete",
+        "/app/links/winter/delete",
+        &[("revision", "1")],
+        ".notice.bad",
     ),
     (
         "delete-stale",
@@ -383,6 +396,7 @@ fn what_a_form_comes_back_with_is_for_everybody_too() {
     for sent in SIGNING_IN {
         gallery.send(sent);
     }
+    gallery.visit("sign-in-without-cookie", "/app/sign-in?opened");
     stage.sign_in();
     for sent in OF_ONE_LINK.into_iter().chain(OF_MANY_LINKS).chain(OF_KEYS) {
         gallery.send(sent);

@@ -32,26 +32,28 @@ struct Body<'a> {
     next_cursor: Option<String>,
 }
 
-/// A change of a link or an API key.
+/// A change of a link or an API key, or a sign-in.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AuditRecord)]
 struct RecordBody<'a> {
     /// When it was made, by the database's clock.
     changed_at: Timestamp,
     /// What it did: `link.created`, `link.updated`, `link.disabled`, `link.enabled`, `link.deleted`, `link.restored`,
-    /// `link.purged`, `key.created` or `key.revoked`.
+    /// `link.purged`, `key.created`, `key.revoked`, `session.opened`, `session.closed`, `session.refused` (a sign-in with
+    /// a key that is not valid) or `sessions.rotated`.
     #[schema(value_type = String)]
     kind: ChangeKind,
     /// Who made it: `admin`, `key:` and the key's id, `anonymous`, `operator` (the command line) or `system` (maintenance).
     #[schema(value_type = String)]
     actor: &'a Actor,
-    /// The link's slug; `null` for a change of a key.
+    /// The link's slug; `null` for a change of a key or a session.
     #[schema(required = true)]
     slug: Option<&'a Slug>,
-    /// The revision that the change gave the link, or its deletion; `null` for a change of a key.
+    /// The revision that the change gave the link, or its deletion; `null` for a change of a key or a session.
     #[schema(required = true)]
     revision: Option<i64>,
-    /// The key that was created or revoked; `null` for a change of a link.
+    /// The key that was created or revoked, or whose session it is; `null` for a change of a link, and for a session of
+    /// `ADMIN_API_KEY`.
     #[schema(required = true)]
     key_id: Option<&'a KeyId>,
 }
@@ -113,7 +115,7 @@ pub(in crate::http) fn described() -> Operation {
         "GET",
         "/audit",
         "listChanges",
-        "List the changes of links and API keys, newest first",
+        "List the changes of links and API keys, and the sign-ins, newest first",
         Scope::KeysAdmin,
     )
     .group("keys")

@@ -5,6 +5,7 @@ pub(super) mod bulk;
 pub(super) mod create;
 pub(super) mod delete;
 pub(super) mod disable;
+mod etag;
 pub(super) mod export;
 pub(super) mod import;
 mod key;

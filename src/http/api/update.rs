@@ -1,22 +1,23 @@
 //! `PATCH /api/v1/links/{slug}`: a JSON merge patch (RFC 7396).
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::ETAG;
 use actix_web::{HttpRequest, HttpResponse, web};
 use jiff::Timestamp;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::link::{EXAMPLE, LinkBody, answer};
-use super::slug_in_path;
+use super::{etag, slug_in_path};
 use crate::domain::{Change, Fault, LinkPatch, RedirectStatus, TargetUrl};
 use crate::http::auth::Sender;
 use crate::http::body::{self, Fields, Nullable};
-use crate::http::openapi::Operation;
+use crate::http::openapi::{Operation, text};
 use crate::http::problem::Problem;
 use crate::http::{Services, origin};
 use crate::service::{Error, Origin, Scope};
 
-/// Changes a link.
+/// Changes a link, with `If-Match` only one that has the tag.
 pub(in crate::http) async fn update(
     request: HttpRequest,
     path: web::Path<String>,
@@ -37,9 +38,12 @@ pub(in crate::http) async fn update(
             Origin {
                 host: origin::host(&request),
             },
+            etag::expected(&request),
         )
         .await?;
-    Ok(answer(StatusCode::OK).json(LinkBody::new(&link, &origin::base(&request, &services.config))))
+    Ok(answer(StatusCode::OK)
+        .insert_header((ETAG, etag::of(&link)))
+        .json(LinkBody::new(&link, &origin::base(&request, &services.config))))
 }
 
 /// An absent field stays, `null` takes the field back to what a new link has. The slug is not among them:
@@ -108,6 +112,8 @@ pub(in crate::http) fn described() -> Operation {
         "application/merge-patch+json",
         r#"{"title": "Winter sale", "expires_at": null}"#,
     )
+    .header_of_request("If-Match", text(etag::ABOUT_IF_MATCH))
     .answers::<LinkBody<'_>>(StatusCode::OK, "The link as it is now", EXAMPLE)
-    .problems(&["link_not_found", "invalid_patch", "outcome_unknown"])
+    .with_header("ETag", text(etag::ABOUT))
+    .problems(&["link_not_found", "stale", "invalid_patch", "outcome_unknown"])
 }

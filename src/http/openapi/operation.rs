@@ -85,7 +85,11 @@ impl Operation {
             .about
             .security(SecurityRequirement::new(KEY, [scope.as_str()]))
             .description(Some(format!("Needs a key with the scope `{}`.", scope.as_str())));
-        operation.problems(&OF_THE_API).problems(&["insufficient_scope"])
+        let operation = operation.problems(&OF_THE_API).problems(&["insufficient_scope"]);
+        if method == "GET" {
+            return operation;
+        }
+        operation.problems(&["foreign_origin"])
     }
 
     fn with_slug_in_path(self, path: &str) -> Self {

@@ -148,6 +148,7 @@ impl Problem {
             Self::body_too_large(16_384),
             Self::unsupported_media_type(),
             Self::foreign_host(),
+            Self::foreign_origin(),
             Self::unavailable(),
             Error::Panicked.into(),
             Error::NoFreeSlug(5).into(),
@@ -166,6 +167,7 @@ impl Problem {
             Error::Overloaded.into(),
             Self::outcome_unknown(),
             Error::SlugTaken.into(),
+            Error::Stale.into(),
             Error::InvalidLink(url.clone()).into(),
             Error::InvalidPatch(url).into(),
         ]

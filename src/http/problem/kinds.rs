@@ -148,13 +148,13 @@ impl Problem {
         .with_header(header::ACCEPT_ENCODING, "gzip")
     }
 
-    /// A form that no page of ours sent.
+    /// A page of another origin sent the request.
     pub(in crate::http) fn foreign_origin() -> Self {
-        let detail = "The form did not come from a page of this service. Nothing was changed.";
+        let detail = "A page of another site sent this request. Nothing was changed.";
         Self::new(
             StatusCode::FORBIDDEN,
             "foreign_origin",
-            "Sent from elsewhere",
+            "Cross-origin request refused",
             detail,
         )
     }
@@ -285,6 +285,12 @@ impl From<Error> for Problem {
                 "slug_taken",
                 "The slug is taken",
                 "Another link has this slug.",
+            ),
+            Error::Stale => Self::new(
+                StatusCode::PRECONDITION_FAILED,
+                "stale",
+                "The link was changed",
+                "The link does not have the revision of If-Match. Read it again before you change it.",
             ),
             Error::InvalidLink(faults) => Self::invalid("invalid_link", "The link is not valid", faults),
             Error::InvalidPatch(faults) => Self::invalid("invalid_patch", "The change is not valid", faults),

@@ -1,33 +1,43 @@
 //! `/app/bulk`: many addresses at once, each with its result.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_DISPOSITION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
+use sha2::{Digest, Sha256};
 
 use super::super::problem::Problem;
-use super::super::{Services, origin, rate};
+use super::super::{Services, address, origin, rate};
 use super::form::{self, Form};
 use super::guest::Guest;
 use super::layout::{Place, page};
 use super::{member, visible};
 use crate::domain::{Fault, LinkDraft};
-use crate::service::{Batch, Error, Item, Origin, Scope};
+use crate::service::{Answer, Batch, Error, Item, Origin, Render, RequestName, Scope};
 
 /// The most links of a form.
 const MAX_LINKS: usize = 1000;
 
+/// The most bytes of the name of a request.
+const MAX_REQUEST_LEN: usize = 64;
+
 /// The most bytes of a form.
 const LIMIT: usize = 4 * 1024 * 1024;
+
+/// The field that names the request: a form that is sent again creates nothing, and shows what it created.
+const REQUEST: &str = "request";
+
+/// The short URL of a line, or the error.
+type LineResult = Result<String, String>;
 
 /// One line and what became of it.
 struct Row {
     line: String,
-    /// The short address, or what was wrong.
-    result: Result<String, String>,
+    result: LineResult,
 }
 
 /// `GET /app/bulk`
@@ -73,30 +83,62 @@ pub(super) async fn create(
         .await
         .map_err(visible)?;
     let drafts = lines.iter().map(|line| Ok(draft(line))).collect();
+    let client = address::client(&request, &services.config);
     let origin = Origin {
         host: origin::host(&request),
     };
-    // Nothing is to be remembered, so the items come back.
-    let render = Arc::new(|_: &[Item]| None);
     let made = services
         .links
-        .create_all(&guest.caller, drafts, origin, None, render)
+        .create_all(
+            &guest.caller,
+            drafts,
+            origin,
+            request_name(&sent, client),
+            render(&guest.base),
+        )
         .await;
-    let Batch::Items(items) = made.map_err(visible)? else {
+    let (Batch::Answered(stored) | Batch::Replayed(stored)) = made.map_err(visible)? else {
         return Err(Problem::unavailable().for_visitor());
     };
+    let of_lines: Vec<LineResult> = serde_json::from_slice(&stored.body).unwrap_or_default();
     let rows: Vec<Row> = lines
         .iter()
-        .zip(&items)
-        .map(|(line, item)| Row {
+        .zip(of_lines)
+        .map(|(line, result)| Row {
             line: (*line).to_owned(),
-            result: match item {
-                Item::Made(link) | Item::Reused(link) => Ok(format!("{}{}", guest.base, link.slug)),
-                Item::Refused(err) => Err(reason(err)),
-            },
+            result,
         })
         .collect();
     Ok(answer(&guest, StatusCode::OK, &results(&guest, &rows)))
+}
+
+/// The name under which the results are stored. Another text in the same form is another request.
+fn request_name(sent: &Form, client: IpAddr) -> Option<RequestName> {
+    let name = sent.text(REQUEST).filter(|name| name.len() <= MAX_REQUEST_LEN)?;
+    let request: [u8; 32] = Sha256::digest(sent.get("lines")).into();
+    let digits: String = request.iter().map(|byte| format!("{byte:02x}")).collect();
+    Some(RequestName {
+        key: format!("form:{name}:{digits}"),
+        client,
+        request,
+    })
+}
+
+/// Renders the results, a [`LineResult`] for each line.
+fn render(base: &str) -> Render {
+    let base = base.to_owned();
+    Arc::new(move |items| {
+        let result = |item: &Item| match item {
+            Item::Made(link) | Item::Reused(link) => Ok(format!("{base}{}", link.slug)),
+            Item::Refused(err) => Err(reason(err)),
+        };
+        let results: Vec<LineResult> = items.iter().map(result).collect();
+        Some(Answer {
+            status: StatusCode::OK.as_u16(),
+            location: None,
+            body: serde_json::to_vec(&results).ok()?,
+        })
+    })
 }
 
 /// `POST /app/bulk/csv`: the results that the page shows, as a file.
@@ -169,6 +211,7 @@ fn form(guest: &Guest, typed: &str, fault: Option<&str>) -> Markup {
     html! {
         form.card method="post" action="/app/bulk" {
             (form::token(guest))
+            input type="hidden" name=(REQUEST) value=(nanoid::nanoid!());
             div.field {
                 label for="lines" { "Addresses, one on each line" }
                 textarea id="lines" name="lines" rows="12" required spellcheck="false" wrap="off"

@@ -1,32 +1,38 @@
 //! Forms: what was sent, whether it came from a page of ours, and fields that keep what was typed.
 
-use actix_web::http::header::{HeaderName, ORIGIN};
 use actix_web::{HttpRequest, web};
 use maud::{Markup, html};
 use url::form_urlencoded;
 
+use super::super::origin::{self, Initiator};
 use super::super::problem::Problem;
-use super::super::{Services, origin, payload as content};
+use super::super::{Services, payload as content};
 use super::guest::Guest;
-use crate::domain::Fault;
-
-const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+use crate::domain::{Fault, Link, Revision};
+use crate::service::{Expected, Session};
 
 /// The field that holds the token.
 const TOKEN: &str = "token";
 
+/// The field that holds the revision of the link that was shown.
+pub(super) const REVISION: &str = "revision";
+
 /// The most bytes of a form; what is typed in JSON is shorter.
 pub(super) const LIMIT: usize = 64 * 1024;
 
-/// What is said when a form's token is not the session's: mostly it was open for too long.
+/// The notice when a form's token is not the session's: the page was opened in another session.
 pub(super) const STALE: &str =
     "This page had been open for too long. Nothing was changed; please send it once more.";
+
+/// The notice when a link is no longer as the form showed it.
+pub(super) const CHANGED: &str = "This link was changed after this page was opened. Nothing was done: look at it as it is now, and try again.";
 
 /// What was typed.
 #[derive(Debug, Default)]
 pub(super) struct Form {
     fields: Vec<(String, String)>,
-    /// Whether it was made for this session.
+    /// Whether it carries the token of its session. The form of a person without a session needs none: that a page of this
+    /// service sent it is all there is to know.
     pub(super) is_ours: bool,
 }
 
@@ -39,7 +45,7 @@ impl Form {
         guest: &Guest,
         services: &Services,
     ) -> Result<Self, Problem> {
-        if !is_from_here(request, services) {
+        if origin::initiator(request, &services.config) != Initiator::Own {
             return Err(Problem::foreign_origin().for_visitor());
         }
         let bytes = content::collect(request, payload, limit)
@@ -50,7 +56,8 @@ impl Form {
             fields,
             is_ours: false,
         };
-        form.is_ours = services.sessions.is_token(guest.cookie(), form.get(TOKEN));
+        let is_token = |session: &Session| session.is_token(form.get(TOKEN));
+        form.is_ours = guest.session.as_ref().is_none_or(is_token);
         Ok(form)
     }
 
@@ -91,36 +98,28 @@ impl Form {
             .map(|(_, value)| value.as_str())
     }
 
+    /// The revision that the form showed. A form without one fits no link.
+    pub(super) fn expected(&self) -> Expected {
+        let revision = self.get(REVISION).parse().ok();
+        Expected::OneOf(revision.map(Revision::new).into_iter().collect())
+    }
+
     /// Whether a box was ticked.
     pub(super) fn has(&self, name: &str) -> bool {
         self.all(name).next().is_some()
     }
 }
 
-/// Whether a page of ours sent the request. Browsers say so with every form, and no page of another site can make
-/// them say otherwise.
-fn is_from_here(request: &HttpRequest, services: &Services) -> bool {
-    let header = |name: &HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let cross = header(&FETCH_SITE).is_some_and(|site| site != "same-origin");
-    let Some(sent) = header(&ORIGIN) else {
-        return header(&FETCH_SITE) == Some("same-origin");
-    };
-    let without_scheme = |address: &str| {
-        let rest = address.split_once("://").map_or("", |(_, rest)| rest);
-        rest.trim_end_matches('/').to_ascii_lowercase()
-    };
-    // A proxy may have written its own name into `Host`; then `BASE_URL` says ours.
-    let own = [
-        origin::base(request, &services.config),
-        format!("http://{}", origin::authority(request).unwrap_or_default()),
-    ];
-    let sent = without_scheme(sent);
-    !cross && !sent.is_empty() && own.iter().any(|own| without_scheme(own) == sent)
-}
-
 /// The token, for a form.
 pub(super) fn token(guest: &Guest) -> Markup {
-    html! { input type="hidden" name=(TOKEN) value=(guest.token); }
+    html! {
+        @if let Some(session) = &guest.session { input type="hidden" name=(TOKEN) value=(session.token()); }
+    }
+}
+
+/// The revision of the link that a form shows.
+pub(super) fn revision(link: &Link) -> Markup {
+    html! { input type="hidden" name=(REVISION) value=(link.revision.get()); }
 }
 
 /// One line to be typed into.

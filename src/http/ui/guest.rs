@@ -1,87 +1,67 @@
-//! Who looks at a page: the session's cookie, and the answer that keeps it.
+//! Who looks at a page: the session of the request's cookie. Only a sign-in and a sign-out set the cookie, so no link on
+//! another site can replace it.
+
+use std::borrow::Cow;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, COOKIE, LOCATION, SET_COOKIE};
+use actix_web::http::header::{CACHE_CONTROL, COOKIE, HeaderName, LOCATION, SET_COOKIE};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use maud::Markup;
 
 use super::super::problem::Problem;
 use super::super::{Services, origin};
+use super::visible;
+use crate::config;
 use crate::service::{Caller, Error, Scope, Session};
 
-/// The cookie's name. Over HTTPS it has a prefix by which browsers refuse one that another host has set.
+/// The cookie's default name. Over HTTPS it has a prefix by which browsers refuse one that another host has set.
 const NAME: &str = "curtail";
 const NAME_OVER_HTTPS: &str = "__Host-curtail";
 
-/// Somebody with a browser.
+/// A person with a browser.
 pub(super) struct Guest {
-    /// Who that is.
+    /// What the person may do.
     pub(super) caller: Caller,
-    /// Whether a key was shown.
-    pub(super) signed_in: bool,
-    /// What every form carries.
-    pub(super) token: String,
-    /// What short addresses begin with.
+    /// The session, if the person has signed in.
+    pub(super) session: Option<Session>,
+    /// What short URLs begin with.
     pub(super) base: String,
-    cookie: String,
-    is_new: bool,
-    https: bool,
 }
 
 impl Guest {
-    /// Who sends `request`. A session whose key is no longer valid has ended.
+    /// The sender of `request`. A session whose key is no longer valid has ended.
     pub(super) async fn of(request: &HttpRequest, services: &Services) -> Result<Self, Problem> {
-        let https = origin::is_https(request, &services.config);
-        let name = if https { NAME_OVER_HTTPS } else { NAME };
-        let cookie = cookie(request, name);
-        let session = cookie.and_then(|cookie| services.sessions.open(cookie));
-        if let (Some(cookie), Some(session)) = (cookie, session) {
+        let base = origin::base(request, &services.config);
+        if let Some(cookie) = sent_cookie(request, &services.config)
+            && let Some(session) = services.sessions.find(cookie).await.map_err(visible)?
+        {
             match services.keys.holder_of(&session).await {
                 Ok(caller) => {
                     return Ok(Self {
                         caller,
-                        signed_in: session.has_key(),
-                        token: services.sessions.token(cookie),
-                        base: origin::base(request, &services.config),
-                        cookie: cookie.to_owned(),
-                        is_new: false,
-                        https,
+                        session: Some(session),
+                        base,
                     });
                 }
                 Err(Error::Unauthenticated) => {}
-                Err(err) => return Err(Problem::from(err).for_visitor()),
+                Err(err) => return Err(visible(err)),
             }
         }
-        Self::with(&Session::NOBODY, request, services).await
-    }
-
-    /// Somebody with a new session.
-    pub(super) async fn with(
-        session: &Session,
-        request: &HttpRequest,
-        services: &Services,
-    ) -> Result<Self, Problem> {
-        let cookie = services.sessions.seal(session).ok_or_else(Problem::unavailable)?;
-        let caller = services.keys.holder_of(session).await;
         Ok(Self {
-            caller: caller.map_err(|err| Problem::from(err).for_visitor())?,
-            signed_in: session.has_key(),
-            token: services.sessions.token(&cookie),
-            base: origin::base(request, &services.config),
-            cookie,
-            is_new: true,
-            https: origin::is_https(request, &services.config),
+            caller: services.keys.identify(None).await.map_err(visible)?,
+            session: None,
+            base,
         })
     }
 
-    /// Whether this one may use `scope`.
-    pub(super) fn may(&self, scope: Scope) -> bool {
-        self.caller.require(scope).is_ok()
+    /// Whether the person has signed in.
+    pub(super) fn signed_in(&self) -> bool {
+        self.session.is_some()
     }
 
-    /// The cookie as the browser sent it, or as it will.
-    pub(super) fn cookie(&self) -> &str {
-        &self.cookie
+    /// Whether the person may use `scope`.
+    pub(super) fn may(&self, scope: Scope) -> bool {
+        self.caller.require(scope).is_ok()
     }
 
     /// A page.
@@ -98,29 +78,58 @@ impl Guest {
             .finish()
     }
 
-    /// The beginning of an answer: kept by nobody, and with the cookie if the browser does not have it.
+    /// The same, with a header.
+    pub(super) fn see_other_with(&self, path: &str, header: (HeaderName, String)) -> HttpResponse {
+        self.answer(StatusCode::SEE_OTHER)
+            .insert_header((LOCATION, path))
+            .insert_header(header)
+            .finish()
+    }
+
+    /// The beginning of an answer that no cache may store.
     pub(super) fn answer(&self, status: StatusCode) -> HttpResponseBuilder {
         let mut response = HttpResponse::build(status);
         response.insert_header((CACHE_CONTROL, "no-store"));
-        if self.is_new {
-            let name = if self.https { NAME_OVER_HTTPS } else { NAME };
-            let secure = if self.https { "; Secure" } else { "" };
-            // Hexadecimal digits need no quoting.
-            let cookie = format!(
-                "{name}={}; Path=/; HttpOnly; SameSite=Strict{secure}",
-                self.cookie
-            );
-            response.insert_header((SET_COOKIE, cookie));
-        }
         response
     }
 }
 
-/// The value of a cookie that the request carries.
-fn cookie<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
+/// The session's cookie, if the request carries one.
+pub(super) fn sent_cookie<'a>(request: &'a HttpRequest, config: &config::Http) -> Option<&'a str> {
+    let name = name(request, config);
     let lines = request.headers().get_all(COOKIE);
     lines
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
+        .find_map(|pair| pair.trim().strip_prefix(&*name)?.strip_prefix('='))
+}
+
+/// The header that makes the browser keep a session's cookie (RFC 6265). `Lax`: the browser sends it with a click on another
+/// site, and not with a form of another site.
+pub(super) fn keep_cookie(request: &HttpRequest, config: &config::Http, value: &str) -> (HeaderName, String) {
+    let secure = if origin::is_https(request, config) {
+        "; Secure"
+    } else {
+        ""
+    };
+    // Hexadecimal digits need no quoting.
+    let cookie = format!(
+        "{}={value}; Path=/; HttpOnly; SameSite=Lax{secure}",
+        name(request, config)
+    );
+    (SET_COOKIE, cookie)
+}
+
+/// The header that makes the browser delete the cookie.
+pub(super) fn drop_cookie(request: &HttpRequest, config: &config::Http) -> (HeaderName, String) {
+    let (header, cookie) = keep_cookie(request, config, "");
+    (header, format!("{cookie}; Max-Age=0"))
+}
+
+fn name<'a>(request: &HttpRequest, config: &'a config::Http) -> Cow<'a, str> {
+    match &config.session_cookie {
+        Some(name) => name.into(),
+        None if origin::is_https(request, config) => NAME_OVER_HTTPS.into(),
+        None => NAME.into(),
+    }
 }

@@ -12,8 +12,8 @@ use super::form::{self, Form, Line};
 use super::guest::Guest;
 use super::layout::{Place, page};
 use super::{member, visible};
-use crate::domain::{Fault, Key, KeyDraft};
-use crate::service::{Error, IssuedKey, Scope};
+use crate::domain::{Fault, Key, KeyDraft, KeyId};
+use crate::service::{Error, IssuedKey, Keys, Scope};
 
 /// The ends that a key may be given here.
 const TIMES: [(&str, &str, u32); 3] = [
@@ -49,6 +49,13 @@ pub(super) async fn show(
     .await
 }
 
+/// The field with the id that the new key will have: a form that is sent again creates no second key.
+const ID: &str = "id";
+
+/// The notice when it is sent again.
+const CREATED_BEFORE: &str = "This key was created before. It was shown that once: if you did not copy it, revoke it and \
+     create another one.";
+
 /// `POST /app/keys`: shows the new key, this once.
 pub(super) async fn create(
     request: HttpRequest,
@@ -74,8 +81,17 @@ pub(super) async fn create(
         own_links_only: form.has("own_links_only"),
         expires_at: seconds.and_then(|(_, _, seconds)| services.links.in_seconds(*seconds)),
     };
-    match services.keys.create(&guest.caller, draft).await {
-        Ok(issued) => {
+    let id = form.get(ID).parse::<KeyId>().unwrap_or_else(|_| Keys::new_id());
+    match services.keys.create_once(&guest.caller, draft, id).await {
+        Ok(None) => {
+            let above = Above {
+                notice: Some(CREATED_BEFORE),
+                ..Above::default()
+            };
+            let form = Form::default();
+            answer(&guest, &services, StatusCode::CONFLICT, &form, &[], &above).await
+        }
+        Ok(Some(issued)) => {
             let above = Above {
                 issued: Some(&issued),
                 ..Above::default()
@@ -215,6 +231,7 @@ fn form_of_new(guest: &Guest, form: &Form, faults: &[Fault]) -> Markup {
         form.card method="post" action="/app/keys" {
             h2 { "New key" }
             (form::token(guest))
+            input type="hidden" name=(ID) value=(Keys::new_id());
             div.grid {
                 (Line { name: "name", label: "Name", hint: "Who or what it is for.", required: true, ..Line::default() }.show(form, faults))
                 (form::choice("expires", "Ends", "", &times, form, faults))

@@ -80,7 +80,7 @@ pub(super) fn page(guest: &Guest, place: Place, title: &str, narrow: bool, body:
                         @if guest.may(Scope::LinksRead) {
                             li { a href="/app" aria-current=[here(Place::Links)] { "Links" } }
                         }
-                        @if guest.signed_in || guest.may(Scope::LinksRead) {
+                        @if guest.signed_in() || guest.may(Scope::LinksRead) {
                             @if guest.may(Scope::LinksCreate) {
                                 li { a href="/app/bulk" aria-current=[here(Place::Bulk)] { "Bulk" } }
                             }
@@ -89,7 +89,7 @@ pub(super) fn page(guest: &Guest, place: Place, title: &str, narrow: bool, body:
                             li { a href="/app/keys" aria-current=[here(Place::Keys)] { "Keys" } }
                         }
                         li { a href="/docs" aria-current=[here(Place::Docs)] { "API" } }
-                        @if guest.signed_in {
+                        @if guest.signed_in() {
                             li {
                                 form method="post" action="/app/sign-out" {
                                     (form::token(guest))

@@ -38,6 +38,7 @@ pub(super) async fn show(
         @for (name, text) in [("made", "The link was made."), ("saved", "Your changes were saved."), ("restored", "The link is back, with its clicks.")] {
             @if query.has(name) { div.notice role="status" { p { (text) } } }
         }
+        @if query.has("changed") { div.notice.bad role="alert" { p { (form::CHANGED) } } }
         div.head {
             h1 { (title) " " (list::badge(services.links.state_of(&link))) }
             @if guest.may(Scope::LinksWrite) { (actions(&guest, &link)) }
@@ -73,6 +74,7 @@ fn actions(guest: &Guest, link: &Link) -> Markup {
             form method="post" action={ "/app/links/" (link.slug) "/state" } {
                 (form::token(guest))
                 @if link.disabled {
+                    (form::revision(link))
                     button { "Enable" }
                 } @else {
                     button name="disabled" value="on" { "Disable" }

@@ -11,6 +11,7 @@ mod guest;
 mod keys;
 mod layout;
 mod link;
+mod link_form;
 mod list;
 mod qr;
 mod remove;

@@ -11,7 +11,7 @@ use super::guest::Guest;
 use super::layout::{Place, page};
 use super::{link_in_path, member, slug_in_path, visible};
 use crate::domain::{Change, Link, LinkPatch};
-use crate::service::{Error, Origin, Scope};
+use crate::service::{Error, Expected, Origin, Scope};
 
 /// `GET /app/links/{slug}/delete`: asks once more.
 pub(super) async fn ask(
@@ -44,12 +44,16 @@ pub(super) async fn delete(
         let link = link_in_path(&guest, &services, &path).await?;
         return Ok(question(&guest, &link, StatusCode::FORBIDDEN, Some(form::STALE)));
     }
-    services
-        .links
-        .set_aside(&guest.caller, &slug)
-        .await
-        .map_err(visible)?;
-    Ok(guest.see_other(&format!("/app?deleted={slug}")))
+    let deleted = services.links.set_aside(&guest.caller, &slug, form.expected());
+    match deleted.await {
+        Ok(()) => Ok(guest.see_other(&format!("/app?deleted={slug}"))),
+        Err(Error::Stale) => {
+            let link = link_in_path(&guest, &services, &path).await?;
+            let status = StatusCode::PRECONDITION_FAILED;
+            Ok(question(&guest, &link, status, Some(form::CHANGED)))
+        }
+        Err(err) => Err(visible(err)),
+    }
 }
 
 /// `POST /app/links/{slug}/undo`
@@ -75,7 +79,8 @@ pub(super) async fn undo(
     }
 }
 
-/// `POST /app/links/{slug}/state`: takes a link down, or puts it up again.
+/// `POST /app/links/{slug}/state`: disables a link at once, or enables one that is still as it was shown: it may have been
+/// disabled again for another reason.
 pub(super) async fn set_state(
     request: HttpRequest,
     path: web::Path<String>,
@@ -89,18 +94,23 @@ pub(super) async fn set_state(
     let form = Form::read(&request, payload, form::LIMIT, &guest, &services).await?;
     let slug = slug_in_path(&path)?;
     if form.is_ours {
+        let disable = form.has("disabled");
         let patch = LinkPatch {
-            disabled: Change::Set(form.has("disabled")),
+            disabled: Change::Set(disable),
             ..LinkPatch::default()
         };
         let origin = Origin {
             host: origin::host(&request),
         };
-        services
+        let expected = if disable { Expected::Any } else { form.expected() };
+        let updated = services
             .links
-            .update(&guest.caller, &slug, patch, origin)
-            .await
-            .map_err(visible)?;
+            .update(&guest.caller, &slug, patch, origin, expected);
+        match updated.await {
+            Ok(_) => {}
+            Err(Error::Stale) => return Ok(guest.see_other(&format!("/app/links/{slug}?changed"))),
+            Err(err) => return Err(visible(err)),
+        }
     }
     Ok(guest.see_other(&format!("/app/links/{slug}")))
 }
@@ -120,6 +130,7 @@ fn question(guest: &Guest, link: &Link, status: StatusCode, notice: Option<&str>
             }
             form.row method="post" action={ "/app/links/" (link.slug) "/delete" } {
                 (form::token(guest))
+                (form::revision(link))
                 button.danger { "Delete" }
                 a.button href={ "/app/links/" (link.slug) } { "Keep it" }
             }

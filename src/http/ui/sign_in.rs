@@ -3,18 +3,27 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
+use url::form_urlencoded::byte_serialize;
 
 use super::super::problem::Problem;
 use super::super::{Services, address};
 use super::form::{self, Form, Line};
-use super::guest::Guest;
+use super::guest::{Guest, drop_cookie, keep_cookie, sent_cookie};
 use super::layout::{Place, page};
 use super::visible;
 use crate::domain::{Fault, FaultCode};
-use crate::service::{Error, Session};
+use crate::service::Error;
 
 /// The path of the form.
 pub(super) const PATH: &str = "/app/sign-in";
+
+/// The mark of the request that follows a sign-in: it must carry the new cookie.
+const OPENED: &str = "opened";
+
+/// The notice when it does not.
+const NO_COOKIE: &str = "Your key is valid, but your browser sent no session cookie, so you are not signed in. Allow \
+     cookies for this site. If a proxy in front of this service removes cookies, set SESSION_COOKIE to a name that it passes \
+     on, such as __session for Firebase Hosting.";
 
 /// `GET /app/sign-in`
 pub(super) async fn show(
@@ -22,10 +31,12 @@ pub(super) async fn show(
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let guest = Guest::of(&request, &services).await?;
-    if guest.signed_in {
-        return Ok(guest.see_other("/app"));
+    let query = Form::of_query(request.query_string());
+    if guest.signed_in() {
+        return Ok(guest.see_other(path_of_ours(query.get("to"))));
     }
-    let body = body(&guest, &Form::of_query(request.query_string()), &[], None);
+    let is_without_cookie = query.has(OPENED) && sent_cookie(&request, &services.config).is_none();
+    let body = body(&guest, &query, &[], is_without_cookie.then_some(NO_COOKIE));
     Ok(guest.page(
         StatusCode::OK,
         page(&guest, Place::SignIn, "Sign in", true, &body),
@@ -47,10 +58,15 @@ pub(super) async fn sign_in(
     if !form.is_ours {
         return refused(StatusCode::FORBIDDEN, &[], Some(form::STALE));
     }
-    match services.keys.sign_in(form.get("key").trim()).await {
-        Ok(session) => {
-            let guest = Guest::with(&session, &request, &services).await?;
-            Ok(guest.see_other(path_of_ours(form.get("to"))))
+    match services
+        .sessions
+        .sign_in(&services.keys, form.get("key").trim())
+        .await
+    {
+        Ok(cookie) => {
+            let to: String = byte_serialize(path_of_ours(form.get("to")).as_bytes()).collect();
+            let path = format!("{PATH}?{OPENED}&to={to}");
+            Ok(guest.see_other_with(&path, keep_cookie(&request, &services.config, &cookie)))
         }
         Err(Error::Unauthenticated) => {
             let client = address::client(&request, &services.config);
@@ -62,7 +78,7 @@ pub(super) async fn sign_in(
     }
 }
 
-/// `POST /app/sign-out`
+/// `POST /app/sign-out`: closes the session on every instance.
 pub(super) async fn sign_out(
     request: HttpRequest,
     payload: web::Payload,
@@ -70,11 +86,15 @@ pub(super) async fn sign_out(
 ) -> Result<HttpResponse, Problem> {
     let guest = Guest::of(&request, &services).await?;
     let form = Form::read(&request, payload, form::LIMIT, &guest, &services).await?;
-    if !form.is_ours {
+    let Some(session) = guest.session.as_ref().filter(|_| form.is_ours) else {
         return Ok(guest.see_other("/app"));
-    }
-    let nobody = Guest::with(&Session::NOBODY, &request, &services).await?;
-    Ok(nobody.see_other("/"))
+    };
+    services
+        .sessions
+        .sign_out(&guest.caller, session)
+        .await
+        .map_err(visible)?;
+    Ok(guest.see_other_with("/", drop_cookie(&request, &services.config)))
 }
 
 /// Where somebody wanted to go, if that is a page below `/app`.

@@ -39,6 +39,10 @@ pub(super) async fn api(
         });
     }
     let parameters = Parameters::read(&request, payload).await?;
+    // A `GET` can create a link here.
+    if parameters.get("signature").is_empty() && matches!(auth::key(&request), Ok(None)) {
+        auth::refuse_foreign(&request, &services)?;
+    }
     let format = Format::of(parameters.get("format"));
     let reply = match answer(&request, &services, &parameters, format).await {
         Ok(Outcome::Reply(reply)) => reply,

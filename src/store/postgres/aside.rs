@@ -13,7 +13,7 @@ use crate::store::limits::WRITE_LIMIT;
 
 const SET_ASIDE: &str = "-- set_aside()
 WITH changed AS (
-    DELETE FROM links WHERE slug = $1 AND ($2::text IS NULL OR owner = $2)
+    DELETE FROM links WHERE slug = $1 AND ($2::text IS NULL OR owner = $2) AND ($5::bigint IS NULL OR revision = $5)
     RETURNING id, slug, next_revision(revision) AS revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
         expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner
 ), kept AS (
@@ -55,19 +55,23 @@ SELECT revision, target, title, tags, redirect_status, cache_seconds, forward_qu
     max_clicks, disabled, clicks, created_at, updated_at, owner
 FROM changed";
 
-/// Removes a link and keeps it aside.
+/// Removes a link, of an owner and at a revision if they are given, and keeps it aside.
 pub(super) async fn set_aside(
     pool: &Pool,
     slug: &Slug,
-    owner: Option<&KeyId>,
+    (owner, expected): (Option<&KeyId>, Option<Revision>),
     now: Timestamp,
     actor: &Actor,
 ) -> Result<Option<Revision>, StoreError> {
-    let parameters: [Parameter<'_>; 4] = [
+    let parameters: [Parameter<'_>; 5] = [
         (/* slug */ &slug.as_str(), Type::TEXT),
         (/* owner */ &owner.map(KeyId::as_str), Type::TEXT),
         (/* deleted_at */ &now, Type::TIMESTAMPTZ),
         (/* actor */ &actor.to_string(), Type::TEXT),
+        (
+            /* expected revision */ &expected.map(Revision::get),
+            Type::INT8,
+        ),
     ];
     let row = within_or_longer(pool, WRITE_LIMIT, pool.query_opt(SET_ASIDE, &parameters))
         .await

@@ -45,6 +45,10 @@ const FORGET_ANSWERS: &str = "-- forget_answers()
 DELETE FROM answers WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM answers WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
+const DROP_SESSIONS: &str = "-- drop_sessions()
+DELETE FROM sessions WHERE hash = ANY (ARRAY(
+    SELECT hash FROM sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2))";
+
 const PURGE_LINKS: &str = "-- purge_links()
 WITH changed AS (
     DELETE FROM links WHERE id = ANY(ARRAY(
@@ -128,6 +132,7 @@ pub(super) async fn keep_house(pool: &Pool, chore: Chore) -> Result<u64, Failure
         Chore::ForgetBatches(before) => old(pool, FORGET_BATCHES, before).await,
         Chore::ForgetSetAside(before) => old(pool, FORGET_SET_ASIDE, before).await,
         Chore::ForgetAnswers(now) => old(pool, FORGET_ANSWERS, now).await,
+        Chore::DropSessions(now) => old(pool, DROP_SESSIONS, now).await,
         Chore::PurgeLinks(before) => old(pool, PURGE_LINKS, before).await,
         Chore::DropChanges(before) => old(pool, DROP_CHANGES, before).await,
         Chore::DropRemains => drop_orphaned(pool).await,

@@ -15,6 +15,7 @@ const INSERT_KEY: &str = "-- insert_key()
 WITH changed AS (
     INSERT INTO api_keys (id, hash, name, scopes, own_links_only, expires_at, created_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7)
+    ON CONFLICT (id) DO NOTHING
     RETURNING id
 ), recorded AS (
     INSERT INTO changes (changed_at, kind, actor, key_id)
@@ -32,6 +33,8 @@ ORDER BY created_at DESC, id";
 const DELETE_KEY: &str = "-- delete_key()
 WITH changed AS (
     DELETE FROM api_keys WHERE id = $1 RETURNING id
+), closed AS (
+    DELETE FROM sessions WHERE key_id = $1
 ), recorded AS (
     INSERT INTO changes (changed_at, kind, actor, key_id)
     SELECT clock_timestamp(), 'key.revoked', $2, id FROM changed
@@ -67,7 +70,10 @@ pub(super) async fn insert_key(
         (/* created_at */ &key.created_at, Type::TIMESTAMPTZ),
         (/* actor */ &actor.to_string(), Type::TEXT),
     ];
-    write(writes, INSERT_KEY, &parameters).await.map(drop)
+    match write(writes, INSERT_KEY, &parameters).await?.is_empty() {
+        true => Err(StoreError::Conflict),
+        false => Ok(()),
+    }
 }
 
 pub(super) async fn key(store: &PostgresStore, hash: &KeyHash) -> Result<Option<Key>, StoreError> {

@@ -59,11 +59,11 @@ SELECT revision FROM changed";
 
 const DELETE_LINK: &str = "-- delete_link()
 WITH changed AS (
-    DELETE FROM links WHERE slug = $1 AND ($2::text IS NULL OR owner = $2)
+    DELETE FROM links WHERE slug = $1 AND ($2::text IS NULL OR owner = $2) AND ($3::bigint IS NULL OR revision = $3)
     RETURNING id, slug, next_revision(revision) AS revision
 ), recorded AS (
     INSERT INTO changes (changed_at, kind, slug, link_id, revision, actor)
-    SELECT clock_timestamp(), 'link.deleted', slug, id, revision, $3 FROM changed
+    SELECT clock_timestamp(), 'link.deleted', slug, id, revision, $4 FROM changed
 )
 SELECT revision FROM changed";
 
@@ -211,11 +211,16 @@ impl Store for PostgresStore {
         &self,
         slug: &Slug,
         owner: Option<&KeyId>,
+        expected: Option<Revision>,
         actor: &Actor,
     ) -> Result<Option<Revision>, StoreError> {
-        let parameters: [Parameter<'_>; 3] = [
+        let parameters: [Parameter<'_>; 4] = [
             (/* slug */ &slug.as_str(), Type::TEXT),
             (/* owner */ &owner.map(KeyId::as_str), Type::TEXT),
+            (
+                /* expected revision */ &expected.map(Revision::get),
+                Type::INT8,
+            ),
             (/* actor */ &actor.to_string(), Type::TEXT),
         ];
         let row = outcome::of_change(self.write(DELETE_LINK, &parameters)).await?;
@@ -264,10 +269,12 @@ impl Store for PostgresStore {
         &self,
         slug: &Slug,
         owner: Option<&KeyId>,
+        expected: Option<Revision>,
         now: Timestamp,
         actor: &Actor,
     ) -> Result<Option<Revision>, StoreError> {
-        outcome::of_change(aside::set_aside(&self.writes, slug, owner, now, actor)).await
+        let set_aside = aside::set_aside(&self.writes, slug, (owner, expected), now, actor);
+        outcome::of_change(set_aside).await
     }
 
     async fn restore_link(

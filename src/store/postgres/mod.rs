@@ -29,6 +29,7 @@ mod pulse;
 mod ranking;
 mod rows;
 mod selection;
+mod sessions;
 mod settings;
 mod tally;
 mod tls;

@@ -15,7 +15,7 @@ INSERT INTO deleted_links (id, slug, revision, target, title, tags, redirect_sta
     valid_from, expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner, deleted_at)
 SELECT id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at,
     max_clicks, disabled, clicks, created_at, updated_at, owner, ?3
-FROM links WHERE slug = ?1 AND (?2 IS NULL OR owner = ?2)";
+FROM links WHERE slug = ?1 AND (?2 IS NULL OR owner = ?2) AND (?4 IS NULL OR revision = ?4)";
 
 const REMOVE: &str = "-- remove()
 DELETE FROM links WHERE slug = ?1 RETURNING id, revision";
@@ -40,11 +40,11 @@ DELETE FROM deleted_links WHERE id = ?1";
 const KEEP_SUMS: &str = "-- keep_sums()
 DELETE FROM orphaned_stats WHERE link_id = ?1";
 
-/// Removes a link and keeps it aside.
+/// Removes a link, of an owner and at a revision if they are given, and keeps it aside.
 pub(super) fn set_aside(
     connection: &mut Connection,
     slug: &Slug,
-    owner: Option<&KeyId>,
+    (owner, expected): (Option<&KeyId>, Option<Revision>),
     now: Timestamp,
     actor: &Actor,
 ) -> Result<Option<Revision>, StoreError> {
@@ -53,7 +53,8 @@ pub(super) fn set_aside(
         let parameters = params![
             /* slug */ slug.as_str(),
             /* owner */ owner.map(KeyId::as_str),
-            /* deleted_at */ now.as_microsecond()
+            /* deleted_at */ now.as_microsecond(),
+            /* expected revision */ expected.map(Revision::get),
         ];
         if transaction.prepare_cached(KEEP)?.execute(parameters)? == 0 {
             return Ok(None);

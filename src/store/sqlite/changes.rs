@@ -18,6 +18,9 @@ INSERT INTO changes (changed_at, kind, slug, link_id, revision, actor) VALUES (?
 const RECORD_KEY: &str = "-- record_key()
 INSERT INTO changes (changed_at, kind, actor, key_id) VALUES (?1, ?2, ?3, ?4)";
 
+const RECORD_SESSION: &str = "-- record_session()
+INSERT INTO changes (changed_at, kind, actor, key_id) VALUES (?1, ?2, ?3, ?4)";
+
 /// `changes_tail_idx` has this condition.
 const CHANGES_SINCE: &str = "-- changes_since()
 SELECT slug, revision, changed_at, kind FROM changes
@@ -90,6 +93,25 @@ pub(super) fn record_key(
     ];
     connection
         .prepare_cached(RECORD_KEY)?
+        .execute(parameters)
+        .map(drop)
+}
+
+/// Records what became of a session, in the transaction that does it; `id` is its key, if it is not that of the settings.
+pub(super) fn record_session(
+    connection: &Connection,
+    kind: ChangeKind,
+    id: Option<&str>,
+    actor: &Actor,
+) -> rusqlite::Result<()> {
+    let parameters = params![
+        /* changed_at */ now(),
+        /* kind */ kind.as_str(),
+        /* actor */ actor.to_string(),
+        /* key_id */ id,
+    ];
+    connection
+        .prepare_cached(RECORD_SESSION)?
         .execute(parameters)
         .map(drop)
 }

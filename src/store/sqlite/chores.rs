@@ -50,6 +50,9 @@ DELETE FROM click_batches WHERE id IN (
 const FORGET_ANSWERS: &str = "-- forget_answers()
 DELETE FROM answers WHERE rowid IN (SELECT rowid FROM answers WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)";
 
+const DROP_SESSIONS: &str = "-- drop_sessions()
+DELETE FROM sessions WHERE hash IN (SELECT hash FROM sessions WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)";
+
 const PURGE_LINKS: &str = "-- purge_links()
 DELETE FROM links WHERE id IN (SELECT id FROM links WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)
 RETURNING id, slug, revision";
@@ -120,6 +123,7 @@ pub(super) fn keep_house(
             Chore::ForgetBatches(before) => old(FORGET_BATCHES, before)?,
             Chore::ForgetSetAside(before) => old(FORGET_SET_ASIDE, before)?,
             Chore::ForgetAnswers(now) => old(FORGET_ANSWERS, now)?,
+            Chore::DropSessions(now) => old(DROP_SESSIONS, now)?,
             Chore::PurgeLinks(before) => {
                 let parameters = params![/* before */ before.as_microsecond(), /* limit */ ROWS];
                 let mut statement = transaction.prepare_cached(PURGE_LINKS)?;

@@ -11,7 +11,8 @@ use crate::store::{KeyHash, StoreError};
 
 const INSERT_KEY: &str = "-- insert_key()
 INSERT INTO api_keys (id, hash, name, scopes, own_links_only, expires_at, created_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON CONFLICT (id) DO NOTHING";
 
 const KEY: &str = "-- key()
 SELECT id, name, scopes, own_links_only, expires_at, created_at, last_used_at FROM api_keys WHERE hash = ?1";
@@ -22,6 +23,9 @@ ORDER BY created_at DESC, id";
 
 const DELETE_KEY: &str = "-- delete_key()
 DELETE FROM api_keys WHERE id = ?1";
+
+const CLOSE_SESSIONS_OF_KEY: &str = "-- close_sessions_of_key()
+DELETE FROM sessions WHERE key_id = ?1";
 
 const TOUCH_KEY: &str = "-- touch_key()
 UPDATE api_keys SET last_used_at = ?2 WHERE id = ?1 AND (last_used_at IS NULL OR last_used_at < ?2)";
@@ -45,7 +49,9 @@ pub(super) fn insert_key(
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(unavailable)?;
-    write(&transaction, INSERT_KEY, parameters)?;
+    if write(&transaction, INSERT_KEY, parameters)? == 0 {
+        return Err(StoreError::Conflict);
+    }
     changes::record_key(&transaction, ChangeKind::KeyCreated, &key.id, actor).map_err(unavailable)?;
     transaction.commit().map_err(unavailable)
 }
@@ -66,6 +72,11 @@ pub(super) fn delete_key(connection: &mut Connection, id: &KeyId, actor: &Actor)
     if write(&transaction, DELETE_KEY, params![/* id */ id.as_str()])? == 0 {
         return Ok(false);
     }
+    write(
+        &transaction,
+        CLOSE_SESSIONS_OF_KEY,
+        params![/* key_id */ id.as_str()],
+    )?;
     changes::record_key(&transaction, ChangeKind::KeyRevoked, id, actor).map_err(unavailable)?;
     transaction.commit().map_err(unavailable)?;
     Ok(true)

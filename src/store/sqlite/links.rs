@@ -143,11 +143,13 @@ impl Store for SqliteStore {
         &self,
         slug: &Slug,
         owner: Option<&KeyId>,
+        expected: Option<Revision>,
         actor: &Actor,
     ) -> Result<Option<Revision>, StoreError> {
         let (slug, owner, actor) = (slug.clone(), owner.cloned(), actor.clone());
-        let delete =
-            move |connection: &mut Connection| writes::delete_link(connection, &slug, owner.as_ref(), &actor);
+        let delete = move |connection: &mut Connection| {
+            writes::delete_link(connection, &slug, owner.as_ref(), expected, &actor)
+        };
         self.mutate(LONG_LIMIT, delete).await
     }
 
@@ -212,12 +214,13 @@ impl Store for SqliteStore {
         &self,
         slug: &Slug,
         owner: Option<&KeyId>,
+        expected: Option<Revision>,
         now: Timestamp,
         actor: &Actor,
     ) -> Result<Option<Revision>, StoreError> {
         let (slug, owner, actor) = (slug.clone(), owner.cloned(), actor.clone());
         let set_aside = move |connection: &mut Connection| {
-            aside::set_aside(connection, &slug, owner.as_ref(), now, &actor)
+            aside::set_aside(connection, &slug, (owner.as_ref(), expected), now, &actor)
         };
         self.mutate(LONG_LIMIT, set_aside).await
     }

@@ -16,6 +16,7 @@ mod porting;
 mod ranking;
 mod rows;
 mod selection;
+mod sessions;
 mod values;
 mod writes;
 

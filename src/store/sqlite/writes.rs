@@ -32,7 +32,8 @@ WHERE slug = ?1 AND revision = ?14
 RETURNING id";
 
 const DELETE_LINK: &str = "-- delete_link()
-DELETE FROM links WHERE slug = ?1 AND (?2 IS NULL OR owner = ?2) RETURNING id, revision";
+DELETE FROM links WHERE slug = ?1 AND (?2 IS NULL OR owner = ?2) AND (?3 IS NULL OR revision = ?3)
+RETURNING id, revision";
 
 const TAKE_CLICK: &str = "-- take_click()
 UPDATE links SET clicks = clicks + 1 WHERE slug = ?1 AND clicks < max_clicks AND NOT disabled";
@@ -169,13 +170,15 @@ pub(super) fn delete_link(
     connection: &mut Connection,
     slug: &Slug,
     owner: Option<&KeyId>,
+    expected: Option<Revision>,
     actor: &Actor,
 ) -> Result<Option<Revision>, StoreError> {
     let mut delete = || -> rusqlite::Result<Option<i64>> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let parameters = params![
             /* slug */ slug.as_str(),
-            /* owner */ owner.map(KeyId::as_str)
+            /* owner */ owner.map(KeyId::as_str),
+            /* expected revision */ expected.map(Revision::get),
         ];
         let last: Option<(i64, i64)> = transaction
             .prepare_cached(DELETE_LINK)?
