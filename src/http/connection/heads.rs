@@ -327,4 +327,50 @@ mod tests {
             assert_eq!(passed(text, 1), text);
         }
     }
+
+    /// Pieces of requests in any order, some of them broken: however they are cut, the same bytes come out, and nothing but
+    /// the last letters of the two words is another.
+    #[test]
+    fn whatever_arrives_comes_out_the_same_however_it_is_cut() {
+        const PIECES: [&str; 20] = [
+            "GET / HTTP/1.1\r\n",
+            "POST /x HTTP/1.1\n",
+            "PUT / HTTP/1.0\r\n",
+            "CONNECT a:1 HTTP/1.1\r\n",
+            "Connection: Upgrade, x\r\n",
+            "connection:upgrade\n",
+            "Upgrade: websocket\r\n",
+            "Content-Length: 12\r\n",
+            "Content-Length: 0\r\n",
+            "Content-Length: x\r\n",
+            "Transfer-Encoding: chunked\r\n",
+            "\r\n",
+            "\n",
+            "A\r\n",
+            "0\r\n",
+            "ffffffffffffffffff\r\n",
+            "upgrade websocket",
+            "Upgrad",
+            "e\r\n",
+            ":",
+        ];
+        let mut random = fastrand::Rng::with_seed(17);
+        for _ in 0..20_000 {
+            let pieces: Vec<_> = (0..random.usize(1..24))
+                .map(|_| PIECES[random.usize(..PIECES.len())])
+                .collect();
+            let text = pieces.concat();
+
+            let whole = passed(&text, text.len());
+            for part in [1, random.usize(1..9)] {
+                assert_eq!(passed(&text, part), whole, "{text:?}");
+            }
+            for (before, after) in text.bytes().zip(whole.bytes()) {
+                assert!(
+                    before == after || (after == b'-' && matches!(before, b'e' | b't')),
+                    "{text:?}"
+                );
+            }
+        }
+    }
 }
