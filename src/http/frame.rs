@@ -132,7 +132,7 @@ fn routed(response: ServiceResponse<impl MessageBody + 'static>, id: &RequestId)
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Routed;
 
-/// The route that is shown for what has no pattern: unknown paths of the API, files of the pages.
+/// The route that is shown for what has no pattern, such as unknown paths of the API.
 const NO_ROUTE: &str = "none";
 
 fn count(request: &HttpRequest, status: StatusCode, services: &Services, began: Instant) {
