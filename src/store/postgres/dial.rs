@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, Semaphore};
 use tokio_postgres::Config;
 
 use super::connect::{Connected, Connector};
@@ -27,6 +28,8 @@ pub(super) struct Dialer {
     /// While connecting fails, one attempt at a time.
     probe: tokio::sync::Mutex<()>,
     backoff: Mutex<Backoff>,
+    /// Notified of each failure.
+    failed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +45,13 @@ impl Dialer {
             slots: Semaphore::new(AT_ONCE),
             probe: tokio::sync::Mutex::default(),
             backoff: Mutex::default(),
+            failed: Notify::new(),
         }
+    }
+
+    /// Waits for the next attempt that fails, whoever made it.
+    pub(super) fn failing(&self) -> Notified<'_> {
+        self.failed.notified()
     }
 
     /// Opens a connection, when its turn comes.
@@ -86,6 +95,8 @@ impl Dialer {
         backoff.failures = backoff.failures.saturating_add(1);
         backoff.until = Some(Instant::now() + pause);
         backoff.reason = Some(Arc::clone(&reason));
+        drop(backoff);
+        self.failed.notify_waiters();
         reason
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use deadpool_postgres::ClientWrapper;
 use futures_util::FutureExt;
 use futures_util::future::join3;
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, sleep};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -24,7 +24,7 @@ pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 /// How many clients of the API may wait where visitors wait for the same connections: clients are refused first.
 const CLIENTS_QUEUE: usize = 16;
 /// While no connection is open and none may be opened for longer than this, callers are refused at once.
-const SOON: Duration = Duration::from_millis(100);
+const SOON: Duration = Duration::from_millis(25);
 
 /// The connections of one class. Clones share them.
 #[derive(Debug, Clone)]
@@ -184,21 +184,35 @@ impl Pool {
         if let Some(answer) = (&mut ticket).now_or_never() {
             return answer.map_err(|reason| Failure::of_connecting(&reason));
         }
+        let dialer = self.connections.dialer();
+        let mut failing = Box::pin(dialer.failing());
+        failing.as_mut().enable();
         self.connections.grow();
-        if gate.counts().live == 0
-            && let Some((pause, reason)) = self.connections.dialer().pause()
-            && pause > SOON
-        {
-            return Err(Failure::of_connecting(&reason));
+        let refused = |longest: Duration| {
+            let (pause, reason) = dialer.pause().filter(|_| gate.counts().live == 0)?;
+            (pause > longest).then(|| Failure::of_connecting(&reason))
+        };
+        if let Some(refused) = refused(SOON) {
+            return Err(refused);
         }
         loop {
-            if let Ok(answer) = timeout(self.class.patience(), &mut ticket).await {
-                return answer.map_err(|reason| Failure::of_connecting(&reason));
+            tokio::select! {
+                biased;
+                answer = &mut ticket => return answer.map_err(|reason| Failure::of_connecting(&reason)),
+                // Another class may have asked first: what it learns of the server holds here too.
+                () = failing.as_mut() => {
+                    if let Some(refused) = refused(Duration::ZERO) {
+                        return Err(refused);
+                    }
+                    failing.set(dialer.failing());
+                }
+                () = sleep(self.class.patience()) => {
+                    if gate.counts().opening == 0 {
+                        break;
+                    }
+                    // Connections are being opened for those who wait. The caller's own limit bounds this.
+                }
             }
-            if gate.counts().opening == 0 {
-                break;
-            }
-            // Connections are being opened for those who wait. The caller's own limit bounds this.
         }
         self.timeouts.add_one();
         // If others get their answers, the database is there, and has too much to do.
