@@ -4,6 +4,7 @@
 //! as in an image build that has no `.git`; else the commit is asked of git. `SOURCE_DATE_EPOCH` makes the
 //! build time reproducible: <https://reproducible-builds.org/specs/source-date-epoch/>.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,13 +13,36 @@ fn main() {
         println!("cargo::rerun-if-env-changed={variable}");
     }
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=.git/HEAD");
+    for path in watched() {
+        println!("cargo::rerun-if-changed={path}");
+    }
     let commit = given("CURTAIL_GIT_COMMIT")
-        .or_else(git_commit)
+        .or_else(|| own_git().and_then(|_| git(&["rev-parse", "--short=12", "HEAD"])))
         .unwrap_or_else(|| "unknown".to_owned());
     let time = given("CURTAIL_BUILD_TIME").unwrap_or_else(|| rfc3339(build_seconds()));
     println!("cargo::rustc-env=CURTAIL_GIT_COMMIT={commit}");
     println!("cargo::rustc-env=CURTAIL_BUILD_TIME={time}");
+}
+
+/// The files that change with the commit: `HEAD` with a checkout, its log with each commit, also in a linked worktree. None where
+/// there is no repository: cargo would run the script, and build the crate, each time for a file that is not there.
+fn watched() -> Vec<String> {
+    let Some(directory) = own_git() else {
+        return Vec::new();
+    };
+    ["HEAD", "logs/HEAD"]
+        .iter()
+        .map(|name| directory.join(name))
+        .filter(|path| path.exists())
+        .map(|path| path.display().to_string())
+        .collect()
+}
+
+/// The directory of this checkout's repository. A vendored copy within another project's has none of its own.
+fn own_git() -> Option<PathBuf> {
+    let prefix = git(&["rev-parse", "--show-prefix"])?;
+    let directory = git(&["rev-parse", "--absolute-git-dir"])?;
+    prefix.is_empty().then(|| PathBuf::from(directory))
 }
 
 fn given(variable: &str) -> Option<String> {
@@ -29,13 +53,11 @@ fn given(variable: &str) -> Option<String> {
     std::env::var(variable).ok().filter(|value| !value.is_empty())
 }
 
-fn git_commit() -> Option<String> {
-    let output = Command::new("git")
-        .args(["rev-parse", "--short=12", "HEAD"])
-        .output()
-        .ok()?;
-    let commit = String::from_utf8(output.stdout).ok()?.trim().to_owned();
-    (output.status.success() && !commit.is_empty()).then_some(commit)
+/// What git answers in the directory of the manifest, without its line break.
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
 }
 
 fn build_seconds() -> u64 {
