@@ -221,16 +221,106 @@ CREATE TABLE clicks_default PARTITION OF clicks DEFAULT;
 
 CREATE INDEX clicks_default_clicked_at_idx ON clicks_default (clicked_at);
 
+-- Partitions are changed by functions that have the rights of the owner of the tables, so that a service whose role may read
+-- and write rows alone still creates the partition of a month. The role needs EXECUTE; see `curtail migrate`.
+
+-- Creates the partition of a UTC month, with the clicks of that month that are in the default one. There are few of them.
+-- Does nothing if the month has a partition.
+CREATE FUNCTION create_clicks_partition(of_time timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
+DECLARE
+    month CONSTANT timestamp := date_trunc('month', of_time AT TIME ZONE 'UTC');
+    first_moment CONSTANT text := to_char(month, 'YYYY-MM-DD "00:00:00+00"');
+    end_moment CONSTANT text := to_char(month + interval '1 month', 'YYYY-MM-DD "00:00:00+00"');
+    month_name CONSTANT text := 'clicks_' || to_char(month, 'YYYYMM');
+    partition_name text;
+BEGIN
+    IF EXISTS (
+        SELECT FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'clicks'::regclass AND c.relname ~ ('^' || month_name || '(_[0-9]+)?$')
+    ) THEN
+        RETURN;
+    END IF;
+    -- The first name that no table has: a partition that an operator has detached keeps its name.
+    SELECT free.name INTO partition_name
+    FROM generate_series(1, 9) AS number
+    CROSS JOIN LATERAL (SELECT month_name || CASE WHEN number > 1 THEN '_' || number ELSE '' END AS name) AS free
+    WHERE to_regclass(free.name) IS NULL ORDER BY number LIMIT 1;
+    partition_name := coalesce(partition_name, month_name);
+
+    LOCK TABLE clicks_default IN ACCESS EXCLUSIVE MODE;
+    EXECUTE format('CREATE TABLE %I (LIKE clicks INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', partition_name);
+    EXECUTE format(
+        '-- fill_clicks_partition()
+        WITH moved AS (
+            DELETE FROM clicks_default WHERE clicked_at >= %2$L AND clicked_at < %3$L
+            RETURNING clicked_at, link_id, bot, scan, number, referrer, browser, system, device, country, language
+        )
+        INSERT INTO %1$I (clicked_at, link_id, bot, scan, number, referrer, browser, system, device, country, language)
+        SELECT clicked_at, link_id, bot, scan, number, referrer, browser, system, device, country, language FROM moved',
+        partition_name, first_moment, end_moment
+    );
+    EXECUTE format(
+        'ALTER TABLE clicks ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', partition_name, first_moment, end_moment
+    );
+END
+$$;
+
+-- Takes a default partition that is too full to be emptied in one go out of `clicks`, as clicks_overflow, and puts an empty
+-- one into its place. Only the catalog changes, so clicks wait for milliseconds.
+CREATE FUNCTION replace_default_clicks_partition() RETURNS void LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
+BEGIN
+    LOCK TABLE clicks IN ACCESS EXCLUSIVE MODE;
+    ALTER TABLE clicks DETACH PARTITION clicks_default;
+    ALTER TABLE clicks_default RENAME TO clicks_overflow;
+    ALTER INDEX clicks_default_clicked_at_idx RENAME TO clicks_overflow_clicked_at_idx;
+    CREATE TABLE clicks_default PARTITION OF clicks DEFAULT;
+    CREATE INDEX clicks_default_clicked_at_idx ON clicks_default (clicked_at);
+END
+$$;
+
+-- Drops clicks_overflow. An error if it holds a click.
+CREATE FUNCTION drop_clicks_overflow() RETURNS void LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
+BEGIN
+    LOCK TABLE clicks_overflow IN ACCESS EXCLUSIVE MODE;
+    IF EXISTS (SELECT FROM clicks_overflow) THEN
+        RAISE EXCEPTION 'clicks_overflow holds clicks';
+    END IF;
+    DROP TABLE clicks_overflow;
+END
+$$;
+
+-- Drops the partition of a month, with its clicks. Does nothing if `clicks` has no partition of that name.
+CREATE FUNCTION drop_clicks_partition(partition_name text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
+BEGIN
+    IF partition_name ~ '^clicks_[0-9]{6}(_[0-9]+)?$' AND EXISTS (
+        SELECT FROM pg_inherits WHERE inhparent = 'clicks'::regclass AND inhrelid = to_regclass(partition_name)
+    ) THEN
+        EXECUTE format('DROP TABLE %I', partition_name);
+    END IF;
+END
+$$;
+
+-- Names in these functions mean this schema, whatever the caller's search_path, and no other role may call them yet.
 DO $$
 DECLARE
-    month timestamp := date_trunc('month', now() AT TIME ZONE 'UTC');
+    signature regprocedure;
+BEGIN
+    FOREACH signature IN ARRAY ARRAY[
+        'create_clicks_partition(timestamptz)', 'replace_default_clicks_partition()', 'drop_clicks_overflow()',
+        'drop_clicks_partition(text)'
+    ]::regprocedure[] LOOP
+        EXECUTE format('ALTER FUNCTION %s SET search_path = %I, pg_temp', signature, current_schema());
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', signature);
+    END LOOP;
+END
+$$;
+
+DO $$
 BEGIN
     FOR ahead IN 0..2 LOOP
-        EXECUTE format(
-            'CREATE TABLE clicks_%s PARTITION OF clicks FOR VALUES FROM (%L) TO (%L)',
-            to_char(month, 'YYYYMM'), month AT TIME ZONE 'UTC', (month + interval '1 month') AT TIME ZONE 'UTC'
-        );
-        month := month + interval '1 month';
+        PERFORM create_clicks_partition(now() + make_interval(months => ahead));
     END LOOP;
 END
 $$;
@@ -355,6 +445,13 @@ CREATE TABLE sessions (
 
 CREATE INDEX sessions_key_id_idx ON sessions (key_id) WHERE key_id IS NOT NULL;
 CREATE INDEX sessions_expires_at_idx ON sessions (expires_at);
+
+-- When a round of maintenance last succeeded in every job: one row, read by every instance for its metrics.
+CREATE TABLE maintenance (
+    id smallint PRIMARY KEY,
+    succeeded_at timestamptz NOT NULL,
+    CONSTRAINT maintenance_id_check CHECK (id = 1)
+);
 
 -- Idempotency records: the first response to each request with an Idempotency-Key.
 CREATE TABLE answers (

@@ -293,6 +293,13 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_key_id_idx ON sessions (key_id) WHERE key_id IS NOT NULL;
 CREATE INDEX sessions_expires_at_idx ON sessions (expires_at);
 
+-- When a round of maintenance last succeeded in every job: one row.
+CREATE TABLE maintenance (
+    id INTEGER PRIMARY KEY NOT NULL,
+    succeeded_at INTEGER NOT NULL,
+    CONSTRAINT maintenance_id_check CHECK (id = 1)
+) STRICT;
+
 -- Idempotency records: the first response to each request with an Idempotency-Key.
 CREATE TABLE answers (
     caller TEXT COLLATE BINARY NOT NULL,

@@ -165,7 +165,12 @@ impl Application {
             sampler,
             &lifecycle,
         );
-        let jobs = Housekeeping::new(&config.clicks, Arc::clone(&store), Arc::clone(&parts.clock));
+        let jobs = Housekeeping::new(
+            &config.clicks,
+            Arc::clone(&store),
+            Arc::clone(&parts.clock),
+            Arc::clone(&parts.metrics),
+        );
         let jobs = Arc::new(jobs);
         match config.store.kind {
             // No second process could: the file is this one's.
@@ -353,7 +358,7 @@ pub async fn work(
     stop: CancellationToken,
 ) -> Result<(), StartError> {
     let store = store::open(&config.store).await?;
-    let jobs = Housekeeping::new(&config.clicks, Arc::clone(&store), clock);
+    let jobs = Housekeeping::new(&config.clicks, Arc::clone(&store), clock, Arc::default());
     let result = match jobs.check().await {
         Err(err) if once || matches!(err, StoreError::Schema { .. }) => Err(err.into()),
         // A store that is down now may be back at the next round.

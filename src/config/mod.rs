@@ -29,7 +29,7 @@ pub use links::Links;
 pub use logs::{LogFormat, Logs};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use security::Security;
-pub use store::{Postgres, Store, StoreKind};
+pub use store::{Postgres, ServiceRole, Store, StoreKind};
 pub use traces::{CloudPlace, Sampler, Traces, pairs};
 
 /// All settings.

@@ -35,6 +35,32 @@ pub struct Postgres {
     pub pool_size: usize,
     /// Whether a transaction-mode pooler stands between, so that no named statement may be used.
     pub transaction_pooler: bool,
+    /// The role of the service, where the owner of the tables is another one. A migration grants it what it needs.
+    pub service_role: Option<ServiceRole>,
+}
+
+/// A role that reads and writes rows, and changes no table.
+#[derive(Debug, Clone)]
+pub struct ServiceRole {
+    /// As the server spells it.
+    pub name: String,
+    /// With it, a migration creates the role, or sets its password.
+    pub password: Option<SecretString>,
+}
+
+impl ServiceRole {
+    fn read(env: &mut Env) -> Option<Self> {
+        let name = env.text("DATABASE_SERVICE_ROLE");
+        let password = env.secret("DATABASE_SERVICE_PASSWORD");
+        if name.is_none() && password.is_some() {
+            env.fault("DATABASE_SERVICE_PASSWORD", "needs DATABASE_SERVICE_ROLE");
+        }
+        // What PostgreSQL would cut off is another name.
+        if name.as_ref().is_some_and(|name| name.len() > 63) {
+            env.fault("DATABASE_SERVICE_ROLE", "is not valid: at most 63 bytes");
+        }
+        name.map(|name| Self { name, password })
+    }
 }
 
 /// Where trial mode keeps its file, relative to the working directory.
@@ -53,6 +79,7 @@ impl Store {
                 false
             }
         };
+        let service_role = ServiceRole::read(env);
         let ephemeral = env.flag_or("ALLOW_EPHEMERAL_STORE", false);
         let kind = match url {
             None => StoreKind::Sqlite(PathBuf::from(TRIAL_FILE)),
@@ -63,6 +90,7 @@ impl Store {
                     password,
                     pool_size,
                     transaction_pooler,
+                    service_role,
                 }),
             },
         };

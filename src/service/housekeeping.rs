@@ -8,6 +8,7 @@ use super::{Links, health};
 use crate::config;
 use crate::domain::{Clock, day_of};
 use crate::store::{Chore, Store, StoreError};
+use crate::telemetry::metrics::Metrics;
 
 /// How long the id of a stored batch is remembered. An instance that was frozen for longer, with a batch whose outcome it
 /// does not know, does not send that again (`clicks/flusher.rs`).
@@ -19,15 +20,22 @@ pub struct Housekeeping {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     config: config::Clicks,
+    metrics: Arc<Metrics>,
 }
 
 impl Housekeeping {
     /// The housekeeping of `store`.
-    pub fn new(config: &config::Clicks, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        config: &config::Clicks,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             store,
             clock,
             config: config.clone(),
+            metrics,
         }
     }
 
@@ -77,6 +85,21 @@ impl Housekeeping {
     /// Does the next piece of a chore, and answers how much it did; 0 if the chore is done.
     pub async fn work(&self, chore: Chore) -> Result<u64, StoreError> {
         self.store.keep_house(chore).await
+    }
+
+    /// Records that a round succeeded in every job, for the alert that fires when none does.
+    pub async fn record_round(&self) -> Result<(), StoreError> {
+        self.store.record_maintenance(self.clock.now()).await
+    }
+
+    /// Puts what operators watch over days into the metrics.
+    pub async fn watch(&self) -> Result<(), StoreError> {
+        let upkeep = self.store.upkeep(self.clock.now()).await?;
+        let seconds = |time: Option<Timestamp>| time.map_or(0, Timestamp::as_second);
+        let maintenance = &self.metrics.maintenance;
+        maintenance.last_success.set(seconds(upkeep.maintained_at));
+        maintenance.next_key_expiry.set(seconds(upkeep.next_key_expiry));
+        Ok(())
     }
 }
 

@@ -80,6 +80,15 @@ pub enum ClickGrant {
     Gone,
 }
 
+/// What operators watch over days.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Upkeep {
+    /// When a round of maintenance last succeeded in every job.
+    pub maintained_at: Option<Timestamp>,
+    /// When the next API key expires, of those that have not.
+    pub next_key_expiry: Option<Timestamp>,
+}
+
 /// SHA-256 of a key.
 pub type KeyHash = [u8; 32];
 
@@ -219,6 +228,12 @@ pub trait Store: Porting + SessionStore + std::fmt::Debug + Send + Sync {
     /// Does a piece of a chore that is small enough to disturb nobody, and answers how many rows or tables it
     /// touched; 0 if there was nothing left to do. Many instances may do the same one at once.
     async fn keep_house(&self, chore: Chore) -> Result<u64, StoreError>;
+
+    /// Records that a round of maintenance succeeded at a time, unless a later one did.
+    async fn record_maintenance(&self, at: Timestamp) -> Result<(), StoreError>;
+
+    /// What operators watch over days, as of `now`.
+    async fn upkeep(&self, now: Timestamp) -> Result<Upkeep, StoreError>;
 
     /// The changes of links since a time, in the order of their times, but for those that created one; `limit` of them
     /// or fewer. A change becomes visible when its transaction commits, which may be seconds after its time.

@@ -11,7 +11,7 @@ use tracing::field::Empty;
 
 use super::{
     Arrival, BatchOutcome, Candidate, Chore, ClickGrant, KeyHash, Once, OpenSession, Place, Porting, Rules,
-    SecretName, Selected, SessionHash, SessionStore, SharedSecret, Store, StoreError, Taken,
+    SecretName, Selected, SessionHash, SessionStore, SharedSecret, Store, StoreError, Taken, Upkeep,
 };
 use crate::config;
 use crate::domain::{
@@ -251,6 +251,14 @@ impl Store for Traced {
 
     async fn keep_house(&self, chore: Chore) -> Result<u64, StoreError> {
         self.inner.keep_house(chore).await
+    }
+
+    async fn record_maintenance(&self, at: Timestamp) -> Result<(), StoreError> {
+        self.inner.record_maintenance(at).await
+    }
+
+    async fn upkeep(&self, now: Timestamp) -> Result<Upkeep, StoreError> {
+        self.inner.upkeep(now).await
     }
 
     async fn changes_since(&self, since: Timestamp, limit: u32) -> Result<ChangePage, StoreError> {

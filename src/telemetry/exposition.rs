@@ -9,9 +9,9 @@ use super::metrics::{
     BREAKER_OPEN, BREAKER_OPENED, BUILD_INFO, CACHE_ERRORS, CACHE_REFUSED, CACHE_REJECTED, CHANGES_AGE,
     CHANGES_APPLIED, CHANGES_FAILED, CHANGES_REFUSED, CLICK_BATCHES_FAILED, CLICKS_BOUND, CLICKS_DROPPED,
     CLICKS_FOLDED, CLICKS_IN_DEFAULT, CLICKS_REFUSED, CLICKS_STORED, CLICKS_TAKEN, CLICKS_WAITING, CPU,
-    Family, LIMITED, MAX_FDS, Metrics, OPEN_FDS, PANICS, POOL_IN_USE, POOL_MAX, POOL_OPEN, POOL_TIMEOUTS,
-    POOL_WAITING, REDIRECT_DURATION, REDIS_NODES, REQUESTS, RESIDENT, RESOLVE, SHED, STARTED,
-    STATEMENT_DURATION, STATEMENT_ERRORS, STATEMENTS_CANCELLED, THREADS, VIRTUAL,
+    Family, KEY_EXPIRY, LIMITED, MAINTAINED, MAX_FDS, Metrics, OPEN_FDS, PANICS, POOL_IN_USE, POOL_MAX,
+    POOL_OPEN, POOL_TIMEOUTS, POOL_WAITING, REDIRECT_DURATION, REDIS_NODES, REQUESTS, RESIDENT, RESOLVE,
+    SHED, STARTED, STATEMENT_DURATION, STATEMENT_ERRORS, STATEMENTS_CANCELLED, THREADS, VIRTUAL,
 };
 use super::process::Process;
 
@@ -99,6 +99,13 @@ pub fn page(metrics: &Metrics, about: &About) -> String {
     page.watched(&CLICKS_BOUND, metrics);
     let unpartitioned = clicks.in_default_partition() as f64;
     page.family(&CLICKS_IN_DEFAULT, [([].as_slice(), unpartitioned)]);
+    let maintenance = &metrics.maintenance;
+    for (family, moment) in [
+        (&MAINTAINED, &maintenance.last_success),
+        (&KEY_EXPIRY, &maintenance.next_key_expiry),
+    ] {
+        page.family(family, [([].as_slice(), moment.get() as f64)]);
+    }
     let limited = &metrics.limited;
     page.counters(
         &LIMITED,

@@ -3,7 +3,7 @@
 //! `docs/OBSERVABILITY.md` has the same list for people; a test compares the two.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -94,6 +94,8 @@ families! {
     CLICKS_WAITING Gauge "curtail_click_buffer_clicks" [] "Different clicks in the buffer.";
     CLICKS_BOUND Gauge "curtail_click_buffer_max_clicks" [] "Different clicks that the buffer holds at most (CLICK_BUFFER).";
     CLICKS_IN_DEFAULT Gauge "curtail_clicks_in_default_partition" [] "Clicks in the default partition, counted up to 10,001: their month had no partition. Read at the start and every hour.";
+    MAINTAINED Gauge "curtail_maintenance_last_success_timestamp_seconds" [] "When maintenance last succeeded in every job, in seconds since 1970; 0 if it never has. Read at the start and every hour.";
+    KEY_EXPIRY Gauge "curtail_api_key_next_expiry_timestamp_seconds" [] "When the next API key expires, in seconds since 1970; 0 if none will. Read at the start and every hour.";
     LIMITED Counter "curtail_rate_limited_total" ["budget"] "Requests refused with 429, by budget: create, miss (unknown slugs) or key (wrong keys).";
     SHED Counter "curtail_requests_shed_total" [] "Requests of the API turned away with 503 because API_CONCURRENCY others were at work.";
     PANICS Counter "curtail_panics_total" ["where"] "Panics, by what each of them cost: request (one request, answered with 500) or task (one run of a background task, whose callers got 500 or whose loop started again).";
@@ -119,6 +121,8 @@ pub struct Metrics {
     pub changes: Changes,
     /// Clicks on their way to the store.
     pub clicks: Clicks,
+    /// What operators watch over days.
+    pub maintenance: Maintenance,
     /// Requests that were refused because there were too many.
     pub limited: Limited,
     /// Requests of the API that were turned away because so many were at work.
@@ -177,6 +181,31 @@ impl Clicks {
     /// Clicks in the default partition, when they were last counted.
     pub fn in_default_partition(&self) -> u64 {
         self.in_default_partition.load(Ordering::Relaxed)
+    }
+}
+
+/// What operators watch over days.
+#[derive(Debug, Default)]
+pub struct Maintenance {
+    /// When maintenance last succeeded.
+    pub last_success: Moment,
+    /// When the next API key expires.
+    pub next_key_expiry: Moment,
+}
+
+/// A time, in seconds since 1970; 0 is none.
+#[derive(Debug, Default)]
+pub struct Moment(AtomicI64);
+
+impl Moment {
+    /// Replaces it.
+    pub fn set(&self, seconds: i64) {
+        self.0.store(seconds, Ordering::Relaxed);
+    }
+
+    /// As it was set last.
+    pub fn get(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

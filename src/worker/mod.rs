@@ -24,10 +24,18 @@ pub async fn run(housekeeping: &Housekeeping, stop: &CancellationToken) {
             _ = timer.tick() => {}
         }
         round(housekeeping, stop).await;
+        watch(housekeeping).await;
     }
 }
 
-/// Creates the partitions that clicks are stored in, at once and then every hour until the stop. Each service does this.
+async fn watch(housekeeping: &Housekeeping) {
+    if let Err(err) = housekeeping.watch().await {
+        tracing::warn!(error = ?err, "the state of maintenance and API keys was not read: {err}");
+    }
+}
+
+/// Creates the partitions that clicks are stored in, and reads what operators watch, at once and then every hour until the
+/// stop. Each service does this.
 pub async fn keep_partitions(housekeeping: &Housekeeping, stop: &CancellationToken) {
     let mut timer = interval(ROUND);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -46,6 +54,7 @@ pub async fn keep_partitions(housekeeping: &Housekeeping, stop: &CancellationTok
                 }
             }
         }
+        watch(housekeeping).await;
     }
 }
 
@@ -78,6 +87,10 @@ pub async fn round(housekeeping: &Housekeeping, stop: &CancellationToken) -> boo
             }
             tokio::time::sleep(BREATH).await;
         }
+    }
+    if all_done && let Err(err) = housekeeping.record_round().await {
+        tracing::error!(error = ?err, "the round of maintenance was not recorded: {err}");
+        return false;
     }
     all_done
 }

@@ -10,8 +10,10 @@ use tokio_postgres::{Client, NoTls};
 
 /// A database that lives as long as this.
 pub struct TestDatabase {
-    /// The settings that lead to it.
+    /// The settings that lead to it, as the role of the service.
     pub section: config::Store,
+    /// The same, as the role that owns the tables and migrates.
+    pub owner: config::Store,
     place: Place,
 }
 
@@ -22,10 +24,23 @@ enum Place {
     File { _directory: TempDir },
 }
 
-/// The server that the tests share.
+/// The server that the tests share, as the role that owns the tables.
 pub fn server_url() -> String {
     variable("TEST_DATABASE_URL")
         .expect("TEST_DATABASE_URL names a PostgreSQL server for tests: use scripts/with-servers")
+}
+
+/// The same, as the role of the service, which changes no table. Where there is none, the services under test are the owner.
+fn service_url() -> String {
+    variable("TEST_DATABASE_SERVICE_URL").unwrap_or_else(server_url)
+}
+
+fn service_role() -> Option<config::ServiceRole> {
+    let url = url::Url::parse(&variable("TEST_DATABASE_SERVICE_URL")?).unwrap();
+    Some(config::ServiceRole {
+        name: url.username().to_owned(),
+        password: None,
+    })
 }
 
 /// A variable of the tests' own.
@@ -44,6 +59,7 @@ pub fn postgres_at(url: &str) -> config::Postgres {
         password: None,
         pool_size: 16,
         transaction_pooler: false,
+        service_role: None,
     }
 }
 
@@ -63,22 +79,26 @@ impl TestDatabase {
     /// An empty schema in PostgreSQL, with more options behind the URL (`&name=value`).
     pub async fn postgres_with(options: &str) -> Self {
         let name = format!("test_{}_{:016x}", std::process::id(), fastrand::u64(..));
-        let base = server_url();
-        connect(&base)
+        connect(&server_url())
             .await
             .batch_execute(&format!("CREATE SCHEMA {name}"))
             .await
             .unwrap();
-        let mark = if base.contains('?') { '&' } else { '?' };
-        // The schema's name in `application_name` tells a test's sessions from those of others.
-        let own = format!("options=-c%20search_path%3D{name}&application_name={name}");
-        let url = format!("{base}{mark}{own}{options}");
-        let kind = config::StoreKind::Postgres(postgres_at(&url));
-        Self {
-            section: config::Store {
-                kind,
+        let at = |base: String, service_role| {
+            let mark = if base.contains('?') { '&' } else { '?' };
+            // The schema's name in `application_name` tells a test's sessions from those of others.
+            let own = format!("options=-c%20search_path%3D{name}&application_name={name}");
+            config::Store {
+                kind: config::StoreKind::Postgres(config::Postgres {
+                    service_role,
+                    ..postgres_at(&format!("{base}{mark}{own}{options}"))
+                }),
                 migrate_on_start: false,
-            },
+            }
+        };
+        Self {
+            section: at(service_url(), None),
+            owner: at(server_url(), service_role()),
             place: Place::Schema { name },
         }
     }
@@ -86,8 +106,10 @@ impl TestDatabase {
     /// The same, with the settings for a transaction-mode pooler.
     pub async fn postgres_behind_pooler() -> Self {
         let mut database = Self::postgres().await;
-        if let config::StoreKind::Postgres(section) = &mut database.section.kind {
-            section.transaction_pooler = true;
+        for section in [&mut database.section, &mut database.owner] {
+            if let config::StoreKind::Postgres(section) = &mut section.kind {
+                section.transaction_pooler = true;
+            }
         }
         database
     }
@@ -100,11 +122,13 @@ impl TestDatabase {
         let place = Place::File {
             _directory: directory,
         };
+        let section = config::Store {
+            kind,
+            migrate_on_start: true,
+        };
         Self {
-            section: config::Store {
-                kind,
-                migrate_on_start: true,
-            },
+            owner: section.clone(),
+            section,
             place,
         }
     }
@@ -125,7 +149,7 @@ impl TestDatabase {
         }
     }
 
-    /// A connection without the store, in this schema.
+    /// A connection without the store, in this schema, as the owner.
     pub async fn connect(&self) -> Client {
         let client = connect(&server_url()).await;
         client
@@ -135,9 +159,14 @@ impl TestDatabase {
         client
     }
 
+    /// Brings the schema to the version of this build.
+    pub async fn migrate(&self) {
+        store::migrate(&self.owner).await.unwrap();
+    }
+
     /// Opens the store, its schema in place.
     pub async fn store(&self) -> Arc<dyn Store> {
-        store::migrate(&self.section).await.unwrap();
+        self.migrate().await;
         store::open(&self.section).await.unwrap()
     }
 }

@@ -7,8 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use curtail::config::{ExposeSecret, StoreKind};
-use curtail::store;
+use curtail::config::{self, ExposeSecret, StoreKind};
 use deadpool_redis::redis;
 
 use crate::app::Backend;
@@ -18,6 +17,7 @@ use crate::redis_server;
 /// A database for one test, and keys in Redis that no other test has.
 pub struct Ground {
     url: String,
+    owner_url: String,
     redis_prefix: String,
     database: Option<TestDatabase>,
 }
@@ -41,7 +41,7 @@ impl Ground {
             Backend::Postgres => Self::fresh_without_schema(),
             Backend::Sqlite => Self::of(block_on(TestDatabase::sqlite())),
         };
-        block_on(store::migrate(&ground.database().section)).unwrap();
+        block_on(ground.database().migrate());
         ground
     }
 
@@ -66,6 +66,7 @@ impl Ground {
     pub fn unreachable() -> Self {
         let url = "postgres://nobody@127.0.0.1:1/nothing".to_owned();
         Self {
+            owner_url: url.clone(),
             url,
             redis_prefix: redis_prefix(),
             database: None,
@@ -73,12 +74,13 @@ impl Ground {
     }
 
     fn of(database: TestDatabase) -> Self {
-        let url = match &database.section.kind {
+        let url = |section: &config::Store| match &section.kind {
             StoreKind::Sqlite(path) => format!("sqlite:{}", path.display()),
             StoreKind::Postgres(section) => section.url.expose_secret().to_owned(),
         };
         Self {
-            url,
+            url: url(&database.section),
+            owner_url: url(&database.owner),
             redis_prefix: redis_prefix(),
             database: Some(database),
         }
@@ -88,8 +90,22 @@ impl Ground {
         self.database.as_ref().unwrap()
     }
 
+    /// The database, as the role of the service.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The database, as the role that owns the tables and migrates.
+    pub fn owner_url(&self) -> &str {
+        &self.owner_url
+    }
+
+    /// The role of the service, for a migration; nothing where it is the owner.
+    pub fn service_role(&self) -> &str {
+        match &self.database().owner.kind {
+            StoreKind::Postgres(section) => section.service_role.as_ref().map_or("", |role| &role.name),
+            StoreKind::Sqlite(_) => "",
+        }
     }
 
     pub fn redis_prefix(&self) -> &str {

@@ -28,8 +28,8 @@ async fn an_empty_database_is_migrated_once_sqlite() {
 }
 
 async fn an_empty_database_is_migrated_once(database: TestDatabase) {
-    let first = store::migrate(&database.section).await.unwrap();
-    let second = store::migrate(&database.section).await.unwrap();
+    let first = store::migrate(&database.owner).await.unwrap();
+    let second = store::migrate(&database.owner).await.unwrap();
 
     assert_eq!(
         first,
@@ -58,7 +58,7 @@ async fn of_ten_migrators_one_migrates_sqlite() {
 }
 
 async fn of_ten_migrators_one_migrates(database: TestDatabase) {
-    let results = join_all((0..10).map(|_| store::migrate(&database.section))).await;
+    let results = join_all((0..10).map(|_| store::migrate(&database.owner))).await;
 
     let migrated: Vec<Migrated> = results.into_iter().map(Result::unwrap).collect();
     assert!(
@@ -78,7 +78,7 @@ async fn a_check_before_the_migration_names_both_versions() {
     let store = store::open(&database.section).await.unwrap();
 
     let before = store.check().await;
-    store::migrate(&database.section).await.unwrap();
+    store::migrate(&database.owner).await.unwrap();
     let after = store.check().await;
 
     assert!(
@@ -103,14 +103,14 @@ async fn a_newer_schema_serves_if_it_says_so(database: TestDatabase, update: imp
 
     let refused = [
         store.check().await,
-        store::migrate(&database.section).await.map(|_| None),
+        store::migrate(&database.owner).await.map(|_| None),
     ];
     update(&format!(
         "UPDATE curtail_migrations SET oldest_build = {SCHEMA_VERSION} WHERE version = 1000"
     ))
     .await;
     let accepted = store.check().await;
-    let migrated = store::migrate(&database.section).await;
+    let migrated = store::migrate(&database.owner).await;
 
     for result in refused {
         let text = result.unwrap_err().to_string();
@@ -166,7 +166,7 @@ async fn a_locked_table_is_waited_for_in_short_turns() {
         wait_until_locked(&database, false).await;
         lock.commit().await.unwrap();
     };
-    let (migrated, ()) = tokio::join!(store::migrate(&database.section), release_after_one_turn);
+    let (migrated, ()) = tokio::join!(store::migrate(&database.owner), release_after_one_turn);
 
     assert_eq!(
         migrated.unwrap(),
@@ -210,7 +210,7 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS links_later_idx ON links (created_at);
 };
 
 async fn migrate_concurrently(database: &TestDatabase) -> Result<Migrated, StoreError> {
-    let config::StoreKind::Postgres(section) = &database.section.kind else {
+    let config::StoreKind::Postgres(section) = &database.owner.kind else {
         panic!("an SQLite file")
     };
     store::migrate_further(section, &[CONCURRENT]).await

@@ -200,7 +200,7 @@ fn the_dashboard_is_one_that_grafana_can_take() {
 
 #[test]
 fn every_way_to_read_the_figures_asks_where_they_are() {
-    let deployment = document(&read("deploy/kubernetes/deployment.yaml"));
+    let deployment = document(&read("deploy/kubernetes/base/deployment.yaml"));
     let pod = &deployment["spec"]["template"];
     let container = &pod["spec"]["containers"][0];
     let port = container["ports"]
@@ -216,7 +216,11 @@ fn every_way_to_read_the_figures_asks_where_they_are() {
         .find(|variable| variable["name"] == "METRICS_PORT")
         .expect("METRICS_PORT is set");
     let number = setting["value"].as_str().unwrap();
-    let annotations = &pod["metadata"]["annotations"];
+    let component = document(&read(
+        "deploy/kubernetes/components/scrape-annotations/kustomization.yaml",
+    ));
+    let patch = document(component["patches"][0]["patch"].as_str().unwrap());
+    let annotations = &patch["spec"]["template"]["metadata"]["annotations"];
 
     assert_eq!(port["containerPort"].to_string(), number);
     assert_eq!(annotations["prometheus.io/scrape"], "true");
@@ -233,7 +237,7 @@ fn every_way_to_read_the_figures_asks_where_they_are() {
         let selector = &monitor["spec"]["selector"]["matchLabels"];
         assert_eq!(*selector, deployment["spec"]["selector"]["matchLabels"]);
     }
-    let service = document(&read("deploy/kubernetes/service.yaml"));
+    let service = document(&read("deploy/kubernetes/base/service.yaml"));
     assert_eq!(
         service["spec"]["ports"].as_array().unwrap().len(),
         1,

@@ -218,7 +218,9 @@ fn a_shared_cache_that_is_down_degrades_and_harms_nobody() {
 #[test]
 fn a_start_without_its_database_becomes_ready_when_it_comes() {
     let database = std::sync::Arc::new(Ground::fresh_without_schema());
-    let app = TestApp::start_on(Backend::Postgres, database, &[("MIGRATE_ON_START", "true")]);
+    let owner = database.owner_url().to_owned();
+    let settings = [("MIGRATE_ON_START", "true"), ("DATABASE_URL", owner.as_str())];
+    let app = TestApp::start_on(Backend::Postgres, database, &settings);
 
     // The start migrates in the background: the port is open before.
     let deadline = Instant::now() + Duration::from_secs(20);

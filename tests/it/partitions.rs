@@ -179,7 +179,7 @@ async fn retention_ends_with_a_whole_day() {
     let days = ("CLICK_RETENTION_DAYS".to_owned(), "10".to_owned());
     let config = Config::read(&mut Env::from_pairs([days]));
 
-    let chores = Housekeeping::new(&config.clicks, Arc::clone(&store), clock).chores();
+    let chores = Housekeeping::new(&config.clicks, Arc::clone(&store), clock, Arc::default()).chores();
 
     let kept = day_of(noon) - SignedDuration::from_hours(240);
     for chore in [

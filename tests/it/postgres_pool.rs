@@ -165,7 +165,7 @@ async fn sessions(admin: &tokio_postgres::Client, name: &str) -> i64 {
 async fn statements_that_are_given_up_end_and_leave_no_session_more() {
     let mut database = TestDatabase::postgres().await;
     database.postgres_section().pool_size = 4;
-    curtail::store::migrate(&database.section).await.unwrap();
+    database.migrate().await;
     let metrics = Arc::<Metrics>::default();
     let store = open_measured(&database.section, &metrics).await.unwrap();
     let mut kept = link("kept");
@@ -248,7 +248,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, one_way_ms: &AtomicU64) {
 #[tokio::test]
 async fn a_distant_database_is_reached_again_after_every_connection_was_lost() {
     let database = TestDatabase::postgres().await;
-    curtail::store::migrate(&database.section).await.unwrap();
+    database.migrate().await;
     let url = url::Url::parse(&server_url()).unwrap();
     let server = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
     let distance = Distance::before(server.parse().unwrap());
@@ -523,7 +523,7 @@ async fn a_statement_is_cancelled_over_tls_too() {
 async fn callers_who_leave_take_no_connection_with_them() {
     let mut database = TestDatabase::postgres().await;
     database.postgres_section().pool_size = 4;
-    curtail::store::migrate(&database.section).await.unwrap();
+    database.migrate().await;
     let metrics = Arc::<Metrics>::default();
     let store = open_measured(&database.section, &metrics).await.unwrap();
     store.insert_link(&link("kept"), &Actor::Admin).await.unwrap();

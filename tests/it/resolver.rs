@@ -154,7 +154,7 @@ fn links_in_use_keep_redirecting_while_the_store_is_down() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_entry_of_the_shared_cache_does_not_overrule_memory() {
     let database = TestDatabase::sqlite().await;
-    store::migrate(&database.section).await.unwrap();
+    database.migrate().await;
     let store = store::open(&database.section).await.unwrap();
     let slug: Slug = "overruled".parse().unwrap();
     let kept = crate::store_suite::link("overruled");

@@ -58,6 +58,7 @@ fn every_fault_is_named_at_once_and_no_value_is_repeated() {
         ("DATABASE_URL", ""),
         ("DATABASE_POOL_SIZE", "0"),
         ("DATABASE_POOLER", "SENTINEL"),
+        ("DATABASE_SERVICE_PASSWORD", "SENTINEL"),
         ("ADMIN_API_KEY", "SENTINEL"),
         ("SESSION_COOKIE", "SENTINEL cookie"),
         ("ANONYMOUS_CREATE", "ture-SENTINEL"),

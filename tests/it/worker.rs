@@ -122,3 +122,45 @@ fn a_worker_without_a_schema_says_what_to_do() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text.contains("curtail migrate"), "{text}");
 }
+
+/// Nothing said when the worker had stopped running.
+#[test]
+fn a_round_that_succeeded_is_seen_by_every_instance() {
+    let ground = Ground::fresh(Backend::Postgres);
+    let expires = "UPDATE api_keys SET expires_at = '2999-01-02T03:04:05Z'";
+    let key = "INSERT INTO api_keys (id, hash, name, scopes, own_links_only, created_at)
+        VALUES ('k1k2k3k4k5k6', decode(repeat('07', 32), 'hex'), 'later', '{}', false, now())";
+    ground.execute(&format!("{key}; {expires}"));
+    let rounds = "SELECT count(*) FROM maintenance WHERE succeeded_at > now() - interval '1 minute'";
+    let none = ground.number(rounds);
+
+    let failed = {
+        ground.execute("ALTER TABLE answers RENAME TO hidden");
+        let output = worker(&ground, &["--once"]).output().unwrap();
+        ground.execute("ALTER TABLE hidden RENAME TO answers");
+        (output.status.code(), ground.number(rounds))
+    };
+    let done = worker(&ground, &["--once"]).output().unwrap();
+    let app = crate::app::TestApp::start_on(Backend::Postgres, std::sync::Arc::new(ground), &[]);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while app.metrics.maintenance.last_success.get() == 0 {
+        assert!(Instant::now() < deadline, "the instance did not read it");
+        std::thread::yield_now();
+    }
+
+    assert_eq!(
+        (none, failed),
+        (0, (Some(1), 0)),
+        "a round that failed is not recorded"
+    );
+    assert_eq!(
+        done.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+    let now = jiff::Timestamp::now().as_second();
+    assert!((now - 60..=now).contains(&app.metrics.maintenance.last_success.get()));
+    let expiry: jiff::Timestamp = "2999-01-02T03:04:05Z".parse().unwrap();
+    assert_eq!(app.metrics.maintenance.next_key_expiry.get(), expiry.as_second());
+}

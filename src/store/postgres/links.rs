@@ -21,7 +21,7 @@ pub(super) use super::rows::{
     cache_seconds, column, corrupt, owner, status, to_link, to_redirect, to_revision,
 };
 use super::settings::Settings;
-use super::{aside, batch, changes, chores, clicks, keys, list, outcome, ranking, selection, tally};
+use super::{aside, batch, changes, chores, clicks, keys, list, outcome, ranking, selection, tally, upkeep};
 use crate::config;
 use crate::domain::{
     Actor, AuditPage, AuditQuery, ChangeKind, ChangePage, ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery,
@@ -30,7 +30,7 @@ use crate::domain::{
 use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, LONG_LIMIT, READ_LIMIT, WRITE_LIMIT};
 use crate::store::migration::Found;
 use crate::store::{
-    BatchOutcome, Candidate, Chore, ClickGrant, KeyHash, Once, Place, Selected, Store, StoreError,
+    BatchOutcome, Candidate, Chore, ClickGrant, KeyHash, Once, Place, Selected, Store, StoreError, Upkeep,
 };
 use crate::telemetry::metrics::Metrics;
 
@@ -353,6 +353,14 @@ impl Store for PostgresStore {
             chores::keep_house(pool, chore)
         })
         .await
+    }
+
+    async fn record_maintenance(&self, at: Timestamp) -> Result<(), StoreError> {
+        upkeep::record_maintenance(&self.writes, at).await
+    }
+
+    async fn upkeep(&self, now: Timestamp) -> Result<Upkeep, StoreError> {
+        upkeep::read(self.reads(), now).await
     }
 
     async fn changes_since(&self, since: Timestamp, limit: u32) -> Result<ChangePage, StoreError> {

@@ -9,6 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::connect::Connector;
 use super::failure::unavailable;
+use super::grants::{self, Refused};
 use super::settings::{Purpose, Settings};
 use crate::config;
 use crate::store::StoreError;
@@ -71,6 +72,15 @@ enum Obstacle {
     NotOurTurn,
     /// Anything else.
     Other(StoreError),
+}
+
+impl From<Refused> for Obstacle {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Server(err) => err.into(),
+            Refused::Settings(err) => Self::Other(err),
+        }
+    }
 }
 
 impl From<Error> for Obstacle {
@@ -155,7 +165,7 @@ async fn step_patiently(migrator: &Migrator<'_>, client: &mut Client) -> Result<
 }
 
 /// Runs the next migration and records it, both or neither. Answers the versions before and after, equal if
-/// there was nothing left to do.
+/// there was nothing left to do: then the service's role got what it lacks.
 async fn step(migrator: &Migrator<'_>, client: &mut Client) -> Result<(i64, i64), Obstacle> {
     let transaction = client.transaction().await?;
     transaction.batch_execute(WAIT_FOR_TURN).await?;
@@ -167,6 +177,10 @@ async fn step(migrator: &Migrator<'_>, client: &mut Client) -> Result<(i64, i64)
     let found = found(&transaction).await?;
     let before = found.version;
     let Some(next) = found.next(migrator.migrations).map_err(Obstacle::Other)? else {
+        if let Some(role) = &migrator.settings.service_role {
+            grants::grant(&transaction, role).await?;
+            transaction.commit().await?;
+        }
         return Ok((before, before));
     };
     match next.step().map_err(Obstacle::Other)? {

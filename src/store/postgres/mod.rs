@@ -13,6 +13,7 @@ mod dial;
 mod document;
 mod failure;
 mod gate;
+mod grants;
 mod inserts;
 mod keys;
 mod lease;
@@ -34,6 +35,7 @@ mod settings;
 mod tally;
 mod tls;
 mod trust;
+mod upkeep;
 mod values;
 mod work;
 

@@ -32,10 +32,6 @@ FROM (SELECT clicked_at FROM clicks_default ORDER BY clicked_at LIMIT $1) AS fir
 const OLDEST_OVERFLOW: &str = "-- oldest_overflow()
 SELECT clicked_at AS oldest FROM clicks_overflow ORDER BY clicked_at LIMIT 1";
 
-/// The first name that no table has: a partition that an operator has detached keeps its name.
-const FREE_NAME: &str = "-- free_name()
-SELECT name FROM unnest(CAST($1 AS text[])) WITH ORDINALITY AS named (name, place) WHERE to_regclass(name) IS NULL ORDER BY place LIMIT 1";
-
 macro_rules! columns {
     () => {
         "clicked_at, link_id, bot, scan, number, referrer, browser, system, device, country, language"
@@ -58,24 +54,24 @@ INSERT INTO clicks (",
     " FROM moved"
 );
 
+// The functions of the baseline have the rights of the owner of the tables, which the service's role need not have.
+
+const CREATE_PARTITION: &str = "-- create_partition()
+SELECT create_clicks_partition($1)";
+
+const DROP_PARTITION: &str = "-- drop_partition()
+SELECT drop_clicks_partition($1)";
+
 const DROP_OVERFLOW: &str = "-- drop_overflow()
-DROP TABLE clicks_overflow";
+SELECT drop_clicks_overflow()";
 
 /// Takes a default partition that is too full to be emptied in one go out of `clicks` and puts an empty one into its
 /// place. Only the catalog changes, so clicks wait for milliseconds.
 const REPLACE_DEFAULT: &str = "-- replace_default()
-LOCK TABLE clicks IN ACCESS EXCLUSIVE MODE;
-ALTER TABLE clicks DETACH PARTITION clicks_default;
-ALTER TABLE clicks_default RENAME TO clicks_overflow;
-ALTER INDEX clicks_default_clicked_at_idx RENAME TO clicks_overflow_clicked_at_idx;
-CREATE TABLE clicks_default PARTITION OF clicks DEFAULT;
-CREATE INDEX clicks_default_clicked_at_idx ON clicks_default (clicked_at)";
+SELECT replace_default_clicks_partition()";
 
 /// How many months, from this one on, have a partition.
 const MONTHS: i8 = 3;
-
-/// Partitions of one month: further ones are called `clicks_202611_2` and so on.
-const NAMES: u8 = 9;
 
 /// A month of clicks, in UTC.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,22 +105,6 @@ impl Month {
         partitions
             .iter()
             .any(|table| Self::named(table).as_ref() == Some(self))
-    }
-
-    /// Creates the partition, with the clicks of its month that are in the default one. There are few of them.
-    fn create(&self, table: &str) -> String {
-        let Self { start, end, .. } = self;
-        let columns = columns!();
-        format!(
-            "-- create_partition()
-LOCK TABLE clicks_default IN ACCESS EXCLUSIVE MODE;
-CREATE TABLE {table} (LIKE clicks INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
-WITH moved AS (
-    DELETE FROM clicks_default WHERE clicked_at >= '{start}' AND clicked_at < '{end}' RETURNING {columns}
-)
-INSERT INTO {table} ({columns}) SELECT {columns} FROM moved;
-ALTER TABLE clicks ATTACH PARTITION {table} FOR VALUES FROM ('{start}') TO ('{end}')"
-        )
     }
 }
 
@@ -208,29 +188,16 @@ async fn create_one(pool: &Pool, month: &Month) -> Result<u64, Failure> {
 
 /// Creates the partition of a month, unless another process did before this one had its turn.
 async fn create_within(work: &Work<'_>, month: &Month) -> Result<(), Failure> {
-    let rows = work.query_kept(PARTITIONS, &[]).await?;
-    if let Some(row) = rows.first() {
-        let names: Vec<String> = column(row, "names").map_err(Failure::of_outcome)?;
-        if month.has_partition(&names) {
-            return Ok(());
-        }
-    }
-    let further = (2..=NAMES).map(|number| format!("{}_{number}", month.name));
-    let names: Vec<String> = std::iter::once(month.name.clone()).chain(further).collect();
-    let parameters: [Parameter<'_>; 1] = [(/* names */ &names, Type::TEXT_ARRAY)];
-    let rows = work.query_kept(FREE_NAME, &parameters).await?;
-    let table = match rows.first() {
-        Some(row) => column(row, "name").map_err(Failure::of_outcome)?,
-        None => month.name.as_str(),
-    };
-    work.batch(&month.create(table)).await
+    let parameters: [Parameter<'_>; 1] = [(/* of_time */ &month.start, Type::TIMESTAMPTZ)];
+    work.query(CREATE_PARTITION, &parameters).await?;
+    Ok(())
 }
 
 async fn replace_default(pool: &Pool, missing: &[Month]) -> Result<u64, Failure> {
     let Some(work) = turn(pool).await? else {
         return Ok(0);
     };
-    work.batch(REPLACE_DEFAULT).await?;
+    work.query(REPLACE_DEFAULT, &[]).await?;
     for month in missing {
         create_within(&work, month).await?;
     }
@@ -245,7 +212,7 @@ async fn empty_overflow(pool: &Pool, found: &Found) -> Result<u64, Failure> {
     };
     let rows = work.query(OLDEST_OVERFLOW, &[]).await?;
     let Some(row) = rows.first() else {
-        work.batch(DROP_OVERFLOW).await?;
+        work.query(DROP_OVERFLOW, &[]).await?;
         work.commit().await?;
         return Ok(1);
     };
@@ -278,8 +245,8 @@ pub(super) async fn drop_oldest(pool: &Pool, before: Timestamp) -> Result<u64, F
     let Some(work) = turn(pool).await? else {
         return Ok(0);
     };
-    work.batch(&format!("-- drop_partition()\nDROP TABLE IF EXISTS {table}"))
-        .await?;
+    let parameters: [Parameter<'_>; 1] = [(/* partition_name */ table, Type::TEXT)];
+    work.query(DROP_PARTITION, &parameters).await?;
     work.commit().await?;
     Ok(1)
 }

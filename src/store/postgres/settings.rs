@@ -55,6 +55,8 @@ pub struct Settings {
     pub(super) pool_size: usize,
     /// Whether a transaction-mode pooler stands between.
     pub(super) pooler: bool,
+    /// The role that a migration grants what the service needs.
+    pub(super) service_role: Option<config::ServiceRole>,
 }
 
 /// The options that tokio-postgres takes, and those that are handled here.
@@ -143,6 +145,7 @@ impl Settings {
             tls,
             pool_size: section.pool_size.max(1),
             pooler: section.transaction_pooler,
+            service_role: section.service_role.clone(),
         })
     }
 

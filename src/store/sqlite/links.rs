@@ -13,7 +13,8 @@ use super::pool::{Pool, blocking};
 use super::rows::to_redirect;
 pub(super) use super::rows::{column, corrupt, to_link, to_time};
 use super::{
-    aside, batch, changes, chores, clicks, connect, faults, keys, list, migrate, ranking, selection, writes,
+    aside, batch, changes, chores, clicks, connect, faults, keys, list, migrate, ranking, selection, upkeep,
+    writes,
 };
 use crate::domain::{
     Actor, AuditPage, AuditQuery, ChangeKind, ChangePage, ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery,
@@ -22,7 +23,7 @@ use crate::domain::{
 use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, LONG_LIMIT, READ_LIMIT};
 use crate::store::walk::Walk;
 use crate::store::{
-    BatchOutcome, Candidate, Chore, ClickGrant, KeyHash, Once, Place, Selected, Store, StoreError,
+    BatchOutcome, Candidate, Chore, ClickGrant, KeyHash, Once, Place, Selected, Store, StoreError, Upkeep,
 };
 use crate::telemetry::metrics::Metrics;
 
@@ -307,6 +308,16 @@ impl Store for SqliteStore {
                 chores::keep_house(connection, &positions, chore)
             })
             .await
+    }
+
+    async fn record_maintenance(&self, at: Timestamp) -> Result<(), StoreError> {
+        let record = move |connection: &mut Connection| upkeep::record_maintenance(connection, at);
+        self.writes.run(LONG_LIMIT, record).await
+    }
+
+    async fn upkeep(&self, now: Timestamp) -> Result<Upkeep, StoreError> {
+        let read = move |connection: &mut Connection| upkeep::read(connection, now);
+        self.reads.run(READ_LIMIT, read).await
     }
 
     async fn changes_since(&self, since: Timestamp, limit: u32) -> Result<ChangePage, StoreError> {

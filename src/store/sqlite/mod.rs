@@ -17,6 +17,7 @@ mod ranking;
 mod rows;
 mod selection;
 mod sessions;
+mod upkeep;
 mod values;
 mod writes;
 
