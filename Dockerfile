@@ -7,8 +7,13 @@
 # it as it is. Cloud Run runs amd64 only: on an ARM machine add `--platform linux/amd64`.
 
 # ---- dependencies: changes only when Cargo.toml or Cargo.lock does ----------------------------------
-FROM rust:1.95-slim-bookworm AS dependencies
+FROM rust:1.95.0-slim-bookworm AS dependencies
 WORKDIR /build
+
+# cargo-auditable puts the list of the dependencies into the binary, where scanners of images read it; auditable2cdx writes that
+# list as an SBOM.
+RUN cargo install --quiet --locked --root /opt/audit cargo-auditable@0.7.7 auditable2cdx@0.1.0
+ENV PATH=/opt/audit/bin:$PATH
 
 # The binary carries its own glibc. The target is named explicitly, because then the flag stays
 # away from build scripts and procedural macros, which must remain dynamic.
@@ -50,9 +55,14 @@ ARG BUILD_TIME=
 # Cargo compares times, and the copied files can be older than the empty program: touch them.
 RUN touch src/main.rs src/lib.rs \
  && CURTAIL_GIT_COMMIT="$GIT_COMMIT" CURTAIL_BUILD_TIME="$BUILD_TIME" \
-    cargo rustc --release --locked --bin curtail --target x86_64-unknown-linux-gnu -- -C link-arg=-Wl,-O2,--icf=safe,--pack-dyn-relocs=relr \
+    cargo auditable rustc --release --locked --bin curtail --target x86_64-unknown-linux-gnu -- -C link-arg=-Wl,-O2,--icf=safe,--pack-dyn-relocs=relr \
  && objcopy --wildcard --remove-section=.comment --remove-section='.gnu.warning.*' \
-    target/x86_64-unknown-linux-gnu/release/curtail /curtail
+    target/x86_64-unknown-linux-gnu/release/curtail /curtail \
+ && auditable2cdx /curtail >/curtail.cdx.json
+
+# ---- the SBOM, in CycloneDX: docker build --target=sbom --output=. . ---------------------------------
+FROM scratch AS sbom
+COPY --from=build /curtail.cdx.json /curtail.cdx.json
 
 # ---- the image -------------------------------------------------------------------------------------
 FROM scratch

@@ -91,6 +91,10 @@ check_settings() {
   [[ $CACHE == redis || $CACHE == none ]] || fail "CACHE must be redis or none: $CACHE"
   [[ $MONITORING == gmp || $MONITORING == none ]] || fail "MONITORING must be gmp or none: $MONITORING"
   [[ $SMOKE == candidate || $SMOKE == none ]] || fail "SMOKE must be candidate or none: $SMOKE"
+  [[ $TESTS == run || $TESTS == none ]] || fail "TESTS must be run or none: $TESTS"
+  [[ $PROVENANCE == required || $PROVENANCE == none ]] || fail "PROVENANCE must be required or none: $PROVENANCE"
+  [[ $FORCE == true || $FORCE == false ]] || fail "FORCE must be true or false: $FORCE"
+  [[ $KEEP_REVISIONS =~ ^[0-9]+$ ]] || fail "KEEP_REVISIONS must be a number: $KEEP_REVISIONS"
   [[ ! $BASE_URL || $BASE_URL =~ ^https?://[A-Za-z0-9.-]+(:[0-9]+)?$ ]] || fail "BASE_URL must be a scheme and a host, without a slash at the end: $BASE_URL"
   command -v gcloud >/dev/null || [[ $DRY_RUN ]] || fail "gcloud is not installed: https://cloud.google.com/sdk/docs/install"
 }

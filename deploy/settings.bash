@@ -43,10 +43,21 @@ WORKER_SCHEDULE=${WORKER_SCHEDULE:-7 * * * *}
 # whose ingress lets nobody in but the load balancer.
 SMOKE=${SMOKE:-candidate}
 
+# run: scripts/deploy runs the tests before it builds. none: they ran elsewhere.
+TESTS=${TESTS:-run}
+# required: a release looks for the provenance that Cloud Build signed for its image. none: for an image built elsewhere.
+PROVENANCE=${PROVENANCE:-required}
+# true: a release goes on although the traffic is split over revisions, and ends the split.
+FORCE=${FORCE:-false}
+# Revisions without traffic that are kept, to go back to.
+KEEP_REVISIONS=${KEEP_REVISIONS:-10}
+
 # Where rendered files go.
 RENDERED=${RENDERED:-rendered}
 
 RUN_ACCOUNT=$SERVICE-run@$PROJECT_ID.iam.gserviceaccount.com
+MIGRATE_ACCOUNT=$SERVICE-migrate@$PROJECT_ID.iam.gserviceaccount.com
+TEST_ACCOUNT=$SERVICE-test@$PROJECT_ID.iam.gserviceaccount.com
 BUILD_ACCOUNT=$SERVICE-build@$PROJECT_ID.iam.gserviceaccount.com
 SCHEDULE_ACCOUNT=$SERVICE-schedule@$PROJECT_ID.iam.gserviceaccount.com
 SQL_CONNECTION=$PROJECT_ID:$REGION:$DB_INSTANCE

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::image::image_fault;
+use super::image::base_fault;
 
 /// Filled by Cloud Build itself.
 const BUILT_IN: &[&str] = &[
@@ -44,9 +44,31 @@ pub fn build_faults(build: &Value) -> Vec<String> {
             "options.logging: a build under its own account needs CLOUD_LOGGING_ONLY or a bucket".to_owned(),
         );
     }
-    if options["requestedVerifyOption"] != "VERIFIED" || build["images"].as_array().is_none_or(Vec::is_empty)
-    {
+    faults
+}
+
+/// The faults of a build whose image is released: Cloud Build signs for what it pushes itself, and not for what a step pushes.
+pub fn provenance_faults(build: &Value) -> Vec<String> {
+    let mut faults = Vec::new();
+    let images = build["images"].as_array().cloned().unwrap_or_default();
+    if build["options"]["requestedVerifyOption"] != "VERIFIED" || images.is_empty() {
         faults.push("provenance needs options.requestedVerifyOption: VERIFIED, and images".to_owned());
+    }
+    for step in build["steps"].as_array().into_iter().flatten() {
+        let args = step["args"].to_string();
+        let pushed = images
+            .iter()
+            .filter_map(Value::as_str)
+            .any(|image| args.contains(image));
+        if args.contains("push") && pushed {
+            faults.push(format!("{}: pushes what is to be signed", step["id"]));
+        }
+        if args.contains("scripts/release") || args.contains("scripts/test") {
+            faults.push(format!(
+                "{}: releases or tests in the build of the image",
+                step["id"]
+            ));
+        }
     }
     faults
 }
@@ -92,7 +114,7 @@ fn steps(faults: &mut Vec<String>, build: &Value) {
         let id = step["id"].as_str().unwrap_or("a step without an id");
         match step["name"].as_str() {
             None => faults.push(format!("{id}: no image")),
-            Some(image) => faults.extend(image_fault(image).map(|fault| format!("{id}: {fault}"))),
+            Some(image) => faults.extend(base_fault(image).map(|fault| format!("{id}: {fault}"))),
         }
         for name in step["waitFor"].as_array().into_iter().flatten() {
             let known = name

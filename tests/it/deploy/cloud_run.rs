@@ -120,6 +120,15 @@ pub fn service_faults(service: &Value, max_connections: u64) -> Vec<String> {
     let spec = &template["spec"];
     within(&mut faults, spec, "containerConcurrency", 1, 1000);
     within(&mut faults, spec, "timeoutSeconds", 1, 3600);
+    if spec["timeoutSeconds"]
+        .as_u64()
+        .is_some_and(|seconds| seconds < 300)
+    {
+        faults.push("timeoutSeconds: cuts off an import or an export".to_owned());
+    }
+    if !spec["containers"][0]["readinessProbe"].is_null() {
+        faults.push("readinessProbe: takes every instance out at the same moment".to_owned());
+    }
     // Both fields are optional, but then a default nobody chose decides.
     for field in ["containerConcurrency", "timeoutSeconds", "serviceAccountName"] {
         if spec[field].is_null() {

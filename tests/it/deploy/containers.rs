@@ -1,8 +1,8 @@
-//! The Dockerfile, the Compose files and the Kubernetes manifests.
+//! The Dockerfile and the Compose files.
 
 use serde_json::Value;
 
-use super::image::image_fault;
+use super::image::{base_fault, image_fault};
 
 /// The faults of a Dockerfile whose image Cloud Run and older builders are to take.
 pub fn dockerfile_faults(text: &str) -> Vec<String> {
@@ -19,7 +19,7 @@ pub fn dockerfile_faults(text: &str) -> Vec<String> {
     {
         if let ["FROM", image, more @ ..] = words.as_slice() {
             if *image != "scratch" && !stages.contains(image) {
-                faults.extend(image_fault(image));
+                faults.extend(base_fault(image));
             }
             if let ["AS", stage] = more {
                 stages.push(stage);
@@ -38,6 +38,9 @@ pub fn dockerfile_faults(text: &str) -> Vec<String> {
         if lines.iter().any(|line| line.contains(sign)) {
             faults.push(format!("{what}, which only BuildKit knows"));
         }
+    }
+    if !lines.iter().any(|line| line.contains("cargo auditable")) {
+        faults.push("the binary does not list its dependencies".to_owned());
     }
     let argument = |instruction: &str| {
         lines
@@ -69,7 +72,12 @@ pub fn compose_faults(file: &Value) -> Vec<String> {
             None => fault("no image".to_owned()),
             Some(image) if image.contains('$') => fault(format!("image: {image} holds a variable")),
             Some(image) => {
-                if let Some(text) = image_fault(image) {
+                let is_ours = !service["build"].is_null();
+                if let Some(text) = if is_ours {
+                    image_fault(image)
+                } else {
+                    base_fault(image)
+                } {
                     fault(text);
                 }
             }
@@ -137,116 +145,76 @@ pub fn compose_faults(file: &Value) -> Vec<String> {
     faults
 }
 
-/// The faults of the Kubernetes manifests, taken together, before a Postgres with that many connections.
-pub fn kubernetes_faults(manifests: &[Value], max_connections: u64) -> Vec<String> {
+/// The faults of the proxy's settings, as far as they show without an nginx; `tests/it/proxy.rs` runs one.
+pub fn nginx_faults(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with('#'))
+        .collect();
+    let value = |directive: &str| {
+        lines.iter().find_map(|line| {
+            let value = line.strip_prefix(directive)?.strip_prefix(' ')?;
+            value.strip_suffix(';').map(str::trim)
+        })
+    };
+    let seconds = |directive: &str| {
+        value(directive)
+            .and_then(|value| value.strip_suffix('s')?.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
     let mut faults = Vec::new();
-    let find = |kind: &str| {
-        manifests
-            .iter()
-            .find(|manifest| manifest["kind"] == kind)
-            .unwrap_or(&Value::Null)
+    let mut check = |good: bool, text: &str| {
+        if !good {
+            faults.push(text.to_owned());
+        }
     };
-    let named = |kind: &str, name: &Value| {
-        manifests
-            .iter()
-            .any(|manifest| manifest["kind"] == kind && manifest["metadata"]["name"] == *name)
-    };
-    for manifest in manifests {
-        let kind = manifest["kind"].as_str().unwrap_or("a manifest without a kind");
-        let pod = match kind {
-            "Deployment" | "Job" => &manifest["spec"]["template"]["spec"],
-            "CronJob" => &manifest["spec"]["jobTemplate"]["spec"]["template"]["spec"],
-            _ => continue,
+    check(
+        value("keepalive").is_some(),
+        "no idle connection to the service is kept",
+    );
+    check(
+        value("server").is_some_and(|value| value.ends_with(" resolve")),
+        "replicas that come later are not found",
+    );
+    check(
+        seconds("keepalive_timeout") < 75,
+        "the service ends idle connections first",
+    );
+    check(
+        value("client_max_body_size") == Some("1g"),
+        "an import may have 1 GiB",
+    );
+    check(seconds("proxy_read_timeout") >= 60, "a long answer is cut off");
+    check(
+        value("proxy_set_header X-Forwarded-Proto") != Some("$scheme"),
+        "the scheme of an outer proxy is lost",
+    );
+    check(
+        value("proxy_request_buffering") == Some("off") && value("proxy_max_temp_file_size") == Some("0"),
+        "bodies are kept in memory",
+    );
+    check(
+        value("proxy_next_upstream").is_some_and(|value| !value.contains("http_")),
+        "an answer is asked for twice",
+    );
+    faults
+}
+
+/// The faults of a Compose file whose services serve and migrate in two roles.
+pub fn role_faults(file: &Value) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (name, service) in file["services"].as_object().into_iter().flatten() {
+        let environment = &service["environment"];
+        let Some(url) = environment["DATABASE_URL"].as_str() else {
+            continue;
         };
-        let mut fault = |text: String| faults.push(format!("{kind}: {text}"));
-        let number = pod["securityContext"]["runAsUser"].as_i64().unwrap_or(0);
-        if pod["securityContext"]["runAsNonRoot"] != true || number == 0 {
-            fault("may run as root".to_owned());
-        }
-        for volume in pod["volumes"].as_array().into_iter().flatten() {
-            let secret = &volume["secret"]["secretName"];
-            if !secret.is_null() && !named("Secret", secret) {
-                fault(format!("the secret {secret} is in no manifest"));
-            }
-        }
-        for container in pod["containers"].as_array().into_iter().flatten() {
-            if let Some(text) = container["image"]
-                .as_str()
-                .map_or(Some("no image".to_owned()), image_fault)
-            {
-                fault(text);
-            }
-            let context = &container["securityContext"];
-            if context["readOnlyRootFilesystem"] != true
-                || context["allowPrivilegeEscalation"] != false
-                || context["capabilities"]["drop"][0] != "ALL"
-            {
-                fault("the container may do more than it needs".to_owned());
-            }
-            if container["resources"]["limits"]["memory"].is_null() {
-                fault("no limit on its memory".to_owned());
-            }
-            for source in container["envFrom"].as_array().into_iter().flatten() {
-                let map = &source["configMapRef"]["name"];
-                if !map.is_null() && !named("ConfigMap", map) {
-                    fault(format!("the ConfigMap {map} is in no manifest"));
-                }
-            }
-            if kind == "Deployment" {
-                for (probe, path) in [
-                    ("startupProbe", "/health/startup"),
-                    ("livenessProbe", "/health/live"),
-                    ("readinessProbe", "/health/ready"),
-                ] {
-                    if container[probe]["httpGet"]["path"] != path {
-                        fault(format!("{probe} does not ask {path}"));
-                    }
-                }
-            }
-        }
-    }
-    for (name, value) in find("ConfigMap")["data"].as_object().into_iter().flatten() {
-        if !value.is_string() {
+        let owner = url.contains("//curtail@");
+        let has_password = service["secrets"].to_string().contains("\"database_password\"");
+        if (name == "migrate") != owner || (name == "migrate") != has_password {
             faults.push(format!(
-                "ConfigMap: {name} is {value}, which must be a quoted string"
+                "{name}: the owner of the tables is for the migration alone"
             ));
-        }
-    }
-    let deployment = find("Deployment");
-    let labels = &deployment["spec"]["template"]["metadata"]["labels"];
-    for (kind, selector) in [
-        ("Deployment", &deployment["spec"]["selector"]["matchLabels"]),
-        ("Service", &find("Service")["spec"]["selector"]),
-        (
-            "PodDisruptionBudget",
-            &find("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
-        ),
-    ] {
-        let entries = selector.as_object();
-        let matches = entries.is_some_and(|entries| entries.iter().all(|(key, value)| labels[key] == *value));
-        if !matches {
-            faults.push(format!("{kind}: its selector does not find the pods"));
-        }
-    }
-    let scaler = &find("HorizontalPodAutoscaler")["spec"];
-    if scaler["scaleTargetRef"]["name"] != deployment["metadata"]["name"] {
-        faults.push("HorizontalPodAutoscaler: scales something else".to_owned());
-    }
-    let pool = find("ConfigMap")["data"]["DATABASE_POOL_SIZE"]
-        .as_str()
-        .and_then(|pool| pool.parse::<u64>().ok());
-    let surge = deployment["spec"]["strategy"]["rollingUpdate"]["maxSurge"].as_u64();
-    match (scaler["maxReplicas"].as_u64(), surge, pool) {
-        (Some(most), Some(surge), Some(pool)) => {
-            let wanted = (most + surge) * pool + 2 * pool;
-            if wanted > max_connections.saturating_sub(3) {
-                faults.push(format!(
-                    "connection budget: {wanted}, and Postgres has {max_connections} less 3"
-                ));
-            }
-        }
-        _ => {
-            faults.push("the connection budget needs maxReplicas, maxSurge and DATABASE_POOL_SIZE".to_owned())
         }
     }
     faults

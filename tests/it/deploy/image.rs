@@ -21,3 +21,13 @@ pub fn image_fault(image: &str) -> Option<String> {
         Some(_) => None,
     }
 }
+
+/// The same, and also a tag that moves with each release of what is in the image: `17-bookworm` is another one next month.
+/// Renovate adds the digest, and keeps both.
+pub fn base_fault(image: &str) -> Option<String> {
+    image_fault(image).or_else(|| {
+        let tag = image.split('@').next()?.rsplit_once(':')?.1;
+        let number = tag.split('-').next()?;
+        (!number.contains('.')).then(|| format!("image: {image} moves with each release"))
+    })
+}

@@ -5,6 +5,10 @@ mod cloud_build;
 mod cloud_run;
 mod containers;
 mod image;
+mod kubernetes;
+mod lint;
+mod releases;
+mod renovate;
 mod scripts;
 mod yaml;
 
@@ -14,11 +18,10 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use cloud_build::{before, build_faults};
+use cloud_build::{before, build_faults, provenance_faults};
 use cloud_run::{job_faults, service_faults};
-use containers::{compose_faults, dockerfile_faults, kubernetes_faults};
+use containers::{compose_faults, dockerfile_faults, nginx_faults, role_faults};
 pub use yaml::document;
-use yaml::documents;
 
 const NONE: [String; 0] = [];
 
@@ -73,17 +76,6 @@ fn max_connections() -> u64 {
         .expect("a number")
 }
 
-fn kubernetes_manifests() -> Vec<Value> {
-    let mut manifests = Vec::new();
-    let folder = root().join("deploy/kubernetes");
-    for entry in fs::read_dir(folder).expect("the folder is there") {
-        manifests.extend(documents(
-            &fs::read_to_string(entry.expect("an entry").path()).expect("a text"),
-        ));
-    }
-    manifests
-}
-
 /// Puts each fault into a good text, one at a time, and sees that the lint names it. A line of the table is
 /// `what stands there ~> what is put there ~> what the lint says`, with `\n` for the end of a line.
 fn sees_each(good: &str, lint: impl Fn(&str) -> Vec<String>, table: &str) {
@@ -122,6 +114,16 @@ fn the_cloud_run_files_have_no_fault_that_gcloud_would_let_pass() {
         );
         assert_eq!(job_faults(&document(&migrate)), NONE, "with the cache {cache}");
         assert_eq!(job_faults(&document(&worker)), NONE, "with the cache {cache}");
+        // The service and the worker never log in as the owner of the tables, nor can they read its password.
+        for text in [&service, &worker] {
+            assert!(
+                text.contains("postgres://curtail_service@/") && !text.contains("-database-password"),
+                "{text}"
+            );
+            assert!(text.contains("serviceAccountName: curtail-run@"));
+        }
+        assert!(migrate.contains("postgres://curtail@/") && migrate.contains("value: curtail_service"));
+        assert!(migrate.contains("serviceAccountName: curtail-migrate@"));
         assert_eq!(service.contains("REDIS_URL"), cache == "redis");
         assert_eq!(worker.contains("network-interfaces"), cache == "redis");
     }
@@ -157,7 +159,9 @@ fn the_lint_sees_each_fault_of_a_service() {
             name: curtail-b ~> name: shorter-b ~> does not begin with curtail-
             containerConcurrency: 250 ~> containerConcurrency: 2500 ~> containerConcurrency: 2500
             containerConcurrency: 250 ~> timeoutSecond: 5 ~> no containerConcurrency
-            timeoutSeconds: 30 ~> timeoutSeconds: 30s ~> timeoutSeconds: "30s"
+            timeoutSeconds: 3600 ~> timeoutSeconds: 30s ~> timeoutSeconds: "30s"
+            timeoutSeconds: 3600 ~> timeoutSeconds: 30 ~> cuts off an import or an export
+            livenessProbe: ~> readinessProbe: {httpGet: {path: /health/ready}}\n        livenessProbe: ~> takes every instance out
             serviceAccountName: ~> serviceAccount: ~> no serviceAccountName
             args: ["serve"] ~> securityContext: {} ~> securityContext: Cloud Run ignores it
             demo-project/curtail/curtail@sha256: ~> ${PLACE}/curtail@sha256: ~> a ${...} place is left
@@ -274,21 +278,31 @@ fn the_lint_sees_each_fault_of_a_job() {
     );
 }
 
+const RELEASE: &str = "deploy/cloudbuild-release.yaml";
+
+/// Attestation once came after the release, which therefore could not ask for it; and the tests ran beside the build of the image.
 #[test]
-fn the_build_has_no_fault_that_gcloud_would_let_pass() {
+fn the_builds_have_no_fault_that_gcloud_would_let_pass() {
     let build = document(&read("cloudbuild.yaml"));
+    let test = document(&read("deploy/cloudbuild-test.yaml"));
+    let release = document(&read(RELEASE));
 
-    assert_eq!(build_faults(&build), NONE);
+    for build in [&build, &test, &release] {
+        assert_eq!(build_faults(build), NONE);
+    }
+    assert_eq!(provenance_faults(&build), NONE);
+    // An account that runs the code of others may do nothing else.
+    assert_ne!(test["serviceAccount"], release["serviceAccount"]);
 
-    // Nothing leaves the build before its tests, and no visitor meets a revision that was not tried.
+    // Nothing is released without provenance, and no visitor meets a revision that was not tried.
     for (step, first) in [
-        ("push", vec!["test", "build"]),
-        ("migrate", vec!["push"]),
-        ("deploy", vec!["test", "push", "migrate"]),
+        ("migrate", vec!["provenance"]),
+        ("deploy", vec!["provenance", "migrate"]),
         ("smoke", vec!["deploy"]),
-        ("traffic", vec!["test", "migrate", "deploy", "smoke"]),
+        ("traffic", vec!["provenance", "migrate", "deploy", "smoke"]),
+        ("cleanup", vec!["traffic"]),
     ] {
-        let ended = before(&build, step);
+        let ended = before(&release, step);
         for name in first {
             assert!(ended.contains(name), "{step} may begin before {name} has ended");
         }
@@ -298,24 +312,36 @@ fn the_build_has_no_fault_that_gcloud_would_let_pass() {
 #[test]
 fn the_lint_sees_each_fault_of_a_build() {
     sees_each(
-        &read("cloudbuild.yaml"),
+        &read(RELEASE),
         |text| build_faults(&document(text)),
         r#"
             waitFor: [deploy] ~> waitFor: [deplyo] ~> waitFor "deplyo", which is no earlier step
-            waitFor: ["-"] ~> waitFor: [push] ~> waitFor "push", which is no earlier step
-            ${_VERSION} ~> ${_VERSOIN} ~> _VERSOIN is used and not defined
-            ${_VERSION} ~> 0.1.0 ~> _VERSION is defined and not used
-            $$(date ~> $DATE(date ~> DATE is neither Cloud Build's own
-            _VERSION: 0.1.0 ~> _VERSION: 1 ~> _VERSION is 1, which must be a quoted string
-            _VERSION: 0.1.0 ~> VERSION: 0.1.0 ~> VERSION must begin with _
-            timeout: 5400s ~> timeout: 90min ~> no time such as 600s
-            name: docker:28-cli ~> name: docker ~> docker has no tag
-            name: docker:28-cli ~> name: docker:latest ~> changes under our feet
-            - id: cache ~> - id: build ~> build: stands there twice
+            waitFor: ["-"] ~> waitFor: [smoke] ~> waitFor "smoke", which is no earlier step
+            ${_SMOKE} ~> ${_SMOEK} ~> _SMOEK is used and not defined
+            ${_SMOKE} ~> candidate ~> _SMOKE is defined and not used
+            _SMOKE: candidate ~> _SMOKE: 1 ~> _SMOKE is 1, which must be a quoted string
+            _SMOKE: candidate ~> SMOKE: candidate ~> SMOKE must begin with _
+            timeout: 3600s ~> timeout: 60min ~> no time such as 600s
+            - id: migrate ~> - id: provenance ~> provenance: stands there twice
             secretEnv: [ADMIN_API_KEY] ~> secretEnv: [ADMIN_KEY] ~> availableSecrets does not have
             dynamicSubstitutions: true ~> dynamicSubstitutions: false ~> needs options.dynamicSubstitutions
-            requestedVerifyOption: VERIFIED ~> requestedVerifyOption: NONE ~> provenance needs
             logging: CLOUD_LOGGING_ONLY ~> logging: LEGACY ~> needs CLOUD_LOGGING_ONLY
+        "#,
+    );
+    sees_each(
+        &read("cloudbuild.yaml"),
+        |text| {
+            let build = document(text);
+            [build_faults(&build), provenance_faults(&build)].concat()
+        },
+        r#"
+            $$(date ~> $DATE(date ~> DATE is neither Cloud Build's own
+            name: docker:28.3.0-cli ~> name: docker ~> docker has no tag
+            name: docker:28.3.0-cli ~> name: docker:latest ~> changes under our feet
+            name: docker:28.3.0-cli ~> name: docker:28-cli ~> moves with each release
+            requestedVerifyOption: VERIFIED ~> requestedVerifyOption: NONE ~> provenance needs
+            args: [push, "${_IMAGE}-cache:dependencies"] ~> args: [push, "${_IMAGE}:${_TAG}"] ~> pushes what is to be signed
+            args: [push, "${_IMAGE}-cache:dependencies"] ~> args: [scripts/test] ~> releases or tests
         "#,
     );
 }
@@ -329,8 +355,10 @@ fn the_image_is_one_that_cloud_run_and_older_builders_take() {
             USER 65532:65532 ~> USER curtail ~> USER: not a number
             USER 65532:65532 ~> USER 0 ~> USER: not a number
             ENTRYPOINT ["/curtail"] ~> ENTRYPOINT /curtail ~> ENTRYPOINT: not in exec form
-            FROM scratch ~> FROM alpine:3.20 ~> not from scratch
-            FROM rust:1.95-slim-bookworm ~> FROM rust:latest ~> changes under our feet
+            FROM scratch\n\n ~> FROM alpine:3.20\n\n ~> not from scratch
+            FROM rust:1.95.0-slim-bookworm ~> FROM rust:latest ~> changes under our feet
+            FROM rust:1.95.0-slim-bookworm ~> FROM rust:1-slim-bookworm ~> moves with each release
+            cargo auditable rustc ~> cargo rustc ~> does not list its dependencies
             COPY . . ~> RUN --mount=type=cache,target=/x true ~> a mount
             COPY . . ~> COPY --link . . ~> a linked copy
             COPY . . ~> RUN cat <<END ~> a here-document
@@ -364,8 +392,9 @@ fn the_compose_file_starts_in_order_and_keeps_its_secrets() {
         &text,
         |text| compose_faults(&document(text)),
         r#"
-            image: postgres:17-bookworm ~> image: postgres:latest ~> changes under our feet
-            image: postgres:17-bookworm ~> image: postgres:${TAG} ~> holds a variable
+            image: postgres:17.6-bookworm ~> image: postgres:latest ~> changes under our feet
+            image: postgres:17.6-bookworm ~> image: postgres:17-bookworm ~> moves with each release
+            image: postgres:17.6-bookworm ~> image: postgres:${TAG} ~> holds a variable
             condition: service_completed_successfully ~> condition: service_done ~> service_done
             migrate: {condition: service_completed_successfully} ~> migrate: {condition: service_healthy} ~> which has no check
             postgres: {condition: service_healthy} ~> postgress: {condition: service_healthy} ~> which is no service
@@ -380,132 +409,31 @@ fn the_compose_file_starts_in_order_and_keeps_its_secrets() {
 }
 
 #[test]
-fn the_kubernetes_manifests_fit_together() {
-    let manifests = kubernetes_manifests();
-    for kind in [
-        "ConfigMap",
-        "CronJob",
-        "Deployment",
-        "HorizontalPodAutoscaler",
-        "Job",
-        "PodDisruptionBudget",
-        "Secret",
-        "Service",
-    ] {
-        assert_eq!(
-            manifests
-                .iter()
-                .filter(|manifest| manifest["kind"] == kind)
-                .count(),
-            1,
-            "{kind}"
-        );
-    }
-    assert_eq!(kubernetes_faults(&manifests, 100), NONE);
+fn the_service_of_the_compose_file_has_no_right_of_the_owner() {
+    sees_each(
+        &read("compose.yaml"),
+        |text| role_faults(&document(text)),
+        r#"
+            DATABASE_URL: postgres://curtail_service@ ~> DATABASE_URL: postgres://curtail@ ~> for the migration alone
+            secrets: [database_service_password, redis_password, admin_api_key] ~> secrets: [database_password, redis_password, admin_api_key] ~> curtail: the owner
+        "#,
+    );
+}
 
-    let spoilt = |kind: &str, pointer: &str, value: Value| {
-        let mut manifests = manifests.clone();
-        let manifest = manifests
-            .iter_mut()
-            .find(|manifest| manifest["kind"] == kind)
-            .expect("it is there");
-        *manifest
-            .pointer_mut(pointer)
-            .unwrap_or_else(|| panic!("{kind}: nothing at {pointer}")) = value;
-        kubernetes_faults(&manifests, 100)
-    };
-    let container = "/spec/template/spec/containers/0";
-    for (kind, pointer, value, named) in [
-        (
-            "Deployment",
-            format!("{container}/image"),
-            "curtail:latest".into(),
-            "changes under our feet",
-        ),
-        ("Job", format!("{container}/image"), Value::Null, "no image"),
-        (
-            "Deployment",
-            format!("{container}/resources/limits/memory"),
-            Value::Null,
-            "no limit on its memory",
-        ),
-        (
-            "Deployment",
-            format!("{container}/securityContext/readOnlyRootFilesystem"),
-            false.into(),
-            "more than it needs",
-        ),
-        (
-            "Deployment",
-            format!("{container}/livenessProbe/httpGet/path"),
-            "/health/ready".into(),
-            "livenessProbe does not ask",
-        ),
-        (
-            "Deployment",
-            format!("{container}/envFrom/0/configMapRef/name"),
-            "other".into(),
-            "in no manifest",
-        ),
-        (
-            "Deployment",
-            "/spec/template/spec/securityContext/runAsUser".into(),
-            0.into(),
-            "may run as root",
-        ),
-        (
-            "Deployment",
-            "/spec/template/spec/volumes/0/secret/secretName".into(),
-            "other".into(),
-            "in no manifest",
-        ),
-        (
-            "Deployment",
-            "/spec/selector/matchLabels".into(),
-            Value::Null,
-            "does not find the pods",
-        ),
-        (
-            "Service",
-            "/spec/selector/app.kubernetes.io~1component".into(),
-            "web".into(),
-            "does not find the pods",
-        ),
-        (
-            "PodDisruptionBudget",
-            "/spec/selector/matchLabels".into(),
-            Value::Null,
-            "does not find the pods",
-        ),
-        (
-            "ConfigMap",
-            "/data/TRUSTED_PROXY_HOPS".into(),
-            1.into(),
-            "must be a quoted string",
-        ),
-        (
-            "ConfigMap",
-            "/data/DATABASE_POOL_SIZE".into(),
-            "10".into(),
-            "connection budget: 140",
-        ),
-        (
-            "HorizontalPodAutoscaler",
-            "/spec/maxReplicas".into(),
-            40.into(),
-            "connection budget: 176",
-        ),
-        (
-            "HorizontalPodAutoscaler",
-            "/spec/scaleTargetRef/name".into(),
-            "other".into(),
-            "scales something else",
-        ),
-    ] {
-        let faults = spoilt(kind, &pointer, value);
-        assert!(
-            faults.iter().any(|fault| fault.contains(named)),
-            "{kind} {pointer}: {faults:?}"
-        );
-    }
+#[test]
+fn the_proxy_of_the_compose_file_passes_what_the_service_takes() {
+    sees_each(
+        &read("deploy/nginx.conf"),
+        nginx_faults,
+        r#"
+            keepalive 64; ~> # ~> no idle connection
+            keepalive_timeout 60s ~> keepalive_timeout 90s ~> ends idle connections first
+            server curtail:8080 resolve ~> server curtail:8080 ~> replicas that come later
+            client_max_body_size 1g ~> client_max_body_size 5m ~> an import may have 1 GiB
+            proxy_read_timeout 3600s ~> proxy_read_timeout 15s ~> a long answer is cut off
+            X-Forwarded-Proto $outer_scheme ~> X-Forwarded-Proto $scheme ~> the scheme of an outer proxy is lost
+            proxy_request_buffering off ~> proxy_request_buffering on ~> bodies are kept in memory
+            proxy_next_upstream error timeout ~> proxy_next_upstream error timeout http_503 ~> asked for twice
+        "#,
+    );
 }
