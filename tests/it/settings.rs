@@ -140,7 +140,7 @@ fn a_secret_comes_by_value_or_by_file_and_not_by_both() {
 /// The keys of every example in the repository, and what people type who want to be done.
 #[test]
 fn a_key_that_can_be_guessed_is_refused() {
-    let example = crate::deploy::read("deploy/kubernetes/secret.yaml.example");
+    let example = crate::deploy::read("deploy/kubernetes/base/secret.yaml.example");
     let line = example
         .lines()
         .find(|line| line.contains("admin_api_key:"))
