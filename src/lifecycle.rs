@@ -1,7 +1,7 @@
 //! Floor 1: every task has an owner that can stop it, wait for it, and start it again after a panic.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -75,6 +75,22 @@ impl Lifecycle {
                 })
         };
         self.0.tasks.spawn_on(counted, &self.0.runtime)
+    }
+
+    /// Runs `work` on a thread that answers no request. A stop waits for it. A panic is counted, and is the error of the
+    /// handle.
+    pub fn spawn_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        let life = self.clone();
+        let counted = move || {
+            catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+                life.count(PanicOf::Task);
+                resume_unwind(panic)
+            })
+        };
+        self.0.tasks.spawn_blocking_on(counted, &self.0.runtime)
     }
 
     /// Runs a loop that ends soon after its stop token is cancelled. After a panic it starts again.

@@ -422,6 +422,7 @@ CREATE TABLE api_keys (
     CONSTRAINT api_keys_hash_check CHECK (octet_length(hash) = 32),
     CONSTRAINT api_keys_name_check CHECK (char_length(name) BETWEEN 1 AND 200)
 );
+CREATE INDEX api_keys_created_at_idx ON api_keys (created_at, id);
 
 -- Secrets that all instances share. The first instance that needs one creates it.
 CREATE TABLE shared_secrets (

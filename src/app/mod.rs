@@ -15,11 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, StoreKind};
 use crate::domain::{Clock, CorrectedClock};
-use crate::http::{self, Admission, Services};
+use crate::http::{self, Admission, Documents, Services};
 use crate::lifecycle::Lifecycle;
 use crate::service::{
-    AuditTrail, Blocklist, Clicks, Health, Housekeeping, Keys, Limits, Links, RandomSlugs, Resolver,
-    Sessions, SharedLimits, SlugSource, Stats,
+    AuditTrail, Blocklist, Clicks, Health, Housekeeping, Keys, Limits, Links, RandomSlugs, Rendering,
+    Resolver, Sessions, SharedLimits, SlugSource, Stats,
 };
 use crate::store::{Store, StoreError};
 use crate::telemetry::gcp::Metadata;
@@ -162,7 +162,7 @@ impl Application {
             Arc::clone(&store),
             Arc::clone(&parts.clock),
             Arc::clone(&parts.metrics),
-            sampler,
+            sampler.clone(),
             &lifecycle,
         );
         let jobs = Housekeeping::new(
@@ -191,6 +191,7 @@ impl Application {
             Arc::clone(&parts.clock),
         ));
         let shared_limits = budgets.map(|budgets| SharedLimits::new(budgets, Arc::clone(&store)));
+        let rendering = Rendering::new(lifecycle.clone());
         let services = web::Data::new(Services {
             config: config.http.clone(),
             security: config.security.clone(),
@@ -209,7 +210,9 @@ impl Application {
                 Arc::clone(&parts.clock),
                 Arc::clone(&parts.metrics),
             ),
-            admission: Admission::new(config.http.api_concurrency),
+            admission: Admission::new(config.http.api_concurrency, config.http.export_concurrency),
+            documents: Documents::new(rendering.clone()),
+            rendering,
             links: Links::new(
                 &config.links,
                 blocklist.clone(),

@@ -6,11 +6,14 @@ use clap::Subcommand;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 
-use crate::domain::{KeyDraft, SystemClock};
+use crate::domain::{Key, KeyDraft, SystemClock};
 use crate::lifecycle::Lifecycle;
 use crate::service::{Caller, Error, Keys};
 use crate::store;
 use crate::telemetry::log::Stream;
+
+/// Keys that are read at once.
+const PAGE: u8 = 200;
 
 /// What to do with keys.
 #[derive(Debug, Subcommand)]
@@ -85,24 +88,34 @@ async fn run(keys: &Keys, command: Command) -> Result<(), Error> {
         }
         Command::List => {
             println!("id\tname\tscopes\town_links_only\texpires_at\tcreated_at\tlast_used_at");
-            for key in keys.list().await? {
-                let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
-                let time = |time: Option<Timestamp>| time.map_or("-".to_owned(), |time| time.to_string());
-                println!(
-                    "{}\t{}\t{}\t{}\t{}\t{}\t{}",
-                    key.id,
-                    key.name.escape_debug(),
-                    scopes.join(","),
-                    key.own_links_only,
-                    time(key.expires_at),
-                    key.created_at,
-                    time(key.last_used_at),
-                );
+            let mut after = None;
+            loop {
+                let page = keys.list(after.as_ref(), PAGE).await?;
+                page.keys.iter().for_each(print);
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
             }
         }
         Command::Revoke { id } => keys.revoke(&Caller::Operator, &id).await?,
     }
     Ok(())
+}
+
+fn print(key: &Key) {
+    let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+    let time = |time: Option<Timestamp>| time.map_or("-".to_owned(), |time| time.to_string());
+    println!(
+        "{}\t{}\t{}\t{}\t{}\t{}\t{}",
+        key.id,
+        key.name.escape_debug(),
+        scopes.join(","),
+        key.own_links_only,
+        time(key.expires_at),
+        key.created_at,
+        time(key.last_used_at),
+    );
 }
 
 fn explain(err: &Error) -> String {

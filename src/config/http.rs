@@ -26,6 +26,8 @@ pub struct Http {
     pub trusted_proxy_hops: u64,
     /// How many requests of the API may be at work at once.
     pub api_concurrency: usize,
+    /// How many exports may be under way at once.
+    pub export_concurrency: usize,
     /// Value of `Referrer-Policy` on redirects; `None` sends none.
     pub referrer_policy: Option<String>,
     /// For how long browsers shall come over HTTPS alone, in seconds; 0 sends no `Strict-Transport-Security`.
@@ -154,6 +156,7 @@ impl Http {
             base_url,
             trusted_proxy_hops: env.number_or("TRUSTED_PROXY_HOPS", u64::from(place.cloud_run), 0..=16),
             api_concurrency: env.number_or("API_CONCURRENCY", 128, 1..=65_536),
+            export_concurrency: env.number_or("EXPORT_CONCURRENCY", 4, 1..=1_024),
             referrer_policy,
             hsts_seconds: env.number_or("HSTS_SECONDS", YEAR, 0..=2 * YEAR),
             cors_origins: CorsOrigins::read(env, place),

@@ -2,14 +2,15 @@
 
 use super::Env;
 
-/// The limits' settings. 0 is no limit.
+/// The limits' settings.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Requests a minute that make links, of a key or, without one, of an address. So many wrong keys a minute
-    /// may come from an address, too.
+    /// Requests a minute that make links, of a key or, without one, of an address; 0 is no limit.
     pub create_per_minute: u32,
-    /// Unknown slugs a minute that an address may ask for.
+    /// Unknown slugs a minute that an address may ask for; 0 is no limit.
     pub miss_per_minute: u32,
+    /// Wrong keys a minute that may come from an address. Never without a limit.
+    pub wrong_key_per_minute: u32,
 }
 
 impl Limits {
@@ -18,6 +19,7 @@ impl Limits {
         Self {
             create_per_minute: rate(env, "CREATE_RATE_PER_MINUTE", 60),
             miss_per_minute: rate(env, "MISS_RATE_PER_MINUTE", 120),
+            wrong_key_per_minute: env.number_or("WRONG_KEY_RATE_PER_MINUTE", 30, 1..=1_000_000),
         }
     }
 }

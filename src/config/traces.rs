@@ -23,6 +23,8 @@ pub struct Traces {
     pub sampler: Sampler,
     /// The part of them, from 0 to 1, where the sampler goes by a part.
     pub ratio: f64,
+    /// The traces a second of which the sender may decide that they are sampled.
+    pub remote_per_second: u32,
     /// What this service is called.
     pub service: String,
     /// Further attributes of this process.
@@ -116,6 +118,7 @@ impl Traces {
         if !(0.0..=1.0).contains(&ratio) {
             env.fault("OTEL_TRACES_SAMPLER_ARG", "is not valid: a number from 0 to 1");
         }
+        let remote_per_second = env.number_or("TRACE_REMOTE_PER_SECOND", 10, 0..=1_000_000);
         let (service, revision) = (env.foreign("K_SERVICE"), env.foreign("K_REVISION"));
         let named = env.text("OTEL_SERVICE_NAME");
         let name = named
@@ -137,6 +140,7 @@ impl Traces {
             certificate,
             sampler,
             ratio,
+            remote_per_second,
             service: name,
             attributes,
             place: CloudPlace {

@@ -1,8 +1,9 @@
-//! Turns requests of the API away at the door while as many are at work as may be.
+//! Sheds requests of the API while as many are at work, or as many exports under way, as may be.
 //!
 //! What waits in a queue takes memory and time from what is being done, and is answered when nobody wants it any more.
 //! Redirects and probes are always let in: most need no more than a look into memory.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -11,6 +12,7 @@ use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::web;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::Problem;
 use super::services;
@@ -21,6 +23,7 @@ use crate::service;
 pub struct Admission {
     most: usize,
     at_work: AtomicUsize,
+    exports: Arc<Semaphore>,
     since: Instant,
     /// Turned away, and not told of yet.
     untold: AtomicU64,
@@ -29,12 +32,13 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Lets `most` in at once.
+    /// Lets `most` requests in at once, and `exports` exports.
     #[must_use]
-    pub fn new(most: usize) -> Self {
+    pub fn new(most: usize, exports: usize) -> Self {
         Self {
             most,
             at_work: AtomicUsize::new(0),
+            exports: Arc::new(Semaphore::new(exports)),
             since: Instant::now(),
             untold: AtomicU64::new(0),
             told_in: AtomicU64::new(0),
@@ -44,6 +48,16 @@ impl Admission {
     fn enter(&self) -> Option<Entered<'_>> {
         let entered = Entered(self);
         (self.at_work.fetch_add(1, Ordering::Relaxed) < self.most).then_some(entered)
+    }
+
+    /// Counts an export in, until the permit is dropped with its stream: a request is at work only until the head of its
+    /// answer is made. `None` if as many are under way as may be.
+    pub(super) fn export(&self) -> Option<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.exports).try_acquire_owned().ok();
+        if permit.is_none() {
+            self.tell();
+        }
+        permit
     }
 
     /// One line a second, not one for each: whoever is turned away must cost next to nothing.
@@ -91,11 +105,15 @@ mod tests {
 
     #[test]
     fn whoever_leaves_makes_room() {
-        let admission = Admission::new(2);
+        let admission = Admission::new(2, 1);
 
         let (first, second) = (admission.enter(), admission.enter());
         assert!(first.is_some() && second.is_some() && admission.enter().is_none());
         drop(first);
         assert!(admission.enter().is_some());
+        let export = admission.export();
+        assert!(export.is_some() && admission.export().is_none());
+        drop(export);
+        assert!(admission.export().is_some());
     }
 }

@@ -22,19 +22,11 @@ impl FromRequest for Sender {
         let request = request.clone();
         async move {
             let services = services(&request);
-            let caller = match key(&request) {
-                Ok(None) if !request.method().is_safe() => {
-                    refuse_foreign(&request, services)?;
-                    services.keys.identify(None).await
-                }
-                Ok(key) => services.keys.identify(key).await,
-                Err(err) => Err(err),
-            };
-            if matches!(caller, Err(Error::Unauthenticated)) {
-                let address = address::client(&request, &services.config);
-                services.limits.wrong_key(address).await?;
+            let shown = key(&request);
+            if matches!(shown, Ok(None)) && !request.method().is_safe() {
+                refuse_foreign(&request, services)?;
             }
-            Ok(Self(caller?))
+            Ok(Self(caller(&request, services, shown).await?))
         }
         .boxed_local()
     }
@@ -49,6 +41,29 @@ pub(super) fn refuse_foreign(request: &HttpRequest, services: &Services) -> Resu
         }
         _ => Ok(()),
     }
+}
+
+/// Whose key `shown` is. A wrong key is counted against its sender.
+pub(super) async fn caller(
+    request: &HttpRequest,
+    services: &Services,
+    shown: Result<Option<&str>, Error>,
+) -> Result<Caller, Error> {
+    let Some(key) = shown.transpose() else {
+        return Ok(services.keys.anonymous());
+    };
+    let address = address::client(request, &services.config);
+    let caller = match key {
+        Ok(key) => {
+            let admit = || services.limits.check_key(address);
+            services.keys.identify(key, admit).await
+        }
+        Err(err) => Err(err),
+    };
+    if matches!(caller, Err(Error::Unauthenticated)) {
+        services.limits.wrong_key(address).await?;
+    }
+    caller
 }
 
 /// The key that the request shows; a header that shows none is an error.

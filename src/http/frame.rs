@@ -13,7 +13,7 @@ use tracing::Instrument;
 
 use super::origin::{is_https, is_loopback_host};
 use super::problem::Problem;
-use super::{Services, accept, compress, cors, panics, rate, redirect, services, trace, ui, yourls};
+use super::{Services, accept, compress, cors, panics, rate, redirect, routes, services, trace, ui};
 use crate::domain::Slug;
 use crate::lifecycle::PanicOf;
 
@@ -51,7 +51,7 @@ pub(super) async fn frame(
     let path = request.match_info().as_str();
     let slug = redirect::slug_of(path);
     // Of these, the span is made further in, where the route is known.
-    let watched = if path.starts_with("/api/") || path.starts_with("/app/") || path == yourls::PATH {
+    let watched = if slug.is_none() && routes::has_span(path) {
         request.extensions_mut().insert(id);
         None
     } else {

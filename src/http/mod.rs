@@ -6,9 +6,11 @@ mod admission;
 mod api;
 mod auth;
 mod body;
+mod caching;
 mod compress;
 mod connection;
 mod cors;
+mod document;
 mod frame;
 mod openapi;
 mod origin;
@@ -38,13 +40,14 @@ use actix_web::{HttpRequest, web};
 use crate::config;
 use crate::domain::Clock;
 use crate::lifecycle::Lifecycle;
-use crate::service::{AuditTrail, Clicks, Health, Keys, Limits, Links, Resolver, Sessions, Stats};
+use crate::service::{AuditTrail, Clicks, Health, Keys, Limits, Links, Rendering, Resolver, Sessions, Stats};
 use crate::telemetry::log::LogLevel;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Sampler;
 
 pub use admission::Admission;
 pub use connection::Serving;
+pub use document::Documents;
 pub use openapi::{made_anew as openapi_made_anew, text_of_document as openapi};
 pub use scrape::Scrape;
 
@@ -77,8 +80,12 @@ pub struct Services {
     pub sessions: Sessions,
     /// How often somebody may ask.
     pub limits: Limits,
-    /// How many requests of the API may be at work at once.
+    /// How many requests of the API, and exports, may be at work at once.
     pub admission: Admission,
+    /// Draws pictures.
+    pub rendering: Rendering,
+    /// Documents that were rendered.
+    pub documents: Documents,
     /// Probes.
     pub health: Arc<Health>,
     /// Tells whether the service is stopping.

@@ -23,9 +23,10 @@ pub(super) async fn live() -> impl Responder {
 
 /// `GET /health/startup`: the store has answered once, with a schema that this build knows.
 pub(super) async fn startup(services: web::Data<Services>) -> impl Responder {
-    match services.health.has_started().await {
-        Ok(true) => answer(StatusCode::OK, &Status { status: "ok" }),
-        Ok(false) | Err(_) => answer(StatusCode::SERVICE_UNAVAILABLE, &Status { status: "starting" }),
+    if services.health.startup().await {
+        answer(StatusCode::OK, &Status { status: "ok" })
+    } else {
+        answer(StatusCode::SERVICE_UNAVAILABLE, &Status { status: "starting" })
     }
 }
 

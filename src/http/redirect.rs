@@ -3,12 +3,13 @@
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue, LOCATION, REFERRER_POLICY};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
+use jiff::Timestamp;
 
 use super::openapi::{Operation, text};
 use super::problem::Problem;
-use super::{Services, address, services, ui, visitor};
+use super::{Services, address, caching, services, ui, visitor};
 use crate::domain::{GoneReason, Redirect, RedirectStatus, Slug, without_scan_mark};
-use crate::service::{Visit, is_program};
+use crate::service::{Error, Visit, is_program};
 
 /// Which paths are redirects.
 pub(super) const PATTERN: &str = "/{slug}";
@@ -39,29 +40,17 @@ pub(super) async fn redirect(
     // Looked at only for a click: a scan of unknown slugs does not pay for it.
     let seen = || visitor::seen(request, services);
     let counts = || is_click && !is_program(&seen());
-    let admit = || {
-        services
-            .limits
-            .look_up(address::client(request, &services.config))
-    };
+    let admit = admission(request, services);
     match services.resolver.visit_if(slug, now, counts, admit).await {
         Ok(Visit::Follow(redirect)) => {
             if is_click {
                 services.clicks.record(slug, now, redirect.limited, &seen());
                 services.clicks.keep_up().await;
             }
-            Ok(follow(&redirect, request.query_string(), services))
+            Ok(follow(&redirect, request.query_string(), now, services))
         }
         Ok(Visit::Unknown) => Err(Box::pin(unknown(request, services)).await),
-        Ok(Visit::Gone(reason @ GoneReason::LimitReached)) => {
-            // A used-up link is as good a lever as an unknown slug, and has the same rate limit.
-            let address = address::client(request, &services.config);
-            Box::pin(services.limits.miss(address))
-                .await
-                .map_err(|err| Problem::from(err).for_visitor())?;
-            Err(Problem::gone(reason).for_visitor())
-        }
-        Ok(Visit::Gone(reason)) => Err(Problem::gone(reason).for_visitor()),
+        Ok(Visit::Gone(reason)) => Err(Box::pin(gone(reason, request, services)).await),
         Err(err) => Err(Problem::from(err).for_visitor()),
     }
 }
@@ -85,19 +74,20 @@ pub(super) async fn rest(request: HttpRequest) -> Result<HttpResponse, Problem> 
         .unwrap_or_else(|| Err(no_such_slug()))
 }
 
-fn follow(redirect: &Redirect, query: &str, services: &Services) -> HttpResponse {
+fn follow(redirect: &Redirect, query: &str, now: Timestamp, services: &Services) -> HttpResponse {
     let Ok(location) = HeaderValue::try_from(redirect.location(&without_scan_mark(query))) else {
         return HttpResponse::new(StatusCode::NOT_FOUND);
     };
     let status = StatusCode::from_u16(redirect.status.code()).unwrap_or(StatusCode::FOUND);
     let mut response = HttpResponse::build(status);
     response.insert_header((LOCATION, location));
-    if redirect.status.is_permanent() {
+    let caching = if redirect.status.is_permanent() {
         let seconds = redirect.cache_seconds.unwrap_or(PERMANENT_CACHE_SECONDS);
-        response.insert_header((CACHE_CONTROL, format!("public, max-age={seconds}")));
+        caching::shared(redirect, now, seconds)
     } else {
-        response.insert_header((CACHE_CONTROL, HeaderValue::from_static("private, max-age=0")));
-    }
+        caching::own(redirect)
+    };
+    response.insert_header((CACHE_CONTROL, caching));
     if let Some(policy) = &services.config.referrer_policy {
         response.insert_header((REFERRER_POLICY, policy.as_str()));
     }
@@ -110,13 +100,42 @@ fn only_segment(path: &str) -> Option<&str> {
     (!segment.is_empty() && !segment.contains('/')).then_some(segment)
 }
 
+/// Whether the store may be asked, for the sender of `request`, about what no cache knows.
+pub(super) fn admission<'a>(
+    request: &'a HttpRequest,
+    services: &'a Services,
+) -> impl Fn() -> Result<(), Error> + 'a {
+    move || {
+        services
+            .limits
+            .look_up(address::client(request, &services.config))
+    }
+}
+
+/// Counts a request for nothing against its sender; the problem of one that came too often.
+pub(super) async fn miss(request: &HttpRequest, services: &Services) -> Result<(), Problem> {
+    let address = address::client(request, &services.config);
+    let counted = services.limits.miss(address).await;
+    counted.map_err(|err| Problem::from(err).for_visitor())
+}
+
 /// What is answered for an unknown slug: after too many of them, that they are too many.
 pub(super) async fn unknown(request: &HttpRequest, services: &Services) -> Problem {
-    let address = address::client(request, &services.config);
-    match services.limits.miss(address).await {
+    match miss(request, services).await {
         Ok(()) => no_such_slug(),
-        Err(err) => Problem::from(err).for_visitor(),
+        Err(limited) => limited,
     }
+}
+
+/// What is answered for a link that is gone. Requests for a used-up link cost what those for an unknown slug cost, and have
+/// the same rate limit.
+pub(super) async fn gone(reason: GoneReason, request: &HttpRequest, services: &Services) -> Problem {
+    if reason == GoneReason::LimitReached
+        && let Err(limited) = miss(request, services).await
+    {
+        return limited;
+    }
+    Problem::gone(reason).for_visitor()
 }
 
 fn no_such_slug() -> Problem {
@@ -143,6 +162,9 @@ pub(super) fn described() -> Operation {
             operation
                 .answers_nothing(code, "The link is live, and this is its `redirect_status`")
                 .with_header("Location", text("Where the link leads."))
-                .with_header("Cache-Control", text("How long a browser may keep this."))
+                .with_header(
+                    "Cache-Control",
+                    text("How long a browser may keep this: never past `expires_at`, and not at all with `max_clicks`."),
+                )
         })
 }

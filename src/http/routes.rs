@@ -56,8 +56,20 @@ pub(super) fn app(
         .wrap(from_fn(frame::frame))
 }
 
+/// Whether the routes of `path` make a span of their own (`ApiSpan`), so that the frame makes none.
+pub(super) fn has_span(path: &str) -> bool {
+    let below = |scope: &str| {
+        path.strip_prefix(scope)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    below(API) || below(ui::APP) || path == yourls::PATH
+}
+
+/// Where the API begins.
+const API: &str = "/api/v1";
+
 fn api() -> impl HttpServiceFactory {
-    web::scope("/api/v1")
+    web::scope(API)
         .wrap(TracingLogger::<ApiSpan>::new())
         .wrap(from_fn(admission::admit))
         .app_data(Routed)

@@ -154,7 +154,7 @@ pub(super) struct Watched {
 
 /// Decides whether a request outside the API is told of, at next to no cost if it is not.
 pub(super) fn watched(request: &ServiceRequest, id: &RequestId) -> Option<Watched> {
-    let sampler = services(request.request()).sampler;
+    let sampler = &services(request.request()).sampler;
     let remote = sampler.is_on().then(|| remote(request.headers())).flatten();
     let sampled = sampler.takes(remote.as_ref());
     if !sampled && !tracing::enabled!(target: "curtail::http", Level::DEBUG) {

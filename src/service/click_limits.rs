@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use quick_cache::sync::Cache as UsedUp;
 
 use super::Error;
+use super::link_facts::LinkFacts;
 use super::publisher::Caches;
 use super::visit::Visit;
 use crate::domain::{GoneReason, Redirect, Revision, Slug};
@@ -19,18 +20,28 @@ const MOST: usize = 10_000;
 #[derive(Debug)]
 pub(super) struct ClickLimits {
     used_up: UsedUp<Slug, Revision>,
-}
-
-impl Default for ClickLimits {
-    fn default() -> Self {
-        Self {
-            used_up: UsedUp::new(MOST),
-        }
-    }
+    facts: LinkFacts,
 }
 
 impl ClickLimits {
-    /// Visits a link with a click limit. The store decides, exactly; no cache is asked, but for a limit that is used up.
+    /// Reads what a request without a click needs through `facts`.
+    pub(super) fn new(facts: LinkFacts) -> Self {
+        Self {
+            used_up: UsedUp::new(MOST),
+            facts,
+        }
+    }
+
+    /// A link with a click limit as far as this instance knows: the store is not asked.
+    pub(super) fn look(&self, redirect: Arc<Redirect>) -> Visit {
+        if self.used_up.get(&redirect.slug) == Some(redirect.revision) {
+            return Visit::Gone(GoneReason::LimitReached);
+        }
+        Visit::Follow(redirect)
+    }
+
+    /// Visits a link with a click limit. The store decides a click, exactly; no cache is asked, but for a limit that is used
+    /// up. A request that is no click gets what the store said at most a second ago.
     pub(super) async fn visit(
         &self,
         caches: &Caches,
@@ -46,7 +57,7 @@ impl ClickLimits {
             let taken = if counts {
                 caches.store.take_click(&slug).await?
             } else {
-                look(caches, &slug).await?
+                self.facts.grant(&slug, redirect.revision).await?
             };
             match taken {
                 ClickGrant::Granted => return Ok(Visit::Follow(redirect)),
@@ -67,17 +78,4 @@ impl ClickLimits {
             }
         }
     }
-}
-
-/// Whether a click would be granted, without taking it.
-async fn look(caches: &Caches, slug: &Slug) -> Result<ClickGrant, Error> {
-    let Some(link) = caches.store.link(slug).await? else {
-        return Ok(ClickGrant::Gone);
-    };
-    Ok(match link.max_clicks {
-        _ if link.disabled => ClickGrant::Gone,
-        None => ClickGrant::NotLimited,
-        Some(limit) if link.clicks < limit => ClickGrant::Granted,
-        Some(_) => ClickGrant::UsedUp,
-    })
 }

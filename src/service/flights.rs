@@ -17,13 +17,19 @@ use tracing::{Instrument, Span};
 /// What a look-up came to.
 pub(super) type Outcome = Result<Known, Error>;
 
-type Flight = Shared<BoxFuture<'static, Outcome>>;
+type Flight<T> = Shared<BoxFuture<'static, Result<T, Error>>>;
 
-/// The look-ups under way.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Flights(Arc<Mutex<HashMap<Slug, Flight>>>);
+/// The look-ups under way, each of a `T`.
+#[derive(Debug, Clone)]
+pub(super) struct Flights<T: Clone = Known>(Arc<Mutex<HashMap<Slug, Flight<T>>>>);
 
-impl Flights {
+impl<T: Clone> Default for Flights<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Flights<T> {
     /// How many look-ups are under way.
     pub(super) fn number(&self) -> usize {
         self.0.lock().len()
@@ -38,9 +44,9 @@ impl Flights {
         lifecycle: &Lifecycle,
         span: Span,
         start: impl FnOnce() -> F,
-    ) -> Flight
+    ) -> Flight<T>
     where
-        F: Future<Output = Outcome> + Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
     {
         let mut flights = self.0.lock();
         if let Some(flight) = flights.get(slug) {
@@ -67,12 +73,12 @@ impl Flights {
 }
 
 /// Takes a flight off the board, also when it ends by a panic.
-struct Landing {
-    flights: Flights,
+struct Landing<T: Clone> {
+    flights: Flights<T>,
     slug: Slug,
 }
 
-impl Drop for Landing {
+impl<T: Clone> Drop for Landing<T> {
     fn drop(&mut self) {
         self.flights.0.lock().remove(&self.slug);
     }

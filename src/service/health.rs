@@ -4,6 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use futures_util::FutureExt;
+use futures_util::future::join;
+
+use super::shared_check::SharedCheck;
 use crate::cache::{Cache, CacheHealth};
 use crate::domain::Clock;
 use crate::lifecycle::Lifecycle;
@@ -38,7 +42,9 @@ pub struct Health {
     shared: Option<Arc<dyn Cache>>,
     lifecycle: Lifecycle,
     clock: Arc<dyn Clock>,
-    started: AtomicBool,
+    started: Arc<AtomicBool>,
+    start: SharedCheck<bool>,
+    checks: SharedCheck<(Check, Check)>,
 }
 
 /// Asks the store how it is, and puts the clock right by the store's.
@@ -68,7 +74,9 @@ impl Health {
             shared,
             lifecycle,
             clock,
-            started: AtomicBool::new(false),
+            started: Arc::default(),
+            start: SharedCheck::default(),
+            checks: SharedCheck::default(),
         }
     }
 
@@ -90,28 +98,55 @@ impl Health {
         }
     }
 
-    /// Whether the service can do its work now.
-    pub async fn readiness(&self) -> Readiness {
-        let cache = async {
-            match &self.shared {
-                None => Check::Disabled,
-                Some(shared) => match shared.health().await {
-                    CacheHealth::Ok => Check::Ok,
-                    CacheHealth::Unavailable => Check::Unavailable,
-                },
-            }
+    /// The same for anybody who asks: one question to the store serves all, and an answer is held for up to a second.
+    pub async fn startup(&self) -> bool {
+        if self.started.load(Ordering::Relaxed) {
+            return true;
+        }
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        let started = Arc::clone(&self.started);
+        let check = || async move {
+            let answered = ask(store.as_ref(), clock.as_ref()).await.is_ok();
+            started.fetch_or(answered, Ordering::Relaxed);
+            answered
         };
-        let database = async {
-            match ask(self.store.as_ref(), self.clock.as_ref()).await {
+        let steady = self.clock.steady();
+        let answered = self.start.result(steady, &self.lifecycle, check).await;
+        answered.unwrap_or(false)
+    }
+
+    /// Whether the service can do its work now. One question to the store and the shared cache serves all who ask, and an
+    /// answer is held for up to a second.
+    pub async fn readiness(&self) -> Readiness {
+        let (store, clock, shared) = (
+            Arc::clone(&self.store),
+            Arc::clone(&self.clock),
+            self.shared.clone(),
+        );
+        let check = || async move {
+            let database = ask(store.as_ref(), clock.as_ref()).map(|asked| match asked {
                 Ok(()) => Check::Ok,
                 Err(_) => Check::Unavailable,
-            }
+            });
+            join(database, check_cache(shared.as_deref())).await
         };
-        let (database, cache) = futures_util::future::join(database, cache).await;
+        let steady = self.clock.steady();
+        let checked = self.checks.result(steady, &self.lifecycle, check).await;
+        let (database, cache) = checked.unwrap_or((Check::Unavailable, Check::Unavailable));
         Readiness {
             draining: self.lifecycle.is_draining(),
             database,
             cache,
         }
+    }
+}
+
+async fn check_cache(shared: Option<&dyn Cache>) -> Check {
+    match shared {
+        None => Check::Disabled,
+        Some(shared) => match shared.health().await {
+            CacheHealth::Ok => Check::Ok,
+            CacheHealth::Unavailable => Check::Unavailable,
+        },
     }
 }

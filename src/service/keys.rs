@@ -14,7 +14,7 @@ use subtle::ConstantTimeEq;
 use super::mutations::run_to_end;
 use super::{Error, Session, audit};
 use crate::config;
-use crate::domain::{Actor, ChangeKind, Clock, Key, KeyDraft, KeyId, Link};
+use crate::domain::{Actor, ChangeKind, Clock, Key, KeyCursor, KeyDraft, KeyId, KeyPage, Link};
 use crate::lifecycle::Lifecycle;
 use crate::store::{KeyHash, Store, StoreError};
 
@@ -157,28 +157,43 @@ impl Keys {
         }
     }
 
+    /// Who sends a request without a key.
+    #[must_use]
+    pub fn anonymous(&self) -> Caller {
+        if self.trial {
+            Caller::Admin
+        } else {
+            Caller::Anonymous {
+                may_create: self.anonymous_create,
+            }
+        }
+    }
+
     /// Who shows `key`. A key that is not known is an error, even where none is needed: it is a mistake
-    /// that its owner wants to know of.
-    pub async fn identify(&self, key: Option<&str>) -> Result<Caller, Error> {
-        let Some(key) = key else {
-            return Ok(if self.trial {
-                Caller::Admin
-            } else {
-                Caller::Anonymous {
-                    may_create: self.anonymous_create,
-                }
-            });
-        };
+    /// that its owner wants to know of. `admit` says whether a key may be compared or looked up that was not found right
+    /// within the last seconds.
+    pub async fn identify(
+        &self,
+        key: &str,
+        admit: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<Caller, Error> {
         let hash = hash(key);
+        if self.remembered.get(&hash).is_none_or(|held| held.key.is_none()) {
+            admit()?;
+        }
         if !self.is_admin(&hash) && !is_well_formed(key) {
             return Err(Error::Unauthenticated);
         }
         self.holder(hash).await
     }
 
-    /// The holder of `key`, and the key's hash.
-    pub(super) async fn sign_in(&self, key: &str) -> Result<(Caller, KeyHash), Error> {
-        Ok((self.identify(Some(key)).await?, hash(key)))
+    /// The holder of `key`, and the key's hash. `admit` is as above.
+    pub(super) async fn sign_in(
+        &self,
+        key: &str,
+        admit: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(Caller, KeyHash), Error> {
+        Ok((self.identify(key, admit).await?, hash(key)))
     }
 
     /// The holder of the key that opened `session`. [`Error::Unauthenticated`] if that key was revoked or has expired.
@@ -239,9 +254,10 @@ impl Keys {
         run_to_end(&self.lifecycle, |_stop| creating).await
     }
 
-    /// Every key, newest first.
-    pub async fn list(&self) -> Result<Vec<Key>, Error> {
-        Ok(self.store.keys().await?)
+    /// `limit` keys or fewer, newest first: behind `after`, or from the newest on.
+    pub async fn list(&self, after: Option<&KeyCursor>, limit: u8) -> Result<KeyPage, Error> {
+        let after = after.unwrap_or(&KeyCursor::START);
+        Ok(self.store.keys(after, limit).await?)
     }
 
     /// Revokes a key, which ends its sessions.

@@ -20,11 +20,11 @@ use crate::telemetry::metrics::{Counter, Metrics};
 /// however many addresses come, who comes often is still known.
 const MAX_LOCAL: usize = if cfg!(test) { 1_000 } else { 100_000 };
 
-/// The store look-ups a minute that all scanners share: addresses that have asked for too many unknown slugs.
-const SCANNERS_PER_MINUTE: u32 = 300;
+/// The look-ups a minute that all suspects of one kind share.
+const SUSPECTS_PER_MINUTE: u32 = 300;
 
-/// How long an address counts as a scanner after it was last refused, in microseconds.
-const SCANNER_MICROS: i64 = 10_000_000;
+/// How long a network is a suspect after it was last refused, in microseconds.
+const SUSPECT_MICROS: i64 = 10_000_000;
 
 /// Policies: their names are in the headers of answers, and are parts of the names of budgets.
 const CREATE: &str = "create";
@@ -35,12 +35,14 @@ const KEY: &str = "key";
 pub struct Limits {
     create: Option<Rate>,
     miss: Option<Rate>,
+    wrong_key: Option<Rate>,
     shared: Option<SharedLimits>,
     /// For each budget, when it is whole again, in microseconds since 1970.
     local: Mutex<BoundedMap<Name, i64>>,
-    /// Until when each scanner is one, in microseconds since 1970; and until when there is any.
-    scanners: Mutex<BoundedMap<Name, i64>>,
-    scanned_until: AtomicI64,
+    /// Networks that asked for too many unknown slugs.
+    scanners: Suspects,
+    /// Networks that showed too many wrong keys.
+    guessers: Suspects,
     /// Names budgets in this instance.
     names: hmac::Key,
     clock: Arc<dyn Clock>,
@@ -131,6 +133,34 @@ impl Name {
     }
 }
 
+/// Networks that were refused lately. They share a few look-ups, so that guessing is no work for the database, and finds little.
+struct Suspects {
+    /// Until when each is one, in microseconds since 1970.
+    until: Mutex<BoundedMap<Name, i64>>,
+    /// Until when there is any: nothing is hashed or locked while there is none.
+    any_until: AtomicI64,
+}
+
+impl Suspects {
+    fn new() -> Self {
+        Self {
+            until: Mutex::new(BoundedMap::new(MAX_LOCAL)),
+            any_until: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    fn remember(&self, name: Name, now: i64) {
+        let until = now + SUSPECT_MICROS;
+        self.until.lock().insert(name, until);
+        self.any_until.store(until, Ordering::Relaxed);
+    }
+
+    fn contain(&self, name: impl FnOnce() -> Name, now: i64) -> bool {
+        self.any_until.load(Ordering::Relaxed) > now
+            && self.until.lock().get(&name()).is_some_and(|until| *until > now)
+    }
+}
+
 impl fmt::Debug for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the names: they stand for addresses.
@@ -149,10 +179,11 @@ impl Limits {
         Self {
             create: Rate::per_minute(config.create_per_minute),
             miss: Rate::per_minute(config.miss_per_minute),
+            wrong_key: Rate::per_minute(config.wrong_key_per_minute),
             shared,
             local: Mutex::new(BoundedMap::new(MAX_LOCAL)),
-            scanners: Mutex::new(BoundedMap::new(MAX_LOCAL)),
-            scanned_until: AtomicI64::new(i64::MIN),
+            scanners: Suspects::new(),
+            guessers: Suspects::new(),
             names: hmac::Key::new(hmac::HMAC_SHA256, &random::bytes::<32>()),
             clock,
             metrics,
@@ -176,9 +207,10 @@ impl Limits {
             return Ok(());
         }
         let who = network_of(address);
-        let taken = self.take(MISS, &who, self.miss, &self.metrics.limited.miss).await;
+        let refused = &self.metrics.limited.miss;
+        let taken = self.take(MISS, &who, self.miss, refused).await;
         if taken.is_err() {
-            self.remember_scanner(self.name_of(MISS, &who));
+            self.suspect(&self.scanners, MISS, &who);
         }
         taken.map(|_| ())
     }
@@ -186,43 +218,54 @@ impl Limits {
     /// Whether the store may be asked for a slug that no cache knows. A scanner has to share a few look-ups with all
     /// others, so that guessing slugs does not become work for the database. Costs nothing while nobody scans.
     pub fn look_up(&self, address: IpAddr) -> Result<(), Error> {
-        let now = self.clock.now().as_microsecond();
-        let (Some(rate), true) = (self.miss, self.scanned_until.load(Ordering::Relaxed) > now) else {
-            return Ok(());
-        };
-        let name = self.name_of(MISS, &network_of(address));
-        let scanners = self.scanners.lock();
-        if scanners.get(&name).is_none_or(|until| *until <= now) {
-            return Ok(());
-        }
-        drop(scanners);
-        let shared = Rate::per_minute(SCANNERS_PER_MINUTE);
-        match shared.map(|shared| self.take_here(self.name_of("scanners", ""), shared)) {
-            Some(taken) if !taken.granted => {
-                let wait = i64::from(taken.retry_after) * 1_000_000;
-                let taken = Taken::of(rate, false, wait, rate.all_micros());
-                Err(Error::RateLimited(Taken {
-                    policy: MISS,
-                    ..taken
-                }))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn remember_scanner(&self, name: Name) {
-        let now = self.clock.now().as_microsecond();
-        let mut scanners = self.scanners.lock();
-        scanners.insert(name, now + SCANNER_MICROS);
-        self.scanned_until.store(now + SCANNER_MICROS, Ordering::Relaxed);
+        self.admit(&self.scanners, MISS, self.miss, address)
     }
 
     /// Takes a key that is not known.
     pub async fn wrong_key(&self, address: IpAddr) -> Result<(), Error> {
         let who = network_of(address);
-        self.take(KEY, &who, self.create, &self.metrics.limited.key)
-            .await
-            .map(|_| ())
+        let refused = &self.metrics.limited.key;
+        let taken = self.take(KEY, &who, self.wrong_key, refused).await;
+        if taken.is_err() {
+            self.suspect(&self.guessers, KEY, &who);
+        }
+        taken.map(|_| ())
+    }
+
+    /// Whether a key may be looked up that was not found right lately. Networks that showed too many wrong keys share a few
+    /// look-ups: neither the database nor the key of the administrator is theirs to try as often as they like.
+    pub fn check_key(&self, address: IpAddr) -> Result<(), Error> {
+        let admitted = self.admit(&self.guessers, KEY, self.wrong_key, address);
+        if admitted.is_err() {
+            self.metrics.limited.key.add_one();
+        }
+        admitted
+    }
+
+    fn suspect(&self, suspects: &Suspects, what: &str, who: &str) {
+        suspects.remember(self.name_of(what, who), self.clock.now().as_microsecond());
+    }
+
+    fn admit(
+        &self,
+        suspects: &Suspects,
+        policy: &'static str,
+        rate: Option<Rate>,
+        address: IpAddr,
+    ) -> Result<(), Error> {
+        let now = self.clock.now().as_microsecond();
+        let is_suspect = suspects.contain(|| self.name_of(policy, &network_of(address)), now);
+        let (Some(rate), Some(shared), true) = (rate, Rate::per_minute(SUSPECTS_PER_MINUTE), is_suspect)
+        else {
+            return Ok(());
+        };
+        let taken = self.take_here(self.name_of("suspects", policy), shared);
+        if taken.granted {
+            return Ok(());
+        }
+        let wait = i64::from(taken.retry_after) * 1_000_000;
+        let taken = Taken::of(rate, false, wait, rate.all_micros());
+        Err(Error::RateLimited(Taken { policy, ..taken }))
     }
 
     async fn take(
@@ -296,6 +339,7 @@ mod tests {
         let config = config::Limits {
             create_per_minute: 2,
             miss_per_minute: 2,
+            wrong_key_per_minute: 2,
         };
         Limits::new(&config, None, Arc::<ManualClock>::default(), Arc::default())
     }
@@ -316,7 +360,7 @@ mod tests {
                 .await;
             if number % 10 == 0 {
                 granted += u32::from(limits.miss(often).await.is_ok());
-                assert!(limits.scanners.lock().len() <= MAX_LOCAL);
+                assert!(limits.scanners.until.lock().len() <= MAX_LOCAL);
             }
         }
 
@@ -325,6 +369,7 @@ mod tests {
         assert!(
             limits
                 .scanners
+                .until
                 .lock()
                 .peek(&limits.name_of(MISS, "192.0.2.1"))
                 .is_some()

@@ -7,11 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::mutations::run_to_end;
 use super::slugs::SlugSource;
-use super::{Blocklist, Caller, Error, Expected, Resolver, Visit, audit};
+use super::{Blocklist, Caller, Error, Expected, Resolver, audit};
 use crate::config;
 use crate::domain::{
-    Actor, ChangeKind, Clock, Cursor, GoneReason, Link, LinkDraft, LinkPage, LinkPatch, LinkQuery, LinkState,
-    LinkUpdate, NewLink, Slug,
+    Actor, ChangeKind, Clock, Cursor, Link, LinkDraft, LinkPage, LinkPatch, LinkQuery, LinkState, LinkUpdate,
+    NewLink, Slug,
 };
 use crate::lifecycle::Lifecycle;
 use crate::store::{Store, StoreError};
@@ -49,17 +49,6 @@ pub struct ListRequest {
     pub tag: Option<String>,
     /// The state now.
     pub state: Option<LinkState>,
-}
-
-/// What a visitor sees who looks before following.
-#[derive(Debug)]
-pub enum Preview {
-    /// The link.
-    Link(Box<Link>),
-    /// There is no such link, or not yet.
-    Unknown,
-    /// The link was here.
-    Gone(GoneReason),
 }
 
 /// The links. Clones share everything.
@@ -234,20 +223,6 @@ impl Links {
             Ok(link)
         };
         run_to_end(&self.lifecycle, |_stop| restoring).await
-    }
-
-    /// What a visitor may see of `slug` before following it. No click is counted.
-    pub async fn preview(&self, slug: &Slug) -> Result<Preview, Error> {
-        match self.resolver.visit(slug, || false).await? {
-            Visit::Unknown => return Ok(Preview::Unknown),
-            Visit::Gone(reason) => return Ok(Preview::Gone(reason)),
-            Visit::Follow(_) => {}
-        }
-        Ok(self
-            .store
-            .link(slug)
-            .await?
-            .map_or(Preview::Unknown, |link| Preview::Link(Box::new(link))))
     }
 
     /// Deletes a link that has an expected revision, else [`Error::Stale`].

@@ -15,17 +15,21 @@ mod housekeeping;
 mod keys;
 mod lifetimes;
 mod limits;
+mod link_facts;
 mod links;
 mod lost_writes;
 mod mutations;
 mod porting;
+mod preview;
 mod publisher;
 mod qr;
 mod random;
+mod rendering;
 mod resolver;
 mod seal;
 mod selection;
 mod sessions;
+mod shared_check;
 mod slugs;
 mod stats;
 mod visit;
@@ -40,12 +44,14 @@ pub use health::{Check, Health, Readiness};
 pub use housekeeping::Housekeeping;
 pub use keys::{Caller, IssuedKey, Keys, Scope};
 pub use limits::{Limits, SharedLimits};
-pub use links::{Links, ListRequest, Origin, Preview};
+pub use links::{Links, ListRequest, Origin};
 pub use porting::{
     Concern, Export, ExportFormat, Format, Import, ImportError, ImportRequest, OnConflict, Outcome, Report,
     Trouble, UnknownChoice, UnknownExport, UnknownFormat, Unreadable,
 };
+pub use preview::{About, Preview};
 pub use qr::{Qr, QrError, QrLevel, UnknownLevel};
+pub use rendering::Rendering;
 pub use resolver::Resolver;
 pub use selection::Toggled;
 pub use sessions::{Session, Sessions};

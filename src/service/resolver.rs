@@ -12,6 +12,7 @@ use super::click_limits::ClickLimits;
 use super::flights::{Flights, Outcome};
 use super::floors::Moment;
 use super::lifetimes::{Left, Lifetimes};
+use super::link_facts::LinkFacts;
 use super::publisher::Caches;
 use super::visit::Visit;
 use crate::cache::{Cache, Entry, Known, Lookup, Put};
@@ -39,6 +40,7 @@ struct Inner {
     lifecycle: Lifecycle,
     flights: Flights,
     limits: ClickLimits,
+    facts: LinkFacts,
 }
 
 impl Resolver {
@@ -70,12 +72,18 @@ impl Resolver {
             lifetimes,
             tail,
         });
+        let facts = LinkFacts::new(
+            Arc::clone(&caches.store),
+            Arc::clone(&caches.clock),
+            lifecycle.clone(),
+        );
         let inner = Arc::new(Inner {
             caches,
             metrics,
             lifecycle,
             flights: Flights::default(),
-            limits: ClickLimits::default(),
+            limits: ClickLimits::new(facts.clone()),
+            facts,
         });
         if inner.caches.memory.is_some() && inner.caches.shared.is_some() {
             let subscribed = Arc::clone(&inner);
@@ -146,6 +154,26 @@ impl Resolver {
         }
         let inner = &self.0;
         Box::pin(inner.limits.visit(&inner.caches, redirect, now, counts())).await
+    }
+
+    /// What `slug` redirects to at `now`, for a request that is no click. The store is asked for nothing but a slug that no
+    /// cache knows, and for that only if `admit` allows it. So a click limit that other instances saw used up may be missed.
+    pub async fn look(
+        &self,
+        slug: &Slug,
+        now: Timestamp,
+        admit: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<Visit, Error> {
+        let redirect = match self.resolve(slug, now, admit).await? {
+            Known::Link(redirect) => redirect,
+            Known::Absent(_) => return Ok(Visit::Unknown),
+        };
+        Ok(Visit::of(&redirect, now).unwrap_or_else(|| self.0.limits.look(redirect)))
+    }
+
+    /// More of a link than its redirect.
+    pub(super) fn facts(&self) -> &LinkFacts {
+        &self.0.facts
     }
 
     /// The state of `slug` at `now`. What goes beyond memory is in boxes: the future of a hit is small.

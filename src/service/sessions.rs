@@ -100,8 +100,14 @@ impl Sessions {
     }
 
     /// Opens a session for the holder of `key` and answers its cookie. [`Error::Unauthenticated`] if the key is not valid.
-    pub async fn sign_in(&self, keys: &Keys, key: &str) -> Result<String, Error> {
-        let (caller, hash) = match keys.sign_in(key).await {
+    /// `admit` is that of [`Keys::identify`].
+    pub async fn sign_in(
+        &self,
+        keys: &Keys,
+        key: &str,
+        admit: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<String, Error> {
+        let (caller, hash) = match keys.sign_in(key, admit).await {
             Ok(found) => found,
             Err(Error::Unauthenticated) => {
                 self.record_refusal().await;

@@ -22,8 +22,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::domain::{
-    Actor, AuditPage, AuditQuery, ChangeKind, ChangePage, ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery,
-    Range, Ranking, Redirect, Revision, Selection, Slug, Tally, Totals,
+    Actor, AuditPage, AuditQuery, ChangeKind, ChangePage, ClickBatch, Key, KeyCursor, KeyId, KeyPage, Link,
+    LinkPage, LinkQuery, Range, Ranking, Redirect, Revision, Selection, Slug, Tally, Totals,
 };
 
 pub use batch::{Answer, BatchOutcome, Candidate, Made, Once, Render};
@@ -199,8 +199,8 @@ pub trait Store: Porting + SessionStore + std::fmt::Debug + Send + Sync {
     /// The key with this hash, expired or not, or `None` if there is none.
     async fn key(&self, hash: &KeyHash) -> Result<Option<Key>, StoreError>;
 
-    /// Every key, newest first.
-    async fn keys(&self) -> Result<Vec<Key>, StoreError>;
+    /// `limit` keys or fewer behind a place, newest first.
+    async fn keys(&self, after: &KeyCursor, limit: u8) -> Result<KeyPage, StoreError>;
 
     /// Removes a key and its sessions; `false` if there was none. Links that it made keep it as their owner.
     async fn delete_key(&self, id: &KeyId, actor: &Actor) -> Result<bool, StoreError>;

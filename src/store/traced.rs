@@ -15,8 +15,8 @@ use super::{
 };
 use crate::config;
 use crate::domain::{
-    Actor, AuditPage, AuditQuery, ChangeKind, ChangePage, ClickBatch, Cursor, Key, KeyId, Link, LinkPage,
-    LinkQuery, Range, Ranking, Redirect, Revision, Selection, Slug, Tally, Totals,
+    Actor, AuditPage, AuditQuery, ChangeKind, ChangePage, ClickBatch, Cursor, Key, KeyCursor, KeyId, KeyPage,
+    Link, LinkPage, LinkQuery, Range, Ranking, Redirect, Revision, Selection, Slug, Tally, Totals,
 };
 use crate::telemetry::traces;
 
@@ -215,8 +215,8 @@ impl Store for Traced {
         self.within("SELECT keys", self.inner.key(hash)).await
     }
 
-    async fn keys(&self) -> Result<Vec<Key>, StoreError> {
-        self.within("SELECT keys", self.inner.keys()).await
+    async fn keys(&self, after: &KeyCursor, limit: u8) -> Result<KeyPage, StoreError> {
+        self.within("SELECT keys", self.inner.keys(after, limit)).await
     }
 
     async fn delete_key(&self, id: &KeyId, actor: &Actor) -> Result<bool, StoreError> {

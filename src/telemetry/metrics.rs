@@ -97,7 +97,7 @@ families! {
     MAINTAINED Gauge "curtail_maintenance_last_success_timestamp_seconds" [] "When maintenance last succeeded in every job, in seconds since 1970; 0 if it never has. Read at the start and every hour.";
     KEY_EXPIRY Gauge "curtail_api_key_next_expiry_timestamp_seconds" [] "When the next API key expires, in seconds since 1970; 0 if none will. Read at the start and every hour.";
     LIMITED Counter "curtail_rate_limited_total" ["budget"] "Requests refused with 429, by budget: create, miss (unknown slugs) or key (wrong keys).";
-    SHED Counter "curtail_requests_shed_total" [] "Requests of the API turned away with 503 because API_CONCURRENCY others were at work.";
+    SHED Counter "curtail_requests_shed_total" [] "Requests of the API shed with 503 because as many were at work as API_CONCURRENCY, or as many exports as EXPORT_CONCURRENCY, allows.";
     PANICS Counter "curtail_panics_total" ["where"] "Panics, by what each of them cost: request (one request, answered with 500) or task (one run of a background task, whose callers got 500 or whose loop started again).";
     CPU Counter "process_cpu_seconds_total" [] "CPU time of the process, user and system.";
     RESIDENT Gauge "process_resident_memory_bytes" [] "Memory that is in use.";
@@ -125,7 +125,7 @@ pub struct Metrics {
     pub maintenance: Maintenance,
     /// Requests that were refused because there were too many.
     pub limited: Limited,
-    /// Requests of the API that were turned away because so many were at work.
+    /// Requests of the API and exports that were shed because so many were at work.
     pub shed: Counter,
     /// Operations that got no connection in time, by pool.
     pub pool_timeouts: Named<Counter>,

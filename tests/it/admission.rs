@@ -62,6 +62,48 @@ on_both_stores! {
         assert_eq!(app.get("/late").status, 302);
     }
 
+    /// An export was no request at work once its head was made, so a thousand could run; `HEAD` read every link, and sent none.
+    fn an_export_counts_until_its_stream_ends(backend) {
+        let app = TestApp::start_with(backend, &[("EXPORT_CONCURRENCY", "1"), ("API_CONCURRENCY", "2")]);
+        // More than the sockets on the way take.
+        let long = "x".repeat(2_000);
+        for part in 0..4 {
+            let links: Vec<_> = (0..1000).map(|n| json!({"url": format!("https://example.org/{part}/{n}/{long}")})).collect();
+            assert_eq!(app.api("POST", "/links/bulk", Some(&json!({"links": links}))).status, 200);
+        }
+        let pages = || {
+            let all = app.metrics.statements.all();
+            all.iter().filter(|(name, _)| name.contains("links_after") || name.contains("links_of_after")).map(|(_, statement)| statement.latency.count()).sum::<u64>()
+        };
+        let mut unread = TcpStream::connect(("127.0.0.1", app.port)).unwrap();
+        let request = format!("GET /api/v1/export HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_KEY}\r\n\r\n");
+        unread.write_all(request.as_bytes()).unwrap();
+        let mut head = [0; 12];
+        unread.read_exact(&mut head).unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
+
+        let refused = app.api("GET", "/export", None);
+
+        refused.assert_problem(503, "overloaded");
+        assert_eq!(app.metrics.shed.get(), 1);
+        let before = pages();
+        let asked = app.api("HEAD", "/export?format=csv", None);
+        assert_eq!((asked.status, asked.header("content-type")), (200, Some("text/csv; charset=utf-8")));
+        assert_eq!(app.api("HEAD", "/export?format=x", None).status, 400);
+        assert!(before > 0 && pages() == before, "HEAD read links");
+        assert_eq!(app.api("GET", "/links?limit=1", None).status, 200, "an export is no other request's place");
+        drop(unread);
+        let began = Instant::now();
+        loop {
+            let whole = app.api("GET", "/export", None);
+            if whole.status == 200 {
+                assert_eq!(whole.body.lines().count(), 4000);
+                break;
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "an export that was given up kept its place");
+        }
+    }
+
     fn whoever_hangs_up_makes_room(backend) {
         let app = TestApp::start_with(backend, &[("API_CONCURRENCY", "1")]);
 

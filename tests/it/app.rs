@@ -108,6 +108,7 @@ impl TestApp {
             // The clock stands still, so no budget would ever come back.
             ("CREATE_RATE_PER_MINUTE".to_owned(), "0".to_owned()),
             ("MISS_RATE_PER_MINUTE".to_owned(), "0".to_owned()),
+            ("WRONG_KEY_RATE_PER_MINUTE".to_owned(), "1000000".to_owned()),
             ("DATABASE_URL".to_owned(), database.url().to_owned()),
         ];
         if backend == Backend::Postgres {

@@ -59,8 +59,54 @@ on_both_stores! {
         let mut shown = expected;
         shown.as_object_mut().unwrap().remove("key");
         shown["last_used_at"] = json!(null);
-        assert_eq!(listed.json(), json!({"keys": [shown]}));
+        assert_eq!(listed.json(), json!({"keys": [shown], "next_cursor": null}));
         assert!(!app.database.dump("api_keys").contains(&key[4..]), "the database holds the key");
+    }
+
+    fn keys_are_listed_a_page_at_a_time_newest_first(backend) {
+        let app = TestApp::start(backend);
+        let mut made: Vec<String> = Vec::new();
+        for number in 0..55 {
+            // Several have one time.
+            if number % 3 == 0 {
+                app.clock.advance(Duration::from_secs(1));
+            }
+            made.push(issue(&app, json!({"name": format!("key {number}"), "scopes": ["links:read"]})).0);
+        }
+        let page = |query: &str| {
+            let answer = app.api("GET", &format!("/keys?{query}"), None);
+            assert_eq!(answer.status, 200, "{}", answer.body);
+            let body = answer.json();
+            let ids = body["keys"].as_array().unwrap().iter().map(|key| key["id"].as_str().unwrap().to_owned());
+            (ids.collect::<Vec<_>>(), body["next_cursor"].as_str().map(str::to_owned))
+        };
+
+        let (first, next) = page("");
+        let (second, end) = page(&format!("cursor={}", next.unwrap()));
+        let mut walked = Vec::new();
+        let mut query = "limit=7".to_owned();
+        loop {
+            let (ids, next) = page(&query);
+            walked.extend(ids);
+            let Some(next) = next else { break };
+            query = format!("limit=7&cursor={next}");
+        }
+
+        assert_eq!((first.len(), second.len(), end), (50, 5, None));
+        assert_eq!(walked, [first, second].concat());
+        let (mut all, mut sorted) = (walked.clone(), made.clone());
+        all.sort();
+        sorted.sort();
+        assert_eq!(all, sorted);
+        let second_of = |id: &String| made.iter().position(|other| other == id).unwrap() / 3;
+        assert!(walked.iter().map(second_of).rev().is_sorted(), "{walked:?}");
+        for wrong in ["limit=0", "limit=201", "limit=x", "cursor=x", "cursor=", "more=1"] {
+            app.api("GET", &format!("/keys?{wrong}"), None).assert_problem(400, "malformed_query");
+        }
+        let settings = [("DATABASE_URL", app.database.url())];
+        let listed = process::command(&settings).args(["keys", "list"]).output().unwrap();
+        let lines = String::from_utf8(listed.stdout).unwrap().lines().count();
+        assert_eq!(lines, 56);
     }
 
     fn a_key_does_what_its_scopes_say_and_nothing_else(backend) {

@@ -149,7 +149,8 @@ on_both_stores! {
     }
 
     fn wrong_keys_are_limited_and_right_ones_are_not(backend) {
-        let app = TestApp::start_with(backend, &[("CREATE_RATE_PER_MINUTE", "3")]);
+        // A bulk importer without a limit leaves the one of wrong keys alone.
+        let app = TestApp::start_with(backend, &[("CREATE_RATE_PER_MINUTE", "0"), ("WRONG_KEY_RATE_PER_MINUTE", "3")]);
         let wrong = |n: usize| app.send("GET", "/api/v1/links", &[("authorization", &format!("Bearer ctl_{n:032}"))], b"");
         for n in 0..3 {
             wrong(n).assert_problem(401, "unauthenticated");
@@ -159,6 +160,28 @@ on_both_stores! {
 
         assert_limited(&app.send("GET", "/api/v1/links", &[("authorization", "Basic eDp5")], b""), 3);
         assert_eq!(app.api("GET", "/links", None).status, 200);
+    }
+
+    /// Every guess of `ADMIN_API_KEY` was compared, however many were wrong before.
+    fn a_network_that_guesses_keys_has_a_few_compared(backend) {
+        let settings = [("WRONG_KEY_RATE_PER_MINUTE", "3"), ("TRUSTED_PROXY_HOPS", "1")];
+        let app = TestApp::start_with(backend, &settings);
+        let issued = key_for(&app, &["links:read"]);
+        let ask = |address: &str, key: &str| {
+            let headers = [("x-forwarded-for", address), ("authorization", &*format!("Bearer {key}"))];
+            app.send("GET", "/api/v1/links", &headers, b"")
+        };
+        assert_eq!(ask("192.0.2.1", &issued).status, 200);
+
+        for n in 0..400 {
+            ask("192.0.2.1", &format!("guess-{n}"));
+        }
+
+        assert_limited(&ask("192.0.2.1", ADMIN_KEY), 3);
+        assert_eq!(ask("192.0.2.1", &issued).status, 200, "a key that was right a moment ago");
+        assert_eq!(ask("198.51.100.1", ADMIN_KEY).status, 200);
+        app.clock.advance(Duration::from_secs(60));
+        assert_eq!(ask("192.0.2.1", ADMIN_KEY).status, 200);
     }
 
     fn no_limit_is_no_limit(backend) {

@@ -13,6 +13,7 @@ mod aside_suite;
 mod audit;
 mod audit_api;
 mod batches;
+mod bounds;
 mod breaker;
 mod browser;
 mod build_script;

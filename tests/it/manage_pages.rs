@@ -350,7 +350,7 @@ on_both_stores! {
 
 #[test]
 fn too_many_wrong_keys_are_too_many_here_too() {
-    let app = TestApp::start_with(Backend::Sqlite, &[("CREATE_RATE_PER_MINUTE", "2")]);
+    let app = TestApp::start_with(Backend::Sqlite, &[("WRONG_KEY_RATE_PER_MINUTE", "2")]);
     let mut tab = Tab::open(&app, "/app/sign-in");
 
     let statuses: Vec<u16> = (0..3)

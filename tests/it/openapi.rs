@@ -258,6 +258,43 @@ on_both_stores! {
         assert_eq!((other.status, other.body.len()), (200, first.body.len()));
     }
 
+    fn documents_are_the_same_for_everybody_and_compressed_for_clients_that_take_gzip(backend) {
+        let app = TestApp::start(backend);
+        let ask = |path: &str, headers: &[(&str, &str)]| {
+            // A client that does not unpack by itself.
+            let mut stream = std::net::TcpStream::connect(("127.0.0.1", app.port)).unwrap();
+            let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+            let request = format!("GET {path} HTTP/1.1\r\nHost: go.example.com\r\nConnection: close\r\n{headers}\r\n");
+            std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+            let mut answer = Vec::new();
+            std::io::Read::read_to_end(&mut stream, &mut answer).unwrap();
+            let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+            (String::from_utf8(answer[..end].to_vec()).unwrap().to_lowercase(), answer[end + 4..].to_vec())
+        };
+
+        for path in ["/openapi.json", "/docs"] {
+            let (plain_head, plain) = ask(path, &[]);
+            let (head, packed) = ask(path, &[("Accept-Encoding", "br, gzip;q=0.5"), ("Cookie", "curtail=x")]);
+            let (refused, unpacked) = ask(path, &[("Accept-Encoding", "gzip;q=0, identity")]);
+            let tag = head.split("etag: ").nth(1).unwrap().split("\r\n").next().unwrap();
+            let (known, nothing) = ask(path, &[("Accept-Encoding", "gzip"), ("If-None-Match", tag)]);
+
+            let mut text = Vec::new();
+            std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(packed.as_slice()), &mut text).unwrap();
+            assert_eq!(text, plain, "{path}");
+            assert!(packed.len() * 5 < plain.len(), "{path}: {} of {}", packed.len(), plain.len());
+            assert!(head.contains("content-encoding: gzip") && !plain_head.contains("content-encoding"), "{head}");
+            assert!(!refused.contains("content-encoding") && unpacked == plain, "{refused}");
+            assert!(known.starts_with("http/1.1 304") && nothing.is_empty(), "{known}");
+            for head in [&plain_head, &head, &known] {
+                assert!(head.contains("vary: accept-encoding") && !head.contains("set-cookie"), "{head}");
+            }
+            assert!(!plain_head.contains(tag), "one tag for two representations: {tag}");
+        }
+        let page = String::from_utf8(ask("/docs", &[]).1).unwrap();
+        assert!(page.contains("http://go.example.com/api/v1/links"));
+    }
+
     fn every_operation_answers_as_it_is_described(backend) {
         let app = TestApp::start_with(backend, &[("SECURITY_CONTACT", "security@example.org"), ("YOURLS_API", "true")]);
         let document = document();

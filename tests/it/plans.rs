@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use curtail::config::{self, StoreKind};
 use curtail::domain::{
-    Actor, AuditQuery, ChangeKind, Cursor, Interval, Key, Link, LinkQuery, LinkState, Range, Ranking,
-    Selection, TargetPolicy, TargetUrl,
+    Actor, AuditQuery, ChangeKind, Cursor, Interval, Key, KeyCursor, Link, LinkQuery, LinkState, Range,
+    Ranking, Selection, TargetPolicy, TargetUrl,
 };
 use curtail::store::{
     Answer, Arrival, Candidate, Chore, Made, Once, OpenSession, Place, Rules, SecretName, Store, StoreError,
@@ -432,7 +432,7 @@ async fn keep_keys(store: &dyn Store, now: Timestamp) {
     };
     store.insert_key(&key, &[7; 32], &Actor::Admin).await.unwrap();
     store.key(&[7; 32]).await.unwrap();
-    store.keys().await.unwrap();
+    store.keys(&KeyCursor::START, 50).await.unwrap();
     store.touch_key(&key.id, now).await.unwrap();
     for name in [SecretName::Sessions, SecretName::RateLimits] {
         for _ in 0..2 {

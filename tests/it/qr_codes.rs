@@ -84,6 +84,24 @@ on_both_stores! {
         assert_eq!(svg.header("set-cookie"), None);
     }
 
+    fn a_client_that_has_the_picture_does_not_get_it_again(backend) {
+        let app = TestApp::start(backend);
+        app.create(json!({"url": "https://example.org/", "slug": "code"}));
+        let ask = |path: &str, tag: &str| app.send("GET", path, &[("if-none-match", tag)], b"");
+        let first = app.get("/code/qr.png");
+        let tag = first.header("etag").unwrap();
+
+        let again = ask("/code/qr.png", tag);
+
+        assert_eq!((again.status, again.body.as_str(), again.header("etag")), (304, "", Some(tag)));
+        assert_eq!(again.header("cache-control"), first.header("cache-control"));
+        for other in ["/code/qr.svg", "/code/qr.png?size=64", "/code/qr.png?margin=0", "/code/qr.png?level=H"] {
+            assert_eq!(ask(other, tag).status, 200, "{other}");
+        }
+        app.api("PATCH", "/links/code", Some(&json!({"disabled": true})));
+        ask("/code/qr.png", tag).assert_problem(410, "link_gone");
+    }
+
     fn a_code_begins_with_the_base_url(backend) {
         let app = TestApp::start_with(backend, &[("BASE_URL", "https://go.example.com")]);
         app.create(json!({"url": "https://example.org/", "slug": "code"}));

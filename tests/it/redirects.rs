@@ -46,6 +46,42 @@ on_both_stores! {
         }
     }
 
+    /// A permanent redirect was kept past its end, and one with a click limit was given to everybody by a shared cache.
+    fn nothing_that_may_be_kept_outlives_its_link(backend) {
+        let app = TestApp::start(backend);
+        let soon = json!({"url": "https://example.org/", "slug": "soon", "redirect_status": 301, "expires_at": "2026-11-21T02:00:10Z"});
+        let year = json!({"url": "https://example.org/", "slug": "year", "redirect_status": 308, "cache_seconds": 31_536_000,
+            "expires_at": "2026-11-21T03:00:00Z"});
+        let ever = json!({"url": "https://example.org/", "slug": "ever"});
+        for link in [soon, year, ever] {
+            app.create(link);
+        }
+        for status in [301, 302, 307, 308] {
+            let slug = format!("limited-{status}");
+            app.create(json!({"url": "https://example.org/", "slug": slug, "redirect_status": status, "max_clicks": 9}));
+        }
+        let caching = |path: &str| {
+            let answer = app.get(path);
+            assert!(answer.status < 400, "{path}: {}", answer.status);
+            answer.header("cache-control").unwrap().to_owned()
+        };
+
+        assert_eq!(caching("/soon"), "public, max-age=10");
+        assert_eq!(caching("/soon/qr.svg"), "public, max-age=10");
+        assert_eq!(caching("/year"), "public, max-age=3600");
+        assert_eq!(caching("/year/qr.png"), "public, max-age=3600");
+        assert_eq!(caching("/ever/qr.png"), "public, max-age=86400");
+        assert_eq!(caching("/year+"), "no-store");
+        for status in [301, 302, 307, 308] {
+            assert_eq!(caching(&format!("/limited-{status}")), "private, no-store");
+            assert_eq!(caching(&format!("/limited-{status}/qr.svg")), "private, no-store");
+        }
+        app.clock.advance(Duration::from_millis(9_500));
+        assert_eq!(caching("/soon"), "public, max-age=0");
+        app.clock.advance(Duration::from_millis(500));
+        app.get("/soon").assert_problem(410, "link_gone");
+    }
+
     fn an_unknown_slug_is_404_and_each_404_looks_the_same(backend) {
         let app = TestApp::start(backend);
         app.create(json!({"url": "https://example.org/", "slug": "soon", "valid_from": "2030-01-01T00:00:00Z"}));

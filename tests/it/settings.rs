@@ -283,6 +283,20 @@ fn visitors_and_figures_have_a_port_each() {
     assert_eq!(config.http.metrics_port, Some(9090));
 }
 
+/// 0 was no limit for a bulk importer, and for wrong keys too.
+#[test]
+fn wrong_keys_are_never_without_a_limit() {
+    let (config, fine) = read(&[("CREATE_RATE_PER_MINUTE", "0")]);
+    let (_, none) = read(&[("WRONG_KEY_RATE_PER_MINUTE", "0")]);
+
+    assert!(fine.is_ok());
+    assert_eq!(config.limits.wrong_key_per_minute, 30);
+    assert!(
+        none.unwrap_err()
+            .contains("WRONG_KEY_RATE_PER_MINUTE is not valid: a number from 1")
+    );
+}
+
 #[test]
 fn the_example_file_lists_every_setting_with_its_default() {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".env.example")).unwrap();

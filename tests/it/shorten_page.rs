@@ -20,6 +20,21 @@ on_both_stores! {
         assert_eq!(link["expires_at"], "2026-11-22T02:00:00Z");
     }
 
+    fn a_link_that_is_not_there_is_not_shown_as_made(backend) {
+        let app = TestApp::start(backend);
+        app.create(json!({"url": "https://example.org/there", "slug": "mine", "max_clicks": 3}));
+        app.create(json!({"url": "https://example.org/gone", "slug": "old", "expires_at": "2026-11-21T01:00:00Z"}));
+
+        let shown = app.get("/?made=mine");
+
+        assert!(shown.body.contains("Your short link") && shown.body.contains("https://example.org/there"), "{}", shown.body);
+        assert!(shown.body.contains("aria-label=\"QR code of the short link\"><svg"), "{}", shown.body);
+        for path in ["/?made=nothing", "/?made=old", "/?made=a%20b", "/"] {
+            let page = app.get(path);
+            assert!(page.status == 200 && !page.body.contains("Your short link") && !page.body.contains("/gone"), "{path}");
+        }
+    }
+
     fn a_refused_form_keeps_what_was_typed_with_the_fault_beside_its_field(backend) {
         let app = TestApp::start_with(backend, &[("ANONYMOUS_CREATE", "true")]);
         app.create(json!({"url": "https://example.org/", "slug": "taken"}));

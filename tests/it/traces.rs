@@ -283,3 +283,67 @@ fn a_receiver_that_accepts_and_never_answers_harms_nobody() {
     let warned = |line: &Value| line["severity"] == "WARNING";
     assert!(log.iter().any(warned), "that spans are lost is said: {log:?}");
 }
+
+/// `/app` had one id in its answer and another in the log, and two spans.
+#[test]
+fn the_list_of_links_has_one_span_and_one_id() {
+    let (ground, receiver) = (Ground::fresh(Backend::Sqlite), Receiver::start());
+    let settings = [("OTEL_TRACES_SAMPLER", "always_on")];
+    let curtail = start(Backend::Sqlite, &ground, &receiver.url(), &settings);
+    let paths = [
+        "/app",
+        "/app/",
+        "/app/links/x",
+        "/api/v1/links",
+        "/api/v2",
+        "/docs",
+        "/x",
+    ];
+
+    let answers: Vec<String> = paths.iter().map(|path| curtail.get(path)).collect();
+    let log = stop(curtail);
+
+    let roots: Vec<_> = receiver
+        .spans()
+        .into_iter()
+        .filter(|span| span.parent_id.is_empty())
+        .collect();
+    assert_eq!(roots.len(), paths.len(), "{roots:#?}");
+    for (path, answer) in paths.iter().zip(answers) {
+        let id = answer
+            .split("x-request-id: ")
+            .nth(1)
+            .unwrap()
+            .split("\r\n")
+            .next()
+            .unwrap();
+        let lines: Vec<_> = log
+            .iter()
+            .filter(|line| line["httpRequest"]["requestUrl"] == *path)
+            .collect();
+        assert_eq!(lines.len(), 1, "{path}: {lines:?}");
+        assert_eq!(lines[0]["request_id"], id, "{path}");
+    }
+}
+
+#[test]
+fn what_senders_may_decide_can_be_nothing() {
+    let (ground, receiver) = (Ground::fresh(Backend::Sqlite), Receiver::start());
+    let settings = [
+        ("TRACE_REMOTE_PER_SECOND", "0"),
+        ("OTEL_TRACES_SAMPLER", "parentbased_always_off"),
+    ];
+    let curtail = start(Backend::Sqlite, &ground, &receiver.url(), &settings);
+    create(&curtail, "x", "");
+
+    for _ in 0..20 {
+        visit(&curtail, "x", &traceparent("01"));
+    }
+    let log = stop(curtail);
+
+    assert_eq!(receiver.spans().len(), 0);
+    assert!(
+        !log.iter().any(|line| line["httpRequest"]["status"] == 302),
+        "{log:?}"
+    );
+}

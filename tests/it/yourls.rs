@@ -254,7 +254,7 @@ on_both_stores! {
     }
 
     fn links_made_here_count_towards_the_same_budget(backend) {
-        let app = TestApp::start_with(backend, &[ON[0], ON[1], ("CREATE_RATE_PER_MINUTE", "2")]);
+        let app = TestApp::start_with(backend, &[ON[0], ON[1], ("CREATE_RATE_PER_MINUTE", "2"), ("WRONG_KEY_RATE_PER_MINUTE", "2")]);
         let shorten = |n: u8| ask(&app, &[("action", "shorturl"), ("url", &format!("https://example.org/{n}"))]);
         assert_eq!((shorten(1).status, shorten(2).status), (200, 200));
 

@@ -98,7 +98,8 @@ pub(super) struct NewLinkBody {
     #[schema(max_items = 16, min_length = 1, max_length = 64)]
     tags: Option<Vec<String>>,
     redirect_status: Option<RedirectStatus>,
-    /// How long a browser may keep a 301 or 308; without it 300.
+    /// How long a browser may keep a 301 or 308, at most until `expires_at`; without it 300. A link with `max_clicks` is never
+    /// kept.
     #[schema(minimum = 0, maximum = 31_536_000)]
     cache_seconds: Option<i64>,
     /// Append the visitor's query string to the target's.
@@ -107,7 +108,7 @@ pub(super) struct NewLinkBody {
     valid_from: Option<Timestamp>,
     /// 410 from this time on, which is after `valid_from`.
     expires_at: Option<Timestamp>,
-    /// 410 after so many `GET`s by people.
+    /// 410 after so many `GET`s by people. A limit, not a secret: bots and previews do not use it up, and see the destination.
     #[schema(minimum = 1)]
     max_clicks: Option<i64>,
     /// Answer 200 and the link that this caller has already, if it is live and has the same fields.

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use actix_web::http::StatusCode;
 use actix_web::http::header;
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::stream;
 
@@ -13,9 +13,10 @@ use crate::http::openapi::{Operation, text, word};
 use crate::http::problem::Problem;
 use crate::http::query::{MalformedQuery, Parameters};
 use crate::http::{Services, accept};
-use crate::service::{Export, ExportFormat, Scope};
+use crate::service::{Error, Export, ExportFormat, Scope};
 
-/// Gives every link that the caller sees, as a stream. A page is read when the client has taken the one before.
+/// Gives every link that the caller sees, as a stream. A page is read when the client has taken the one before. `HEAD` reads
+/// none: without a body to wait for, it would walk every link at once.
 pub(in crate::http) async fn export(
     request: HttpRequest,
     Sender(caller): Sender,
@@ -23,15 +24,27 @@ pub(in crate::http) async fn export(
 ) -> Result<HttpResponse, Problem> {
     let format = wanted(&request)?;
     let mut export = Export::new(&caller, format)?;
-    // Before the answer begins: what fails here is still a problem of its own.
-    let first = export.next(&services.links).await?;
     let (kind, disposition) = match format {
         ExportFormat::Ndjson => ("application/x-ndjson", "attachment; filename=\"links.ndjson\""),
         ExportFormat::Csv => ("text/csv; charset=utf-8", "attachment; filename=\"links.csv\""),
     };
+    let mut response = answer(StatusCode::OK);
+    response
+        .content_type(kind)
+        .insert_header((header::CONTENT_DISPOSITION, disposition))
+        .insert_header((header::VARY, "Accept"));
+    if request.method() == Method::HEAD {
+        return Ok(response.streaming(stream::empty::<io::Result<web::Bytes>>()));
+    }
+    let Some(running) = services.admission.export() else {
+        services.metrics.shed.add_one();
+        return Err(Error::Overloaded.into());
+    };
+    // Before the answer begins: what fails here is still a problem of its own.
+    let first = export.next(&services.links).await?;
     let parts = stream::try_unfold(
-        (first, export, services),
-        |(next, mut export, services)| async move {
+        (first, export, services, running),
+        |(next, mut export, services, running)| async move {
             let Some(part) = next else {
                 return Ok(None);
             };
@@ -40,14 +53,11 @@ pub(in crate::http) async fn export(
                 tracing::error!(error = ?err, "an export was cut off: {err}");
                 io::Error::other("cut off")
             })?;
-            Ok::<_, io::Error>(Some((web::Bytes::from(part), (next, export, services))))
+            let state = (next, export, services, running);
+            Ok::<_, io::Error>(Some((web::Bytes::from(part), state)))
         },
     );
-    Ok(answer(StatusCode::OK)
-        .content_type(kind)
-        .insert_header((header::CONTENT_DISPOSITION, disposition))
-        .insert_header((header::VARY, "Accept"))
-        .streaming(parts))
+    Ok(response.streaming(parts))
 }
 
 fn wanted(request: &HttpRequest) -> Result<ExportFormat, MalformedQuery> {

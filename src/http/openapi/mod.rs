@@ -7,12 +7,9 @@ mod problems;
 mod types;
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, ContentType, ETAG, EntityTag, IfNoneMatch};
-use actix_web::{HttpResponse, web};
-use sha2::{Digest, Sha256};
+use actix_web::{HttpRequest, HttpResponse, web};
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::Paths;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -21,7 +18,8 @@ use utoipa::openapi::{Components, InfoBuilder, LicenseBuilder, OpenApi, OpenApiB
 pub(super) use operation::Operation;
 pub(super) use types::{number, text, word};
 
-use super::{api, pages, probes, redirect, security, ui, yourls};
+use super::problem::Problem;
+use super::{Services, api, pages, probes, redirect, security, ui, yourls};
 
 /// Every operation that the service has.
 fn operations() -> Vec<Operation> {
@@ -139,36 +137,13 @@ pub fn made_anew() -> String {
     text
 }
 
-fn entity_tag() -> EntityTag {
-    static TAG: LazyLock<EntityTag> = LazyLock::new(|| {
-        let digest = Sha256::digest(text_of_document());
-        EntityTag::new_strong(digest[..8].iter().map(|byte| format!("{byte:02x}")).collect())
-    });
-    TAG.clone()
-}
-
 /// `GET /openapi.json`
-pub(super) async fn openapi(known: web::Header<IfNoneMatch>) -> HttpResponse {
-    let tag = entity_tag();
-    let is_known = match known.into_inner() {
-        IfNoneMatch::Any => true,
-        IfNoneMatch::Items(tags) => tags.iter().any(|known| known.weak_eq(&tag)),
-    };
-    let status = if is_known {
-        StatusCode::NOT_MODIFIED
-    } else {
-        StatusCode::OK
-    };
-    let mut response = HttpResponse::build(status);
-    response
-        .insert_header((ETAG, tag))
-        .insert_header((CACHE_CONTROL, "public, max-age=300"));
-    if is_known {
-        return response.finish();
-    }
-    response
-        .content_type(ContentType::json())
-        .body(text_of_document())
+pub(super) async fn openapi(
+    request: HttpRequest,
+    services: web::Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let document = services.documents.openapi(text_of_document()).await?;
+    Ok(document.answer(&request, "public, max-age=300"))
 }
 
 fn described() -> Operation {
@@ -178,4 +153,5 @@ fn described() -> Operation {
         .answers_any(StatusCode::OK, "application/json", "The document")
         .with_header("ETag", text("Changes with the document."))
         .answers_nothing(StatusCode::NOT_MODIFIED, "The client has it already")
+        .problems(&["internal_error", "overloaded"])
 }

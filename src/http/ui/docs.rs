@@ -1,25 +1,30 @@
 //! `/docs`: the API for people, made from its description.
 
-use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 
-use super::super::Services;
 use super::super::openapi::text_of_document;
 use super::super::problem::Problem;
-use super::guest::Guest;
-use super::layout::{Place, page};
+use super::super::{Services, origin};
+use super::layout::{Place, page_for_everybody};
+use super::visible;
 
 /// The slug in examples.
 const SLUG: &str = "x7Kq2mP";
 
-/// `GET /docs`
+/// `GET /docs`: the same page for everybody, whether signed in or not, so that it is rendered once.
 pub(in crate::http) async fn show(
     request: HttpRequest,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let guest = Guest::of(&request, &services).await?;
+    let base = origin::base(&request, &services.config);
+    let document = services.documents.docs(base, render).await.map_err(visible)?;
+    Ok(document.answer(&request, "public, no-cache"))
+}
+
+/// The page for short URLs that begin with `base`.
+fn render(base: &str) -> String {
     let document: Value = serde_json::from_str(text_of_document()).unwrap_or_default();
     let groups = document["tags"].as_array().map(Vec::as_slice).unwrap_or_default();
     let operations = operations(&document);
@@ -31,7 +36,7 @@ pub(in crate::http) async fn show(
         h1 { "API" }
         p.lead { (prose(text(&document["info"], "description"))) }
         p {
-            "The base is " code { (guest.base) } ". The machine-readable description is "
+            "The base is " code { (base) } ". The machine-readable description is "
             a href="/openapi.json" { "openapi.json" } " (OpenAPI 3.1)."
         }
         nav.row aria-label="Groups" {
@@ -39,14 +44,14 @@ pub(in crate::http) async fn show(
         }
         @for group in groups {
             h2.group id=(text(group, "name")) { (text(group, "description")) }
-            @for operation in of_group(group) { (section(&document, operation, &guest.base)) }
+            @for operation in of_group(group) { (section(&document, operation, base)) }
         }
         h2.group #objects { "Objects" }
         @for (name, schema) in object(&document["components"]["schemas"]) {
             @if schema["properties"].is_object() { (fields(&document, name, schema)) }
         }
     };
-    Ok(guest.page(StatusCode::OK, page(&guest, Place::Docs, "API", false, &body)))
+    page_for_everybody(Place::Docs, "API", &body).into_string()
 }
 
 struct Operation<'a> {

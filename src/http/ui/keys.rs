@@ -12,7 +12,7 @@ use super::form::{self, Form, Line};
 use super::guest::Guest;
 use super::layout::{Place, page};
 use super::{member, visible};
-use crate::domain::{Fault, Key, KeyDraft, KeyId};
+use crate::domain::{Fault, Key, KeyCursor, KeyDraft, KeyId, KeyPage};
 use crate::service::{Error, IssuedKey, Keys, Scope};
 
 /// The ends that a key may be given here.
@@ -22,9 +22,13 @@ const TIMES: [(&str, &str, u32); 3] = [
     ("year", "In a year", 365 * 86_400),
 ];
 
-/// What stands above the keys.
+/// Keys of a page.
+const KEYS_OF_A_PAGE: u8 = 50;
+
+/// Where the list of keys begins, and what stands above it.
 #[derive(Default)]
 struct Above<'a> {
+    after: Option<KeyCursor>,
     issued: Option<&'a IssuedKey>,
     notice: Option<&'a str>,
 }
@@ -38,15 +42,12 @@ pub(super) async fn show(
         Ok(guest) => guest,
         Err(elsewhere) => return Ok(elsewhere),
     };
-    answer(
-        &guest,
-        &services,
-        StatusCode::OK,
-        &Form::default(),
-        &[],
-        &Above::default(),
-    )
-    .await
+    let above = Above {
+        // A cursor that was mistyped is as good as none.
+        after: Form::of_query(request.query_string()).get("cursor").parse().ok(),
+        ..Above::default()
+    };
+    answer(&guest, &services, StatusCode::OK, &Form::default(), &[], &above).await
 }
 
 /// The field with the id that the new key will have: a form that is sent again creates no second key.
@@ -144,12 +145,17 @@ async fn answer(
     faults: &[Fault],
     above: &Above<'_>,
 ) -> Result<HttpResponse, Problem> {
-    let keys = services.keys.list().await.map_err(visible)?;
+    let page_of_keys = services.keys.list(above.after.as_ref(), KEYS_OF_A_PAGE).await;
+    let KeyPage { keys, next } = page_of_keys.map_err(visible)?;
     let body = html! {
         h1 { "Keys" }
         @if let Some(notice) = above.notice { div.notice.bad role="alert" { p { (notice) } } }
         @if let Some(issued) = above.issued { (shown_once(issued)) }
         (table(guest, &keys))
+        nav.row aria-label="Pages" {
+            @if above.after.is_some() { a.button href="/app/keys" { "Newest" } }
+            @if let Some(next) = next { a.button href={ "/app/keys?cursor=" (next) } rel="next" { "Older" } }
+        }
         (form_of_new(guest, form, faults))
     };
     Ok(guest.page(status, page(guest, Place::Keys, "Keys", false, &body)))

@@ -66,40 +66,56 @@ pub(super) fn visitor_page(words: &Words, title: &str, body: &Markup) -> Markup 
     shell(words.tag, title, &body)
 }
 
-/// A page of the interface.
+/// A page of the interface, with the menu of `guest`.
 pub(super) fn page(guest: &Guest, place: Place, title: &str, narrow: bool, body: &Markup) -> Markup {
     let here = |it: Place| (it == place).then_some("page");
+    let menu = html! {
+        li { a href="/" aria-current=[here(Place::Shorten)] { "Shorten" } }
+        @if guest.may(Scope::LinksRead) {
+            li { a href="/app" aria-current=[here(Place::Links)] { "Links" } }
+        }
+        @if guest.signed_in() || guest.may(Scope::LinksRead) {
+            @if guest.may(Scope::LinksCreate) {
+                li { a href="/app/bulk" aria-current=[here(Place::Bulk)] { "Bulk" } }
+            }
+        }
+        @if guest.may(Scope::KeysAdmin) {
+            li { a href="/app/keys" aria-current=[here(Place::Keys)] { "Keys" } }
+        }
+        li { a href="/docs" aria-current=[here(Place::Docs)] { "API" } }
+        @if guest.signed_in() {
+            li {
+                form method="post" action="/app/sign-out" {
+                    (form::token(guest))
+                    button { "Sign out" }
+                }
+            }
+        } @else if !guest.may(Scope::LinksRead) {
+            li { a href="/app/sign-in" aria-current=[here(Place::SignIn)] { "Sign in" } }
+        }
+    };
+    framed(&menu, title, narrow, body)
+}
+
+/// A page of the interface that depends on no session. A visitor without a key is asked for one behind "Links".
+pub(super) fn page_for_everybody(place: Place, title: &str, body: &Markup) -> Markup {
+    let here = |it: Place| (it == place).then_some("page");
+    let menu = html! {
+        li { a href="/" aria-current=[here(Place::Shorten)] { "Shorten" } }
+        li { a href="/app" aria-current=[here(Place::Links)] { "Links" } }
+        li { a href="/docs" aria-current=[here(Place::Docs)] { "API" } }
+    };
+    framed(&menu, title, false, body)
+}
+
+fn framed(menu: &Markup, title: &str, narrow: bool, body: &Markup) -> Markup {
     let body = html! {
         a.skip href="#main" { "Skip to the content" }
         header.top {
             div.bar {
                 a.mark href="/" { (mark()) "curtail" }
                 nav aria-label="Main" {
-                    ul {
-                        li { a href="/" aria-current=[here(Place::Shorten)] { "Shorten" } }
-                        @if guest.may(Scope::LinksRead) {
-                            li { a href="/app" aria-current=[here(Place::Links)] { "Links" } }
-                        }
-                        @if guest.signed_in() || guest.may(Scope::LinksRead) {
-                            @if guest.may(Scope::LinksCreate) {
-                                li { a href="/app/bulk" aria-current=[here(Place::Bulk)] { "Bulk" } }
-                            }
-                        }
-                        @if guest.may(Scope::KeysAdmin) {
-                            li { a href="/app/keys" aria-current=[here(Place::Keys)] { "Keys" } }
-                        }
-                        li { a href="/docs" aria-current=[here(Place::Docs)] { "API" } }
-                        @if guest.signed_in() {
-                            li {
-                                form method="post" action="/app/sign-out" {
-                                    (form::token(guest))
-                                    button { "Sign out" }
-                                }
-                            }
-                        } @else if !guest.may(Scope::LinksRead) {
-                            li { a href="/app/sign-in" aria-current=[here(Place::SignIn)] { "Sign in" } }
-                        }
-                    }
+                    ul { (menu) }
                 }
             }
         }

@@ -10,7 +10,7 @@ use super::super::problem::Problem;
 use super::form::{self, Form};
 use super::guest::Guest;
 use super::layout::{Place, page};
-use super::shorten::{code, without_scheme};
+use super::shorten::without_scheme;
 use super::{link_in_path, list, member, qr, statistics};
 use crate::domain::{Link, LinkState};
 use crate::service::Scope;
@@ -34,6 +34,7 @@ pub(super) async fn show(
     };
     let title = link.title.clone().unwrap_or_else(|| format!("/{}", link.slug));
     let short = format!("{}{}", guest.base, link.slug);
+    let code = qr::inline(qr::address(&request, &services, &link.slug), &services).await;
     let body = html! {
         @for (name, text) in [("made", "The link was made."), ("saved", "Your changes were saved."), ("restored", "The link is back, with its clicks.")] {
             @if query.has(name) { div.notice role="status" { p { (text) } } }
@@ -56,7 +57,7 @@ pub(super) async fn show(
                     }
                 }
             }
-            (code(&qr::address(&request, &services, &link.slug)))
+            (code)
         }
         (statistics)
         (facts(&link))

@@ -264,10 +264,10 @@ pub(super) fn fields(is_new: bool, form: &Form, faults: &[Fault]) -> Markup {
         div.grid {
             (line(Line { name: "valid_from", label: "Valid from", kind: "datetime-local", hint: "UTC. Before it, the link is not found.", ..Line::default() }))
             (line(Line { name: "expires_at", label: "Expires", kind: "datetime-local", hint: "UTC. Empty: never.", ..Line::default() }))
-            (line(Line { name: "max_clicks", label: "Click limit", mode: Some("numeric"), hint: "Gone after this many. Empty: no limit.", ..Line::default() }))
+            (line(Line { name: "max_clicks", label: "Click limit", mode: Some("numeric"), hint: "Gone after this many. A limit, not a secret. Empty: no limit.", ..Line::default() }))
             (form::choice("redirect_status", "Status", "", &STATUSES, form, faults))
             (line(Line { name: "cache_seconds", label: "Kept by browsers", mode: Some("numeric"),
-                hint: "Seconds, with 301 and 308. Empty: 300.", ..Line::default() }))
+                hint: "Seconds, with 301 and 308: changes do not reach browsers that keep it. Empty: 300.", ..Line::default() }))
         }
         fieldset {
             legend.hidden { "Behaviour" }

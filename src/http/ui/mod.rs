@@ -60,9 +60,12 @@ pub(super) fn assets() -> Scope {
         .default_service(web::to(nothing))
 }
 
+/// Where the pages for members are.
+pub(super) const APP: &str = "/app";
+
 /// `/app`
 pub(super) fn app() -> Scope {
-    web::scope("/app")
+    web::scope(APP)
         .service(page("", READ).route(reading().to(list::show)))
         .service(page("/shorten", SEND).route(web::post().to(shorten::create)))
         .service(

@@ -1,14 +1,17 @@
 //! `GET /{slug}/qr.svg` and `/{slug}/qr.png`
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::CACHE_CONTROL;
+use actix_web::http::header::{CACHE_CONTROL, ETAG, EntityTag};
 use actix_web::{HttpRequest, HttpResponse};
+use jiff::Timestamp;
+use maud::{Markup, PreEscaped, html};
 
-use super::super::openapi::{Operation, number, word};
+use super::super::openapi::{Operation, number, text, word};
 use super::super::problem::Problem;
 use super::super::query::{MalformedQuery, Parameters};
-use super::super::{Services, origin};
-use crate::domain::{SCAN_MARK, Slug};
+use super::super::{Services, caching, document, origin};
+use super::visible;
+use crate::domain::{Redirect, SCAN_MARK, Slug};
 use crate::service::{Qr, QrError, QrLevel};
 
 /// Which picture.
@@ -20,26 +23,56 @@ pub(in crate::http) enum Format {
     Png,
 }
 
-/// Draws the code of a link that is there.
-pub(in crate::http) fn draw(
-    slug: &Slug,
+/// How long a picture may be kept, in seconds.
+const KEPT_SECONDS: u32 = 86_400;
+
+/// Draws the code of a link that is there, unless the client has the picture.
+pub(super) async fn draw(
+    redirect: &Redirect,
     format: Format,
+    now: Timestamp,
     request: &HttpRequest,
     services: &Services,
 ) -> Result<HttpResponse, Problem> {
     let wanted = Wanted::of(request.query_string())?;
-    let address = address(request, services, slug);
-    let fault = |err: QrError| Problem::malformed_query(format!("There is no such code: {err}."));
-    let code = Qr::of(&address, wanted.level, wanted.margin).map_err(fault)?;
-    let mut response = HttpResponse::Ok();
-    response.insert_header((CACHE_CONTROL, "public, max-age=86400"));
-    Ok(match format {
-        Format::Svg => response.content_type("image/svg+xml").body(code.svg()),
-        Format::Png => {
-            let picture = code.png(wanted.size).map_err(fault)?;
-            response.content_type("image/png").body(picture)
+    let address = address(request, services, &redirect.slug);
+    let tag = EntityTag::new_strong(wanted.digest(&address, format));
+    let known = document::is_known(request, &tag);
+    let mut response = HttpResponse::build(if known {
+        StatusCode::NOT_MODIFIED
+    } else {
+        StatusCode::OK
+    });
+    response
+        .insert_header((ETAG, tag))
+        .insert_header((CACHE_CONTROL, caching::shared(redirect, now, KEPT_SECONDS)));
+    if known {
+        return Ok(response.finish());
+    }
+    let picture = services
+        .rendering
+        .run(move || wanted.picture(&address, format))
+        .await;
+    let picture = picture
+        .map_err(visible)?
+        .map_err(|err| Problem::malformed_query(format!("There is no such code: {err}.")))?;
+    Ok(response
+        .content_type(match format {
+            Format::Svg => "image/svg+xml",
+            Format::Png => "image/png",
+        })
+        .body(picture))
+}
+
+/// The code of a short URL within a page; nothing while too many are being drawn.
+pub(super) async fn inline(address: String, services: &Services) -> Markup {
+    let draw = move || Qr::of(&address, QrLevel::M, Qr::MARGIN).map(|code| code.svg());
+    let drawn = services.rendering.run(draw).await;
+    html! {
+        @if let Ok(Ok(svg)) = drawn {
+            div.qr role="img" aria-label="QR code of the short link" { (PreEscaped(svg)) }
         }
-    })
+    }
 }
 
 /// What a code of `slug` says: its short address, with the mark of a scan.
@@ -48,6 +81,7 @@ pub(super) fn address(request: &HttpRequest, services: &Services, slug: &Slug) -
 }
 
 /// What a client may choose.
+#[derive(Debug)]
 struct Wanted {
     size: u16,
     margin: u8,
@@ -70,6 +104,21 @@ impl Wanted {
         parameters.finish()?;
         Ok(Self { size, margin, level })
     }
+
+    fn picture(&self, address: &str, format: Format) -> Result<Vec<u8>, QrError> {
+        let code = Qr::of(address, self.level, self.margin)?;
+        match format {
+            Format::Svg => Ok(code.svg().into_bytes()),
+            Format::Png => code.png(self.size),
+        }
+    }
+
+    /// Differs for pictures that differ. A later build may draw otherwise.
+    fn digest(&self, address: &str, format: Format) -> String {
+        let choice = format!("{format:?} {self:?}");
+        let build = env!("CARGO_PKG_VERSION");
+        document::digest(&[build.as_bytes(), choice.as_bytes(), address.as_bytes()])
+    }
 }
 
 /// What the description of the API says of this.
@@ -87,13 +136,29 @@ pub(super) fn described() -> [Operation; 2] {
     let size = format!("Pixels of a side; {} without it.", Qr::SIZE);
     let (least, most) = (*Qr::SIZES.start(), *Qr::SIZES.end());
     [
-        code("/{slug}/qr.svg", "qrSvg", "The QR code of a link, as SVG").answers_any(
-            StatusCode::OK,
-            "image/svg+xml",
-            "The code",
+        known(
+            code("/{slug}/qr.svg", "qrSvg", "The QR code of a link, as SVG").answers_any(
+                StatusCode::OK,
+                "image/svg+xml",
+                "The code",
+            ),
         ),
-        code("/{slug}/qr.png", "qrPng", "The QR code of a link, as PNG")
-            .in_query("size", number(least.into(), most.into(), &size))
-            .answers_any(StatusCode::OK, "image/png", "The code"),
+        known(
+            code("/{slug}/qr.png", "qrPng", "The QR code of a link, as PNG")
+                .in_query("size", number(least.into(), most.into(), &size))
+                .answers_any(StatusCode::OK, "image/png", "The code"),
+        ),
     ]
+}
+
+/// An operation whose answer a client may have already.
+fn known(operation: Operation) -> Operation {
+    operation
+        .with_header("ETag", text("Changes with the picture."))
+        .with_header(
+            "Cache-Control",
+            text("How long the picture may be kept: not past the link's end."),
+        )
+        .header_of_request("If-None-Match", text("An `ETag` that the client has."))
+        .answers_nothing(StatusCode::NOT_MODIFIED, "The client has it already")
 }

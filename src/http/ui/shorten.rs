@@ -5,13 +5,13 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
 
 use super::super::problem::Problem;
-use super::super::{Services, origin, rate};
+use super::super::{Services, origin, rate, redirect};
 use super::form::{Form, Line};
 use super::guest::Guest;
 use super::layout::{Place, page};
 use super::{form, qr, taken, visible};
-use crate::domain::{Fault, Link, LinkDraft, Slug};
-use crate::service::{Error, Origin, Preview, Qr, QrLevel, Scope};
+use crate::domain::{Fault, LinkDraft, Redirect, Slug};
+use crate::service::{Error, Origin, Scope, Visit};
 
 /// The times that a link may be given here. More is on its own page.
 const TIMES: [(&str, &str, u32); 5] = [
@@ -30,10 +30,7 @@ pub(in crate::http) async fn show(
     let guest = Guest::of(&request, &services).await?;
     let query = Form::of_query(request.query_string());
     let made = match query.get("made").parse::<Slug>() {
-        Ok(slug) => match services.links.preview(&slug).await.map_err(visible)? {
-            Preview::Link(link) => Some(result(&request, &services, &link)),
-            Preview::Unknown | Preview::Gone(_) => None,
-        },
+        Ok(slug) => made(&slug, &request, &services).await?,
         Err(_) => None,
     };
     let body = body(&guest, &Form::default(), &[], made.as_ref(), None);
@@ -41,6 +38,19 @@ pub(in crate::http) async fn show(
         StatusCode::OK,
         page(&guest, Place::Shorten, "Shorten a link", true, &body),
     ))
+}
+
+/// What is shown of the link that was just created. Anybody may ask for any slug, so it is looked up like a visit.
+async fn made(slug: &Slug, request: &HttpRequest, services: &Services) -> Result<Option<Markup>, Problem> {
+    let admit = redirect::admission(request, services);
+    let visit = services.resolver.look(slug, services.clock.now(), admit).await;
+    match visit.map_err(visible)? {
+        Visit::Follow(redirect) => Ok(Some(result(request, services, &redirect).await)),
+        Visit::Unknown | Visit::Gone(_) => {
+            redirect::miss(request, services).await?;
+            Ok(None)
+        }
+    }
 }
 
 /// `POST /app/shorten`
@@ -123,8 +133,9 @@ fn body(
     }
 }
 
-fn result(request: &HttpRequest, services: &Services, link: &Link) -> Markup {
+async fn result(request: &HttpRequest, services: &Services, link: &Redirect) -> Markup {
     let short = format!("{}{}", origin::base(request, &services.config), link.slug);
+    let code = qr::inline(qr::address(request, services, &link.slug), services).await;
     html! {
         section.card.result aria-labelledby="made" {
             div {
@@ -137,7 +148,7 @@ fn result(request: &HttpRequest, services: &Services, link: &Link) -> Markup {
                     a.button href={ "/" (link.slug) "/qr.svg" } download={ (link.slug) ".svg" } { "as SVG" }
                 }
             }
-            (code(&qr::address(request, services, &link.slug)))
+            (code)
         }
     }
 }
@@ -145,14 +156,4 @@ fn result(request: &HttpRequest, services: &Services, link: &Link) -> Markup {
 /// An address as people read it.
 pub(super) fn without_scheme(address: &str) -> &str {
     address.split_once("://").map_or(address, |(_, rest)| rest)
-}
-
-/// A QR code within a page.
-pub(super) fn code(address: &str) -> Markup {
-    let svg = Qr::of(address, QrLevel::M, Qr::MARGIN).map(|code| code.svg());
-    html! {
-        @if let Ok(svg) = svg {
-            div.qr role="img" aria-label="QR code of the short link" { (maud::PreEscaped(svg)) }
-        }
-    }
 }

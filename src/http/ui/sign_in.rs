@@ -58,18 +58,16 @@ pub(super) async fn sign_in(
     if !form.is_ours {
         return refused(StatusCode::FORBIDDEN, &[], Some(form::STALE));
     }
-    match services
-        .sessions
-        .sign_in(&services.keys, form.get("key").trim())
-        .await
-    {
+    let client = address::client(&request, &services.config);
+    let admit = || services.limits.check_key(client);
+    let key = form.get("key").trim();
+    match services.sessions.sign_in(&services.keys, key, admit).await {
         Ok(cookie) => {
             let to: String = byte_serialize(path_of_ours(form.get("to")).as_bytes()).collect();
             let path = format!("{PATH}?{OPENED}&to={to}");
             Ok(guest.see_other_with(&path, keep_cookie(&request, &services.config, &cookie)))
         }
         Err(Error::Unauthenticated) => {
-            let client = address::client(&request, &services.config);
             services.limits.wrong_key(client).await.map_err(visible)?;
             let fault = Fault::new("/key", FaultCode::OutOfRange, "this is no valid key");
             refused(StatusCode::UNAUTHORIZED, &[fault], None)

@@ -11,9 +11,9 @@ use super::super::problem::{Page, Problem};
 use super::super::{Services, origin, redirect};
 use super::qr::Format;
 use super::words::Words;
-use super::{layout, qr, words};
-use crate::domain::{GoneReason, Link, Slug};
-use crate::service::Preview;
+use super::{layout, qr, visible, words};
+use crate::domain::{GoneReason, Redirect, Slug, TargetUrl};
+use crate::service::{About, Preview, Visit};
 
 /// The page of a problem. Its length depends on the problem and the language alone: a request id is always as long.
 pub(in crate::http) fn problem(page: Page<'_>, request: &HttpRequest, request_id: &str) -> String {
@@ -74,22 +74,40 @@ async fn answer(wanted: Beside, request: &HttpRequest, services: &Services) -> R
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err(Problem::method_not_allowed(redirect::METHODS).for_visitor());
     }
-    let (Beside::Preview(slug) | Beside::Qr(slug, _)) = &wanted;
-    let preview = services.links.preview(slug).await;
-    match preview.map_err(|err| Problem::from(err).for_visitor())? {
-        Preview::Unknown => Err(redirect::unknown(request, services).await),
-        Preview::Gone(reason) => Err(Problem::gone(reason).for_visitor()),
-        Preview::Link(link) => match wanted {
-            Beside::Preview(_) => Ok(preview_page(&link, request, services)),
-            Beside::Qr(slug, format) => qr::draw(&slug, format, request, services),
-        },
+    let admit = redirect::admission(request, services);
+    match wanted {
+        Beside::Preview(slug) => {
+            let preview = services.links.preview(&slug, admit).await;
+            match preview.map_err(visible)? {
+                Preview::Unknown => Err(redirect::unknown(request, services).await),
+                Preview::Gone(reason) => Err(redirect::gone(reason, request, services).await),
+                Preview::Link { redirect, about } => {
+                    Ok(preview_page(&redirect, about.as_ref(), request, services))
+                }
+            }
+        }
+        Beside::Qr(slug, format) => {
+            let now = services.clock.now();
+            let visit = services.resolver.look(&slug, now, admit).await;
+            match visit.map_err(visible)? {
+                Visit::Unknown => Err(redirect::unknown(request, services).await),
+                Visit::Gone(reason) => Err(redirect::gone(reason, request, services).await),
+                Visit::Follow(redirect) => qr::draw(&redirect, format, now, request, services).await,
+            }
+        }
     }
 }
 
-fn preview_page(link: &Link, request: &HttpRequest, services: &Services) -> HttpResponse {
+fn preview_page(
+    redirect: &Redirect,
+    about: Option<&About>,
+    request: &HttpRequest,
+    services: &Services,
+) -> HttpResponse {
     let words = words::of(request);
-    let short = format!("{}{}", origin::base(request, &services.config), link.slug);
-    let page = layout::visitor_page(words, words.preview, &preview(words, link, &short));
+    let short = format!("{}{}", origin::base(request, &services.config), redirect.slug);
+    let body = preview(words, &redirect.target, about, &short);
+    let page = layout::visitor_page(words, words.preview, &body);
     HttpResponse::build(StatusCode::OK)
         .insert_header((CACHE_CONTROL, "no-store"))
         .insert_header((VARY, "Accept-Language"))
@@ -97,27 +115,29 @@ fn preview_page(link: &Link, request: &HttpRequest, services: &Services) -> Http
         .body(page.into_string())
 }
 
-fn preview(words: &Words, link: &Link, short: &str) -> Markup {
-    let url = Url::parse(link.target.as_str()).ok();
+fn preview(words: &Words, target: &TargetUrl, about: Option<&About>, short: &str) -> Markup {
+    let url = Url::parse(target.as_str()).ok();
     let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
     let (readable, _) = idna::domain_to_unicode(host);
     html! {
-        @if let Some(title) = &link.title { p.lead { (title) } }
+        @if let Some(title) = about.and_then(|about| about.title.as_deref()) { p.lead { (title) } }
         dl.facts {
             dt { (words.short) }
             dd { code { (short) } }
             dt { (words.target) }
-            dd { code { (link.target) } }
+            dd { code { (target) } }
             dt { (words.host) }
             dd { code { (host) } }
             @if readable != host {
                 dt { (words.reads_as) }
                 dd { code { (readable) } }
             }
-            dt { (words.created) }
-            dd { time datetime=(link.created_at) { (link.created_at.strftime("%Y-%m-%d")) } }
+            @if let Some(about) = about {
+                dt { (words.created) }
+                dd { time datetime=(about.created_at) { (about.created_at.strftime("%Y-%m-%d")) } }
+            }
         }
-        p { a.button.main href=(link.target) rel="noreferrer nofollow" { (words.proceed) } }
+        p { a.button.main href=(target) rel="noreferrer nofollow" { (words.proceed) } }
         p { small { (words.preview_note) } }
     }
 }
@@ -125,7 +145,7 @@ fn preview(words: &Words, link: &Link, short: &str) -> Markup {
 /// What the description of the API says of this.
 pub(super) fn described() -> Operation {
     Operation::new("GET", "/{slug}+", "preview", "Where a link leads")
-        .says("Target, title and day of creation, in the visitor's language. This is no click.")
+        .says("Target, title and day of creation, in the visitor's language. While the database is down, the target alone. This is no click.")
         .group("visitors")
         .for_visitors()
         .answers_any(StatusCode::OK, "text/html", "A page")

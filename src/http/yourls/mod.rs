@@ -13,7 +13,7 @@ use self::parameters::Parameters;
 use self::reply::{Format, Reply};
 use super::openapi::{Operation, text, word};
 use super::problem::Problem;
-use super::{Services, address, auth};
+use super::{Services, auth};
 use crate::service::{Caller, Error};
 
 /// Where YOURLS answers.
@@ -91,18 +91,11 @@ async fn caller(
     services: &Services,
     parameters: &Parameters,
 ) -> Result<Caller, Error> {
-    let caller = match parameters.get("signature") {
-        "" => match auth::key(request) {
-            Ok(key) => services.keys.identify(key).await,
-            Err(err) => Err(err),
-        },
-        signature => services.keys.identify(Some(signature)).await,
+    let shown = match parameters.get("signature") {
+        "" => auth::key(request),
+        signature => Ok(Some(signature)),
     };
-    if matches!(caller, Err(Error::Unauthenticated)) {
-        let address = address::client(request, &services.config);
-        services.limits.wrong_key(address).await?;
-    }
-    caller
+    auth::caller(request, services, shown).await
 }
 
 fn message(err: &Error, parameters: &Parameters) -> String {

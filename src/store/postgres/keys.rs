@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 use super::links::{PostgresStore, column, corrupt};
 use super::patience::{within, within_or_longer};
 use super::pool::{Parameter, Pool};
-use crate::domain::{Actor, Key, KeyId, Scope};
+use crate::domain::{Actor, Key, KeyCursor, KeyId, KeyPage, Scope};
 use crate::store::limits::{READ_LIMIT, WRITE_LIMIT};
 use crate::store::{KeyHash, StoreError};
 
@@ -28,7 +28,7 @@ SELECT id, name, scopes, own_links_only, expires_at, created_at, last_used_at FR
 
 const KEYS: &str = "-- keys()
 SELECT id, name, scopes, own_links_only, expires_at, created_at, last_used_at FROM api_keys
-ORDER BY created_at DESC, id";
+WHERE (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3";
 
 const DELETE_KEY: &str = "-- delete_key()
 WITH changed AS (
@@ -83,8 +83,14 @@ pub(super) async fn key(store: &PostgresStore, hash: &KeyHash) -> Result<Option<
     Ok(keys.into_iter().next())
 }
 
-pub(super) async fn keys(store: &PostgresStore) -> Result<Vec<Key>, StoreError> {
-    store.read_keys(KEYS, &[]).await
+pub(super) async fn keys(store: &PostgresStore, after: &KeyCursor, limit: u8) -> Result<KeyPage, StoreError> {
+    let parameters: [Parameter<'_>; 3] = [
+        (/* created_at */ &after.created_at(), Type::TIMESTAMPTZ),
+        (/* id */ &after.id(), Type::TEXT),
+        (/* limit */ &(i64::from(limit) + 1), Type::INT8),
+    ];
+    let keys = store.read_keys(KEYS, &parameters).await?;
+    Ok(KeyPage::of(keys, limit))
 }
 
 pub(super) async fn delete_key(writes: &Pool, id: &KeyId, actor: &Actor) -> Result<bool, StoreError> {

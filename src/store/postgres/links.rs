@@ -24,8 +24,8 @@ use super::settings::Settings;
 use super::{aside, batch, changes, chores, clicks, keys, list, outcome, ranking, selection, tally, upkeep};
 use crate::config;
 use crate::domain::{
-    Actor, AuditPage, AuditQuery, ChangeKind, ChangePage, ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery,
-    Range, Ranking, Redirect, Revision, Selection, Slug, Tally, Totals,
+    Actor, AuditPage, AuditQuery, ChangeKind, ChangePage, ClickBatch, Key, KeyCursor, KeyId, KeyPage, Link,
+    LinkPage, LinkQuery, Range, Ranking, Redirect, Revision, Selection, Slug, Tally, Totals,
 };
 use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, LONG_LIMIT, READ_LIMIT, WRITE_LIMIT};
 use crate::store::migration::Found;
@@ -295,8 +295,8 @@ impl Store for PostgresStore {
         keys::key(self, hash).await
     }
 
-    async fn keys(&self) -> Result<Vec<Key>, StoreError> {
-        keys::keys(self).await
+    async fn keys(&self, after: &KeyCursor, limit: u8) -> Result<KeyPage, StoreError> {
+        keys::keys(self, after, limit).await
     }
 
     async fn delete_key(&self, id: &KeyId, actor: &Actor) -> Result<bool, StoreError> {

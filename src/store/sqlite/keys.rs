@@ -6,7 +6,7 @@ use rusqlite::{Connection, Params, Row, TransactionBehavior, params};
 use super::changes;
 use super::failure::unavailable;
 use super::links::{column, corrupt, to_time};
-use crate::domain::{Actor, ChangeKind, Key, KeyId, Scope};
+use crate::domain::{Actor, ChangeKind, Key, KeyCursor, KeyId, KeyPage, Scope};
 use crate::store::{KeyHash, StoreError};
 
 const INSERT_KEY: &str = "-- insert_key()
@@ -19,7 +19,7 @@ SELECT id, name, scopes, own_links_only, expires_at, created_at, last_used_at FR
 
 const KEYS: &str = "-- keys()
 SELECT id, name, scopes, own_links_only, expires_at, created_at, last_used_at FROM api_keys
-ORDER BY created_at DESC, id";
+WHERE (created_at, id) < (?1, ?2) ORDER BY created_at DESC, id DESC LIMIT ?3";
 
 const DELETE_KEY: &str = "-- delete_key()
 DELETE FROM api_keys WHERE id = ?1";
@@ -61,8 +61,13 @@ pub(super) fn key(connection: &Connection, hash: &KeyHash) -> Result<Option<Key>
     Ok(keys.into_iter().next())
 }
 
-pub(super) fn keys(connection: &Connection) -> Result<Vec<Key>, StoreError> {
-    read(connection, KEYS, params![])
+pub(super) fn keys(connection: &Connection, after: &KeyCursor, limit: u8) -> Result<KeyPage, StoreError> {
+    let parameters = params![
+        /* created_at */ after.created_at().as_microsecond(),
+        /* id */ after.id(),
+        /* limit */ i64::from(limit) + 1,
+    ];
+    Ok(KeyPage::of(read(connection, KEYS, parameters)?, limit))
 }
 
 pub(super) fn delete_key(connection: &mut Connection, id: &KeyId, actor: &Actor) -> Result<bool, StoreError> {

@@ -17,8 +17,8 @@ use super::{
     writes,
 };
 use crate::domain::{
-    Actor, AuditPage, AuditQuery, ChangeKind, ChangePage, ClickBatch, Key, KeyId, Link, LinkPage, LinkQuery,
-    Range, Ranking, Redirect, Revision, Selection, Slug, Tally, Totals,
+    Actor, AuditPage, AuditQuery, ChangeKind, ChangePage, ClickBatch, Key, KeyCursor, KeyId, KeyPage, Link,
+    LinkPage, LinkQuery, Range, Ranking, Redirect, Revision, Selection, Slug, Tally, Totals,
 };
 use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, LONG_LIMIT, READ_LIMIT};
 use crate::store::walk::Walk;
@@ -252,10 +252,10 @@ impl Store for SqliteStore {
         self.reads.run(READ_LIMIT, find).await
     }
 
-    async fn keys(&self) -> Result<Vec<Key>, StoreError> {
-        self.searches
-            .run(READ_LIMIT, |connection| keys::keys(connection))
-            .await
+    async fn keys(&self, after: &KeyCursor, limit: u8) -> Result<KeyPage, StoreError> {
+        let after = after.clone();
+        let list = move |connection: &mut Connection| keys::keys(connection, &after, limit);
+        self.searches.run(READ_LIMIT, list).await
     }
 
     async fn delete_key(&self, id: &KeyId, actor: &Actor) -> Result<bool, StoreError> {

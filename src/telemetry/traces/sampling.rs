@@ -1,5 +1,9 @@
 //! What a request says of its trace, and whether it gets spans.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
 use crate::config::{self, Sampler as Rule};
 
 /// The span in another process that a request comes from.
@@ -70,15 +74,16 @@ fn hexadecimal(digits: &[u8]) -> Option<u128> {
     })
 }
 
-/// Decides what has a trace. The default decides that nothing has.
-#[derive(Debug, Clone, Copy, Default)]
+/// Decides what has a trace. The default decides that nothing has. Clones share the bound on what senders decide.
+#[derive(Debug, Clone, Default)]
 pub struct Sampler(Option<Part>);
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Part {
     rule: Rule,
     /// Draws below this are taken, of 2^63.
     bound: u64,
+    remote: Arc<RemoteBound>,
 }
 
 impl Sampler {
@@ -95,6 +100,7 @@ impl Sampler {
         Self(config.endpoint.as_ref().map(|_| Part {
             rule: config.sampler,
             bound,
+            remote: Arc::new(RemoteBound::new(config.remote_per_second)),
         }))
     }
 
@@ -104,26 +110,74 @@ impl Sampler {
         self.0.is_some()
     }
 
-    /// Whether what comes from `remote`, or from nowhere, has a trace.
+    /// Whether what comes from `remote`, or from nowhere, has a trace. Whatever a sender can bring about by what it sends is
+    /// bounded: anybody can send a header.
     #[must_use]
     pub fn takes(&self, remote: Option<&Remote>) -> bool {
-        let Some(Part { rule, bound }) = self.0 else {
+        let Some(Part {
+            rule,
+            bound,
+            remote: decided,
+        }) = &self.0
+        else {
             return false;
         };
         match (rule, remote) {
             (Rule::AlwaysOn, _) | (Rule::ParentBasedAlwaysOn, None) => true,
             (Rule::AlwaysOff, _) | (Rule::ParentBasedAlwaysOff, None) => false,
             // By the trace's id, as all who sample that way do: a trace is whole or not at all.
-            (Rule::TraceIdRatio, Some(remote)) => (remote.trace_id as u64) >> 1 < bound,
-            (Rule::TraceIdRatio | Rule::ParentBasedTraceIdRatio, None) => fastrand::u64(..) >> 1 < bound,
-            (_, Some(remote)) => remote.sampled,
+            (Rule::TraceIdRatio, Some(remote)) => (remote.trace_id as u64) >> 1 < *bound && decided.take(),
+            (Rule::TraceIdRatio | Rule::ParentBasedTraceIdRatio, None) => fastrand::u64(..) >> 1 < *bound,
+            (_, Some(remote)) => remote.sampled && decided.take(),
         }
+    }
+}
+
+/// So many traces a second, and as many at once.
+#[derive(Debug)]
+struct RemoteBound {
+    /// Nanoseconds in which one comes back; `None` grants none.
+    one: Option<u64>,
+    since: Instant,
+    /// When all are there again, in nanoseconds after `since`.
+    full: AtomicU64,
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+impl RemoteBound {
+    fn new(per_second: u32) -> Self {
+        Self {
+            one: SECOND.checked_div(per_second.into()),
+            since: Instant::now(),
+            full: AtomicU64::new(0),
+        }
+    }
+
+    fn take(&self) -> bool {
+        self.take_at(self.since.elapsed())
+    }
+
+    /// Takes one at `now`, a time after `since`: the generic cell rate algorithm.
+    fn take_at(&self, now: Duration) -> bool {
+        let Some(one) = self.one else { return false };
+        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX / 2);
+        let next = |full: u64| {
+            let after = full.max(now) + one;
+            (after <= now + SECOND).then_some(after)
+        };
+        self.full
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
+            .is_ok()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Part, Remote, Rule, Sampler};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::{Part, Remote, RemoteBound, Rule, Sampler};
 
     const PARENT: Remote = Remote {
         trace_id: 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c,
@@ -193,7 +247,12 @@ mod tests {
         let takes = |rule, ratio: f64, remote: Option<bool>| {
             let bound = (ratio * (1_u64 << 63) as f64) as u64;
             let remote = remote.map(|sampled| Remote { sampled, ..PARENT });
-            Sampler(Some(Part { rule, bound })).takes(remote.as_ref())
+            let part = Part {
+                rule,
+                bound,
+                remote: Arc::new(RemoteBound::new(1)),
+            };
+            Sampler(Some(part)).takes(remote.as_ref())
         };
 
         assert!(takes(Rule::AlwaysOn, 0.0, Some(false)));
@@ -210,5 +269,34 @@ mod tests {
             "its id is above the half"
         );
         assert!(!Sampler::default().takes(Some(&PARENT)));
+    }
+
+    /// Each request that claimed to be sampled had a trace and a line of the log: a visitor decided how many.
+    #[test]
+    fn what_senders_decide_is_bounded() {
+        let bound = RemoteBound::new(10);
+        let taken = |millis: u64, tries: u32| {
+            let take = |_: &u32| bound.take_at(Duration::from_millis(millis));
+            (0..tries).filter(take).count()
+        };
+
+        assert_eq!(taken(0, 1_000), 10);
+        assert_eq!(taken(100, 1_000), 1);
+        assert_eq!(taken(5_000, 1_000), 10);
+        assert_eq!((0..1_000).filter(|_| RemoteBound::new(0).take()).count(), 0);
+        for rule in [
+            Rule::ParentBasedTraceIdRatio,
+            Rule::ParentBasedAlwaysOff,
+            Rule::TraceIdRatio,
+        ] {
+            let part = Part {
+                rule,
+                bound: u64::MAX,
+                remote: Arc::new(RemoteBound::new(1)),
+            };
+            let sampler = Sampler(Some(part));
+            let taken = (0..100).filter(|_| sampler.clone().takes(Some(&PARENT))).count();
+            assert!((1..10).contains(&taken), "{rule:?}: {taken}");
+        }
     }
 }
