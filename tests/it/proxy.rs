@@ -204,8 +204,22 @@ fn a_visitor_of_https_gets_a_secure_cookie_behind_two_proxies() {
     let app = TestApp::start_with(Backend::Sqlite, &[("TRUSTED_PROXY_HOPS", "2")]);
     let proxy = Proxy::before(app.port, vec![Ipv4Addr::LOCALHOST]);
 
-    let secure = proxy.send("GET", "/app/sign-in", &[("X-Forwarded-Proto", "https")], b"");
-    let plain = proxy.send("GET", "/app/sign-in", &[], b"");
+    let sign_in = |scheme: &str, forwarded: &[(&str, &str)]| {
+        let origin = format!("{scheme}://localhost");
+        let own = [
+            ("Origin", origin.as_str()),
+            ("Content-Type", "application/x-www-form-urlencoded"),
+        ];
+        let body = format!("key={ADMIN_KEY}");
+        proxy.send(
+            "POST",
+            "/app/sign-in",
+            &[&own, forwarded].concat(),
+            body.as_bytes(),
+        )
+    };
+    let secure = sign_in("https", &[("X-Forwarded-Proto", "https")]);
+    let plain = sign_in("http", &[]);
 
     let cookie = |answer: &str| {
         let line = answer
