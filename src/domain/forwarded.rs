@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 /// The address that the outermost of `hops` proxies of ours wrote: that entry from the right over all `lines` of the
 /// header, in their order. What stands further left was written by whoever sent the request.
 #[must_use]
-pub fn forwarded_for(lines: &[&str], hops: usize) -> Option<IpAddr> {
+pub fn forwarded_for(lines: &[impl AsRef<str>], hops: usize) -> Option<IpAddr> {
     let from_the_right = hops.checked_sub(1)?;
-    let mut entries = lines.iter().rev().flat_map(|line| line.rsplit(','));
+    let mut entries = lines.iter().rev().flat_map(|line| line.as_ref().rsplit(','));
     parse(entries.nth(from_the_right)?.trim())
 }
 

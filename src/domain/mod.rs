@@ -3,6 +3,7 @@
 //! Nothing here reads a file, a socket, the environment or the time of day.
 
 mod agent;
+mod bot;
 mod change;
 mod checks;
 mod click;
@@ -26,7 +27,8 @@ mod slug;
 mod statistics;
 mod target;
 
-pub use agent::{Agent, is_bot};
+pub use agent::Agent;
+pub use bot::is_bot;
 pub use change::{
     Actor, AuditCursor, AuditPage, AuditQuery, AuditRecord, BrokenAuditCursor, ChangeKind, ChangePage,
     LinkChange, UnknownActor, UnknownChangeKind,

@@ -1,5 +1,7 @@
 //! Section 4 of the contract: what is counted, and what the statistics say.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -140,6 +142,54 @@ on_both_stores! {
         let stats = stats(&app, "limited", "");
         assert_eq!((&stats["clicks"], &stats["bots"]), (&json!(2), &json!(3)));
         assert_eq!(app.api("GET", "/links/limited", None).json()["clicks"], 2);
+    }
+
+    /// A preview used up the limit, and the browser of an app did not.
+    fn a_click_limit_holds_for_browsers_within_apps_and_not_for_previews(backend) {
+        const TELEGRAM: &str = "Mozilla/5.0 (Linux; Android 11; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/129.0.0.0 Mobile Safari/537.36 Telegram-Android/11.2.1 (X; Android 11; SDK 30; AVERAGE)";
+        const CARDYB: &str = "Mozilla/5.0 (compatible; Bluesky Cardyb/1.1; +mailto:support@bsky.app)";
+        let app = TestApp::start_with(backend, &[("CLICK_FLUSH_MS", "10")]);
+        app.create(json!({"url": "https://example.org/", "slug": "once", "max_clicks": 1}));
+        let get = |agent: &str| app.send("GET", "/once", &[("user-agent", agent)], b"").status;
+
+        assert_eq!([get(CARDYB), get(CARDYB), get(TELEGRAM), get(TELEGRAM), get(CARDYB)], [302, 302, 302, 410, 410]);
+
+        let stats = stats(&app, "once", "");
+        assert_eq!((&stats["clicks"], &stats["bots"]), (&json!(1), &json!(2)));
+    }
+
+    /// The header was thrown away as a whole.
+    fn header_bytes_above_127_are_read(backend) {
+        let app = TestApp::start_with(backend, &[("CLICK_FLUSH_MS", "10")]);
+        app.create(json!({"url": "https://example.org/", "slug": "bytes"}));
+        let agent = "Mozilla/5.0 (Linux; Android 13; 红米 Note) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0 Mobile Safari/537.36";
+        let mut stream = TcpStream::connect(("127.0.0.1", app.port)).unwrap();
+        let request = format!("GET /bytes HTTP/1.1\r\nHost: x\r\nUser-Agent: {agent}\r\nReferer: https://news.example/ü\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 302"), "{answer}");
+
+        let stats = stats(&app, "bytes", "");
+
+        let one = |value: &str| json!([{"value": value, "clicks": 1}]);
+        assert_eq!((&stats["browsers"], &stats["systems"], &stats["devices"]), (&one("Chrome"), &one("Android"), &one("mobile")));
+        assert_eq!(stats["referrers"], one("news.example"));
+    }
+
+    /// An IPv4 address that came mapped into IPv6 was another visitor, and a line with other bytes hid the address.
+    fn a_visitor_is_one_however_the_address_is_spelled(backend) {
+        let settings = [("TRUSTED_PROXY_HOPS", "1"), ("CLICK_FLUSH_MS", "10")];
+        let app = TestApp::start_with(backend, &settings);
+        app.create(json!({"url": "https://example.org/", "slug": "spelled"}));
+        for address in ["192.0.2.7", "::ffff:192.0.2.7", "[::ffff:c000:207]:443", "ü, 192.0.2.7"] {
+            let headers = [("user-agent", FIREFOX), ("x-forwarded-for", address)];
+            assert_eq!(app.send("GET", "/spelled", &headers, b"").status, 302);
+        }
+
+        let stats = stats(&app, "spelled", "");
+
+        assert_eq!((&stats["clicks"], &stats["visitors"]), (&json!(4), &json!(1)));
     }
 
     fn the_last_clicks_are_stored_at_the_stop(backend) {

@@ -33,6 +33,7 @@ mod clients;
 mod codings;
 mod contract;
 mod cors;
+mod crawlers;
 mod db;
 mod deploy;
 mod edits;

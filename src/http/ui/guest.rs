@@ -98,9 +98,10 @@ impl Guest {
 pub(super) fn sent_cookie<'a>(request: &'a HttpRequest, config: &config::Http) -> Option<&'a str> {
     let name = name(request, config);
     let lines = request.headers().get_all(COOKIE);
+    // A cookie beside it may be no text.
     lines
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|pair| std::str::from_utf8(pair).ok())
         .find_map(|pair| pair.trim().strip_prefix(&*name)?.strip_prefix('='))
 }
 

@@ -1,5 +1,6 @@
 //! What a redirect hands over: bounded copies, parsed later.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -13,16 +14,16 @@ const LANGUAGE: usize = 32;
 const COUNTRY: usize = 8;
 
 /// What a request shows of its sender. Nothing of it is kept longer than until its batch is stored.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Seen<'a> {
     /// `User-Agent`
-    pub agent: &'a str,
+    pub agent: Cow<'a, str>,
     /// `Referer`
-    pub referrer: &'a str,
+    pub referrer: Cow<'a, str>,
     /// `Accept-Language`
-    pub language: &'a str,
+    pub language: Cow<'a, str>,
     /// The header that names the country.
-    pub country: &'a str,
+    pub country: Cow<'a, str>,
     /// The client's address, as far as it is known.
     pub address: Option<IpAddr>,
     /// Whether the browser fetches ahead, before anybody clicked.
@@ -45,18 +46,18 @@ pub(super) struct Pending {
     ends: [u16; 3],
 }
 
-impl<'a> Seen<'a> {
+impl Seen<'_> {
     /// The user agent, as far as it is looked at.
-    pub(super) fn user_agent(&self) -> &'a str {
-        cut(self.agent, AGENT)
+    pub(super) fn user_agent(&self) -> &str {
+        cut(&self.agent, AGENT)
     }
 
     pub(super) fn pending(&self, slug: &Slug, counted: bool, at: Timestamp) -> Pending {
         let parts = [
             self.user_agent(),
-            cut(self.referrer, REFERRER),
-            cut(self.language, LANGUAGE),
-            cut(self.country, COUNTRY),
+            cut(&self.referrer, REFERRER),
+            cut(&self.language, LANGUAGE),
+            cut(&self.country, COUNTRY),
         ];
         let mut ends = [0; 3];
         let mut end = 0;
@@ -131,10 +132,10 @@ mod tests {
     fn each_text_is_found_again_and_bounded() {
         let long = "é".repeat(1000);
         let seen = Seen {
-            agent: &long,
-            referrer: "https://a.example/",
-            language: "de-CH",
-            country: "CH",
+            agent: long.into(),
+            referrer: "https://a.example/".into(),
+            language: "de-CH".into(),
+            country: "CH".into(),
             ..Seen::default()
         };
 

@@ -297,7 +297,7 @@ mod tests {
 
     fn click(agent: &str, slug: &str, millis: i64) -> Pending {
         let seen = Seen {
-            agent,
+            agent: agent.into(),
             ..Seen::default()
         };
         let at = NOON + SignedDuration::from_millis(millis);
@@ -367,7 +367,7 @@ mod tests {
         for number in 0..200 {
             let referrer = format!("https://{number}.example/");
             let seen = Seen {
-                referrer: &referrer,
+                referrer: referrer.as_str().into(),
                 ..Seen::default()
             };
             assert!(pile.add(seen.pending(&"a".parse().unwrap(), false, NOON)));

@@ -5,6 +5,8 @@ mod en;
 mod es;
 mod fr;
 
+use std::borrow::Cow;
+
 use actix_web::HttpRequest;
 use actix_web::http::header;
 
@@ -52,7 +54,9 @@ const ALL: [&Words; 4] = [&en::WORDS, &de::WORDS, &fr::WORDS, &es::WORDS];
 /// The language of ours that the visitor likes best: RFC 9110, section 12.5.4; English if none.
 pub(super) fn of(request: &HttpRequest) -> &'static Words {
     let wanted = request.headers().get(header::ACCEPT_LANGUAGE);
-    choose(wanted.and_then(|value| value.to_str().ok()).unwrap_or_default())
+    choose(&wanted.map_or(Cow::Borrowed(""), |value| {
+        String::from_utf8_lossy(value.as_bytes())
+    }))
 }
 
 fn choose(accept: &str) -> &'static Words {
