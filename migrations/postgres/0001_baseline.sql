@@ -31,7 +31,7 @@ CREATE TABLE links (
     CONSTRAINT links_slug_key UNIQUE (slug),
     CONSTRAINT links_slug_check CHECK (slug ~ '^[A-Za-z0-9_-]{1,64}$'),
     CONSTRAINT links_revision_check CHECK (revision > 0),
-    CONSTRAINT links_target_check CHECK (target ~ '^https?://' AND octet_length(target) <= 2048),
+    CONSTRAINT links_target_check CHECK (target ~ '^https?://' AND octet_length(target) <= 32768),
     CONSTRAINT links_title_check CHECK (char_length(title) <= 200),
     CONSTRAINT links_tags_check CHECK (cardinality(tags) <= 16 AND array_position(tags, NULL) IS NULL),
     CONSTRAINT links_redirect_status_check CHECK (redirect_status IN (301, 302, 307, 308)),
@@ -55,9 +55,10 @@ CREATE INDEX links_expiring_idx ON links (id) WHERE expires_at IS NOT NULL OR ma
 CREATE INDEX links_expires_at_idx ON links (expires_at) WHERE expires_at IS NOT NULL;
 -- Reuse: the link of an owner to a destination.
 CREATE INDEX links_target_idx ON links (hashtextextended(target, 0), owner);
--- The destination's host reversed, with a dot at its end: a domain and all its subdomains are adjacent.
+-- The destination's host reversed, with one dot at its end: a domain and all its subdomains are adjacent. The dot that may
+-- end a host name in a URL is not part of it.
 CREATE INDEX links_host_idx ON links (
-    ((reverse(regexp_replace(split_part(target, '/', 3), ':[0-9]+$', '')) || '.') COLLATE "C"), id
+    ((reverse(rtrim(regexp_replace(split_part(target, '/', 3), ':[0-9]+$', ''), '.')) || '.') COLLATE "C"), id
 );
 
 -- The index of the search needs pg_trgm, a trusted extension: each role with CREATE on the database may install it.

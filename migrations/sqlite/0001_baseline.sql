@@ -36,7 +36,7 @@ CREATE TABLE links (
     CONSTRAINT links_slug_check CHECK (length(slug) BETWEEN 1 AND 64 AND slug NOT GLOB '*[^A-Za-z0-9_-]*'),
     CONSTRAINT links_revision_check CHECK (revision > 0),
     CONSTRAINT links_target_check CHECK (
-        (target GLOB 'http://*' OR target GLOB 'https://*') AND octet_length(target) <= 2048
+        (target GLOB 'http://*' OR target GLOB 'https://*') AND octet_length(target) <= 32768
     ),
     CONSTRAINT links_title_check CHECK (length(title) <= 200),
     CONSTRAINT links_tags_check CHECK (json_type(tags) = 'array' AND json_array_length(tags) <= 16),

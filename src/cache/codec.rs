@@ -115,7 +115,7 @@ fn put_redirect(bytes: &mut Vec<u8>, redirect: &Redirect) {
         put_time(bytes, time);
     }
     let target = redirect.target.as_str().as_bytes();
-    let length = u16::try_from(target.len()).expect("a target has at most TargetUrl::MAX_LEN bytes");
+    let length = u16::try_from(target.len()).expect("a target has at most 32,768 bytes");
     bytes.extend_from_slice(&length.to_be_bytes());
     bytes.extend_from_slice(target);
 }

@@ -3,7 +3,10 @@
 use url::Host;
 
 use super::{BlockedDomains, Env, Http, Place};
-use crate::domain::{DomainList, SlugPolicy, TargetPolicy};
+use crate::domain::{DomainList, SlugPolicy, TargetPolicy, TargetUrl};
+
+const DEFAULT_URL_LENGTH: u64 = TargetUrl::DEFAULT_MAX_LEN as u64;
+const MAX_URL_LENGTH: u64 = TargetUrl::MAX_LEN as u64;
 
 /// The settings of link creation.
 #[derive(Debug, Clone)]
@@ -18,6 +21,8 @@ pub struct Links {
     pub blocked_domains: BlockedDomains,
     /// Whether targets in private networks are let through.
     pub allow_private_targets: bool,
+    /// The most bytes of a serialised target.
+    pub max_url_length: usize,
 }
 
 impl Links {
@@ -32,6 +37,7 @@ impl Links {
             own_hosts,
             blocked_domains: BlockedDomains::read(env),
             allow_private_targets: env.flag_or("ALLOW_PRIVATE_TARGETS", false),
+            max_url_length: env.number_or("MAX_URL_LENGTH", DEFAULT_URL_LENGTH, 256..=MAX_URL_LENGTH),
         }
     }
 
@@ -47,6 +53,7 @@ impl Links {
             request_host,
             blocked_domains: Some(blocked_domains),
             allow_private: self.allow_private_targets,
+            max_length: self.max_url_length,
         }
     }
 }

@@ -26,6 +26,7 @@ mod selection;
 mod slug;
 mod statistics;
 mod target;
+mod typed;
 
 pub use agent::Agent;
 pub use bot::is_bot;
@@ -54,3 +55,4 @@ pub use statistics::{
     Bucket, Counts, Interval, Range, RangeError, Ranked, Statistics, Tally, day_of, hour_of,
 };
 pub use target::{TargetError, TargetPolicy, TargetUrl};
+pub use typed::{trim_invisible, typed_target};

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 use url::{Host, Url};
 
-use super::{DomainList, FaultCode};
+use super::{DomainList, FaultCode, trim_invisible};
 
-/// An absolute `http` or `https` URL, parsed and serialised by the WHATWG rules, at most
-/// [`TargetUrl::MAX_LEN`] bytes of visible ASCII.
+/// An absolute `http` or `https` URL, parsed and serialised by the WHATWG rules: visible ASCII, at most
+/// [`TargetUrl::MAX_LEN`] bytes.
 ///
 /// ```
 /// use curtail::domain::{TargetError, TargetPolicy, TargetUrl};
@@ -27,15 +27,23 @@ pub struct TargetUrl(Arc<str>);
 /// Why a text is no target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// It is longer than [`TargetUrl::MAX_LEN`] bytes, as sent or once serialised.
-    #[error("a target has at most {} bytes", TargetUrl::MAX_LEN)]
-    TooLong,
+    /// It is too long once serialised.
+    #[error("a target has at most {most} bytes, and this one has {length} once percent-encoded")]
+    TooLong {
+        /// Its bytes.
+        length: usize,
+        /// The most bytes that are allowed.
+        most: usize,
+    },
     /// It holds a C0, C1 or DEL character.
     #[error("a target holds no control characters")]
     Control,
     /// It is no absolute URL.
     #[error("a target is an absolute URL, such as https://example.org/")]
     Invalid,
+    /// It begins with two schemes, as after a paste. The second one would be the host.
+    #[error("a target has one scheme, and this one has two in a row")]
+    TwoSchemes,
     /// Its scheme is neither `http` nor `https`.
     #[error("a target begins with http: or https:")]
     Scheme,
@@ -61,8 +69,8 @@ impl TargetError {
     #[must_use]
     pub fn code(self) -> FaultCode {
         match self {
-            Self::TooLong => FaultCode::TooLong,
-            Self::Control | Self::Invalid => FaultCode::InvalidUrl,
+            Self::TooLong { .. } => FaultCode::TooLong,
+            Self::Control | Self::Invalid | Self::TwoSchemes => FaultCode::InvalidUrl,
             Self::Scheme => FaultCode::SchemeNotAllowed,
             Self::UserInfo => FaultCode::UserinfoNotAllowed,
             Self::Host | Self::Private => FaultCode::HostNotAllowed,
@@ -73,7 +81,7 @@ impl TargetError {
 }
 
 /// Which well-formed targets are refused all the same.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct TargetPolicy<'a> {
     /// Hosts of the service, lower case, without ports.
     pub own_hosts: &'a [String],
@@ -83,17 +91,32 @@ pub struct TargetPolicy<'a> {
     pub blocked_domains: Option<&'a DomainList>,
     /// Whether private addresses are let through.
     pub allow_private: bool,
+    /// The most bytes of the serialised URL, at most [`TargetUrl::MAX_LEN`].
+    pub max_length: usize,
+}
+
+impl Default for TargetPolicy<'_> {
+    fn default() -> Self {
+        Self {
+            own_hosts: &[],
+            request_host: None,
+            blocked_domains: None,
+            allow_private: false,
+            max_length: TargetUrl::DEFAULT_MAX_LEN,
+        }
+    }
 }
 
 impl TargetUrl {
-    /// The most bytes of a target, both as sent and once serialised.
-    pub const MAX_LEN: usize = 2048;
+    /// The most bytes that a policy can allow a serialised URL to have. Both stores and the caches hold as many.
+    pub const MAX_LEN: usize = 32_768;
 
-    /// The target that `text` spells, if `policy` lets it through.
+    /// The most bytes that a policy allows if it does not say.
+    pub const DEFAULT_MAX_LEN: usize = 8192;
+
+    /// The target that `text` spells, if `policy` lets it through. Invisible characters at its ends are left out.
     pub fn parse(text: &str, policy: &TargetPolicy<'_>) -> Result<Self, TargetError> {
-        if text.len() > Self::MAX_LEN {
-            return Err(TargetError::TooLong);
-        }
+        let text = trim_invisible(text);
         // The parser would drop some of these in silence.
         if text.chars().any(char::is_control) {
             return Err(TargetError::Control);
@@ -106,18 +129,14 @@ impl TargetUrl {
             return Err(TargetError::UserInfo);
         }
         check_host(&url, policy)?;
-        if url.as_str().len() > Self::MAX_LEN {
-            return Err(TargetError::TooLong);
-        }
+        check_length(url.as_str(), policy.max_length.min(Self::MAX_LEN))?;
         Ok(Self(url.as_str().into()))
     }
 
     /// A target read back from a store or a cache. It was parsed when it was written, so only what would
     /// harm a visitor or break the answer is checked again.
     pub fn from_stored(text: &str) -> Result<Self, TargetError> {
-        if text.len() > Self::MAX_LEN {
-            return Err(TargetError::TooLong);
-        }
+        check_length(text, Self::MAX_LEN)?;
         if !(text.starts_with("https://") || text.starts_with("http://")) {
             return Err(TargetError::Scheme);
         }
@@ -127,15 +146,15 @@ impl TargetUrl {
         Ok(Self(text.into()))
     }
 
-    /// The host, without its port, as the serialised URL spells it.
+    /// The host, without its port and without the dot that ends an absolute name, as the serialised URL spells it.
     #[must_use]
     pub fn host(&self) -> &str {
         let rest = self.0.split_once("://").map_or("", |(_, rest)| rest);
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        match authority.rsplit_once(':') {
+        relative(match authority.rsplit_once(':') {
             Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
             _ => authority,
-        }
+        })
     }
 
     /// The serialised URL.
@@ -189,24 +208,40 @@ impl Serialize for TargetUrl {
     }
 }
 
+fn check_length(text: &str, most: usize) -> Result<(), TargetError> {
+    let length = text.len();
+    if length > most {
+        return Err(TargetError::TooLong { length, most });
+    }
+    Ok(())
+}
+
+/// A name without the dot at the end that makes it absolute (RFC 3986, section 3.2.2): both mean the same host.
+fn relative(host: &str) -> &str {
+    host.strip_suffix('.').unwrap_or(host)
+}
+
 fn check_host(url: &Url, policy: &TargetPolicy<'_>) -> Result<(), TargetError> {
+    let host = relative(url.host_str().unwrap_or_default());
     let private = match url.host().ok_or(TargetError::Host)? {
-        Host::Domain(name) => {
-            if name.split('.').any(str::is_empty) {
+        Host::Domain(_) => {
+            if host.split('.').any(str::is_empty) {
                 return Err(TargetError::Host);
             }
-            is_private_name(name)
+            if matches!(host, "http" | "https") {
+                return Err(TargetError::TwoSchemes);
+            }
+            is_private_name(host)
         }
         Host::Ipv4(address) => is_private_v4(address),
         Host::Ipv6(address) => is_private_v6(address),
     };
-    let host = url.host_str().unwrap_or_default();
     let own = policy
         .own_hosts
         .iter()
         .map(String::as_str)
         .chain(policy.request_host);
-    if own.into_iter().any(|own| own.eq_ignore_ascii_case(host)) {
+    if own.into_iter().any(|own| relative(own).eq_ignore_ascii_case(host)) {
         return Err(TargetError::OwnHost);
     }
     if private && !policy.allow_private {

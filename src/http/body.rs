@@ -14,6 +14,9 @@ use crate::domain::{Fault, FaultCode};
 /// The most bytes of a body.
 pub(super) const LIMIT: usize = 16 * 1024;
 
+/// The most bytes of a body with a link in it: twice the longest target that can be allowed.
+pub(super) const LINK_LIMIT: usize = 64 * 1024;
+
 /// Reads a JSON body of at most `limit` bytes.
 pub(super) async fn json(
     request: &HttpRequest,

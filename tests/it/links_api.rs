@@ -210,7 +210,7 @@ on_both_stores! {
         send(Some("application/json"), b"").assert_problem(400, "malformed_json");
     }
 
-    fn a_body_of_16_kib_is_read_and_one_byte_more_is_413(backend) {
+    fn a_body_of_64_kib_is_read_and_one_byte_more_is_413(backend) {
         let app = TestApp::start(backend);
         let body = |length: usize| {
             let start = "{\"url\":\"https://example.org/\"";
@@ -221,8 +221,8 @@ on_both_stores! {
             app.send("POST", "/api/v1/links", &[("authorization", key.as_str()), ("content-type", "application/json")], body.as_bytes())
         };
 
-        assert_eq!(send(body(16 * 1024)).status, 201);
-        send(body(16 * 1024 + 1)).assert_problem(413, "body_too_large");
+        assert_eq!(send(body(64 * 1024)).status, 201);
+        send(body(64 * 1024 + 1)).assert_problem(413, "body_too_large");
     }
 
     fn without_a_valid_key_nothing_is_done(backend) {

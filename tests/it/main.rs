@@ -37,6 +37,7 @@ mod crawlers;
 mod db;
 mod deploy;
 mod edits;
+mod entrances;
 mod exporter;
 mod floors;
 mod ground;

@@ -14,7 +14,7 @@ const PERSON: (&str, &str) = (
     "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
 );
 
-fn signed_in<'a>(app: &'a TestApp, key: &str) -> Tab<'a> {
+pub fn signed_in<'a>(app: &'a TestApp, key: &str) -> Tab<'a> {
     let mut tab = Tab::open(app, "/app/sign-in");
     tab.submit("/app/sign-in", &[("key", key)]);
     assert_eq!((tab.status, tab.path.as_str()), (200, "/app"), "{}", tab.body);

@@ -64,6 +64,7 @@ fn every_fault_is_named_at_once_and_no_value_is_repeated() {
         ("ANONYMOUS_CREATE", "ture-SENTINEL"),
         ("TRUSTED_PROXY_HOPS", "-1"),
         ("SLUG_LENGTH", "4"),
+        ("MAX_URL_LENGTH", "32769"),
         ("OWN_HOSTS", "SENTINEL host"),
         ("BLOCKED_DOMAINS", "good.example SENTINEL/path"),
         ("BLOCKED_DOMAINS_FILE", "/nowhere/to/be/SENTINEL"),

@@ -350,7 +350,7 @@ fn what_is_no_request_of_yourls_is_answered_without_a_failure() {
             answer.body
         );
     }
-    app.send("POST", "/yourls-api.php", &[FORM], &[b'a'; 16 * 1024 + 1])
+    app.send("POST", "/yourls-api.php", &[FORM], &[b'a'; 64 * 1024 + 1])
         .assert_problem(413, "body_too_large");
     app.send("DELETE", "/yourls-api.php", &[], b"")
         .assert_problem(405, "method_not_allowed");

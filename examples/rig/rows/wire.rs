@@ -454,7 +454,7 @@ fn vectors() -> Vec<(String, bool)> {
     ] {
         refuse(target.to_owned());
     }
-    refuse(format!("https://example.org/{}", "a".repeat(2048)));
+    refuse(format!("https://example.org/{}", "a".repeat(8192)));
     for target in [
         "https://example.org",
         "http://example.org/",

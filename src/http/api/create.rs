@@ -28,7 +28,7 @@ pub(in crate::http) async fn create(
     caller.require(Scope::LinksCreate)?;
     let address = address::client(&request, &services.config);
     rate::create(&request, &services, &caller).await?;
-    let bytes = body::bytes(&request, payload, body::LIMIT).await?;
+    let bytes = body::bytes(&request, payload, body::LINK_LIMIT).await?;
     let name = made::name(&request, address, &bytes)?;
     let draft = draft(body::parse(&bytes)?).map_err(Error::InvalidLink)?;
     let origin = Origin {

@@ -27,7 +27,7 @@ pub(in crate::http) async fn update(
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::LinksWrite)?;
     let slug = slug_in_path(&path)?;
-    let body = body::json(&request, payload, body::LIMIT).await?;
+    let body = body::json(&request, payload, body::LINK_LIMIT).await?;
     let patch = patch(body).map_err(Error::InvalidPatch)?;
     let link = services
         .links

@@ -57,7 +57,7 @@ described! {
         .min_length(Some(1))
         .max_length(Some(Self::MAX_LEN))
         .examples(["x7Kq2mP"]);
-    TargetUrl as "Target" => text("Where a link leads: an absolute `http` or `https` URL, parsed and serialised again.")
+    TargetUrl as "Target" => text("Where a link leads: an absolute `http` or `https` URL, parsed and serialised again. Once serialised it has at most `MAX_URL_LENGTH` bytes, a setting: 8,192 unless it is changed.")
         .format(Some(SchemaFormat::Custom("uri".to_owned())))
         .max_length(Some(Self::MAX_LEN))
         .examples(["https://example.org/a/long/path?q=1"]);

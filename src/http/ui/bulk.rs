@@ -16,7 +16,7 @@ use super::form::{self, Form};
 use super::guest::Guest;
 use super::layout::{Place, page};
 use super::{member, visible};
-use crate::domain::{Fault, LinkDraft};
+use crate::domain::{Fault, LinkDraft, trim_invisible};
 use crate::service::{Answer, Batch, Error, Item, Origin, Render, RequestName, Scope};
 
 /// The most links of a form.
@@ -70,7 +70,7 @@ pub(super) async fn create(
     }
     let lines: Vec<&str> = typed
         .lines()
-        .map(str::trim)
+        .map(trim_invisible)
         .filter(|line| !line.is_empty())
         .collect();
     if lines.is_empty() || lines.len() > MAX_LINKS {

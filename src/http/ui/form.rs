@@ -8,7 +8,7 @@ use super::super::origin::{self, Initiator};
 use super::super::problem::Problem;
 use super::super::{Services, payload as content};
 use super::guest::Guest;
-use crate::domain::{Fault, Link, Revision};
+use crate::domain::{Fault, Link, Revision, typed_target};
 use crate::service::{Expected, Session};
 
 /// The field that holds the token.
@@ -17,8 +17,8 @@ const TOKEN: &str = "token";
 /// The field that holds the revision of the link that was shown.
 pub(super) const REVISION: &str = "revision";
 
-/// The most bytes of a form; what is typed in JSON is shorter.
-pub(super) const LIMIT: usize = 64 * 1024;
+/// The most bytes of a form: percent-encoding makes up to three of one.
+pub(super) const LIMIT: usize = 128 * 1024;
 
 /// The notice when a form's token is not the session's: the page was opened in another session.
 pub(super) const STALE: &str =
@@ -247,11 +247,5 @@ fn sentence(detail: &str) -> String {
 
 /// A target as people type it: without a scheme it is meant for `https`.
 pub(super) fn target(typed: &str) -> String {
-    let typed = typed.trim();
-    let host = typed.split(['/', '?', '#']).next().unwrap_or_default();
-    if host.is_empty() || host.contains(':') || !host.contains('.') {
-        typed.to_owned()
-    } else {
-        format!("https://{typed}")
-    }
+    typed_target(typed, "https")
 }

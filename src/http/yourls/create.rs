@@ -9,7 +9,7 @@ use super::Outcome;
 use super::parameters::Parameters;
 use super::reply::{self, Format, Reply};
 use super::show::{date, shorturl as short, title};
-use crate::domain::{Fault, FaultCode, Link, LinkDraft, Slug};
+use crate::domain::{Fault, FaultCode, Link, LinkDraft, Slug, typed_target};
 use crate::http::api::{replayed_header, request_name};
 use crate::http::{Services, address, origin, rate};
 use crate::service::{Answer, Batch, Caller, Error, Item, Origin, Render, Scope};
@@ -73,11 +73,12 @@ pub(super) async fn shorturl(
     })
 }
 
-/// YOURLS puts `http://` before what has no scheme.
-fn with_scheme(url: &str) -> String {
-    match url::Url::parse(url) {
+/// YOURLS puts `http://` before what has no scheme, be it a host or not.
+fn with_scheme(typed: &str) -> String {
+    let url = typed_target(typed, "http");
+    match url::Url::parse(&url) {
         Err(url::ParseError::RelativeUrlWithoutBase) if !url.is_empty() => format!("http://{url}"),
-        _ => url.to_owned(),
+        _ => url,
     }
 }
 

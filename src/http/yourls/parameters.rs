@@ -22,7 +22,7 @@ pub(super) struct Parameters {
 impl Parameters {
     /// Reads the parameters of a request. What is no form has none.
     pub(super) async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Self, Problem> {
-        let body = payload::collect(request, payload, body::LIMIT).await?;
+        let body = payload::collect(request, payload, body::LINK_LIMIT).await?;
         let mut values: BTreeMap<String, String> = pairs(request.query_string().as_bytes());
         let kind = request
             .headers()

@@ -20,7 +20,7 @@ pub use report::{Concern, Outcome, Report, Trouble};
 
 use serde_json::{Map, Value};
 
-/// The most bytes of one link: four times what the longest that is accepted has.
+/// The most bytes of one link: twice what the longest target that can be allowed has.
 pub(super) const MAX_ITEM_BYTES: usize = 64 * 1024;
 
 /// One link as it was sent, not yet understood.

@@ -10,11 +10,11 @@ use crate::domain::{Actor, Domain, KeyId, Redirect, Selection, Slug};
 use crate::store::limits::LONG_LIMIT;
 use crate::store::{Place, Selected, StoreError};
 
-/// The host backwards, with a dot at its end: the hosts of a domain are next to one another. The index
+/// The host backwards, with one dot at its end: the hosts of a domain are next to one another. The index
 /// `links_host_idx` is over this very expression.
 macro_rules! host {
     () => {
-        "((reverse(regexp_replace(split_part(target, '/', 3), ':[0-9]+$', '')) || '.') COLLATE \"C\")"
+        "((reverse(rtrim(regexp_replace(split_part(target, '/', 3), ':[0-9]+$', ''), '.')) || '.') COLLATE \"C\")"
     };
 }
 
