@@ -55,4 +55,4 @@ pub use statistics::{
     Bucket, Counts, Interval, Range, RangeError, Ranked, Statistics, Tally, day_of, hour_of,
 };
 pub use target::{TargetError, TargetPolicy, TargetUrl};
-pub use typed::{trim_invisible, typed_target};
+pub use typed::{TypedSlug, trim_invisible, typed_target};

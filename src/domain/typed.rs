@@ -1,4 +1,6 @@
-//! URLs as people type and paste them.
+//! URLs as people type and paste them: destinations, and short URLs with something behind them.
+
+use super::Slug;
 
 /// Characters that take no room of their own and that pasting brings along: marks of direction, joiners, the byte order
 /// mark, the soft hyphen.
@@ -52,9 +54,72 @@ fn begins_with_host(text: &str) -> bool {
     }
 }
 
+/// A slug in a path that is none itself, because something stands behind it that no slug holds: a slash, the full stop or
+/// the bracket of a sentence, white space, letters of a script that sets no spaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypedSlug {
+    /// The slug.
+    pub slug: Slug,
+    /// Whether the link's preview is meant: a `+` stands behind the slug.
+    pub preview: bool,
+    /// A query string that stands behind `&`, as if there were a `?` before it; mostly empty.
+    pub query: String,
+}
+
+impl TypedSlug {
+    /// Reads a path whose percent-encoding is decoded, but for `%25`, `%2B` and `%2F`, which routers leave. `None` if the
+    /// path goes on with characters of a slug behind others.
+    #[must_use]
+    pub fn of_path(path: &str) -> Option<Self> {
+        let path = decoded(path);
+        let text = path.trim_start_matches('/');
+        let end = text.find(|c| !Slug::may_hold(c)).unwrap_or(text.len());
+        let (slug, rest) = text.split_at(end);
+        let query = match rest.strip_prefix('&') {
+            Some(query) if query.contains(Slug::may_hold) => query,
+            _ if rest.contains(Slug::may_hold) => return None,
+            _ => "",
+        };
+        Some(Self {
+            slug: slug.parse().ok()?,
+            preview: rest.starts_with('+'),
+            query: query.to_owned(),
+        })
+    }
+}
+
+/// What routers leave percent-encoded. Each is decoded once.
+fn decoded(path: &str) -> String {
+    [("%2B", "+"), ("%2b", "+"), ("%2F", "/"), ("%2f", "/"), ("%25", "%")]
+        .into_iter()
+        .fold(path.to_owned(), |path, (from, to)| path.replace(from, to))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{trim_invisible, typed_target};
+    use super::{TypedSlug, trim_invisible, typed_target};
+
+    #[test]
+    fn what_no_slug_holds_is_taken_from_its_end() {
+        let read = |path: &str| TypedSlug::of_path(path).map(|typed| (typed.slug.to_string(), typed.preview, typed.query));
+        let plain = |path: &str| assert_eq!(read(path), Some(("Abc-1_".to_owned(), false, String::new())), "{path:?}");
+        for behind in [
+            "/", "//", ".", ",", ")", ";", "!", "?", "'", "\"", ">", " ", "\n", "\u{a0}", "\u{200b}", ").", "/.", "...", "]",
+            "\u{201d}", "。", "です", "%", "%25", "%2F", "&", "*", "**",
+        ] {
+            plain(&format!("/Abc-1_{behind}"));
+        }
+        plain("//Abc-1_");
+        plain("/Abc-1_");
+        for preview in ["/abc+", "/abc%2B", "/abc%2b", "/abc+.", "/abc%2B/"] {
+            assert_eq!(read(preview), Some(("abc".to_owned(), true, String::new())), "{preview}");
+        }
+        assert_eq!(read("/abc&utm_source=x&y=1"), Some(("abc".to_owned(), false, "utm_source=x&y=1".to_owned())));
+        let long = format!("/{}.", "a".repeat(65));
+        for none in ["/", "", "/.", "/a.b", "/a/b", "/abc.html", "/abc%20x", "/.abc", "/%2520", "/abc%2520", "/é", &long] {
+            assert_eq!(read(none), None, "{none:?}");
+        }
+    }
 
     #[test]
     fn invisible_characters_go_from_both_ends_and_stay_within() {

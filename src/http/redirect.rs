@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::openapi::{Operation, text};
 use super::problem::Problem;
 use super::{Services, address, caching, services, ui, visitor};
-use crate::domain::{GoneReason, Redirect, RedirectStatus, Slug, without_scan_mark};
+use crate::domain::{GoneReason, Redirect, RedirectStatus, Slug, TypedSlug, without_scan_mark};
 use crate::service::{Error, Visit, is_program};
 
 /// Which paths are redirects.
@@ -26,9 +26,10 @@ pub(super) fn slug_of(path: &str) -> Option<Slug> {
     (!Slug::RESERVED.contains(&slug.as_str())).then_some(slug)
 }
 
-/// Sends the visitor of `slug` on.
+/// Sends the visitor of `slug` on, who came with `query`.
 pub(super) async fn redirect(
     slug: &Slug,
+    query: &str,
     request: &HttpRequest,
     services: &Services,
 ) -> Result<HttpResponse, Problem> {
@@ -47,7 +48,7 @@ pub(super) async fn redirect(
                 services.clicks.record(slug, now, redirect.limited, &seen());
                 services.clicks.keep_up().await;
             }
-            Ok(follow(&redirect, request.query_string(), now, services))
+            Ok(follow(&redirect, query, now, services))
         }
         Ok(Visit::Unknown) => Err(Box::pin(unknown(request, services)).await),
         Ok(Visit::Gone(reason)) => Err(Box::pin(gone(reason, request, services)).await),
@@ -55,23 +56,41 @@ pub(super) async fn redirect(
     }
 }
 
-/// Answers what neither the frame takes for a slug nor a route has. What could be no slug of any link looks the same as
-/// a slug that no link has.
+/// Answers what neither the frame takes for a slug nor a route has. A slug with something behind it that no slug holds is
+/// looked up once, without that. What could be no slug of any link looks the same as a slug that no link has.
 pub(super) async fn rest(request: HttpRequest) -> Result<HttpResponse, Problem> {
     let services = services(&request);
     if let Some(segment) = only_segment(request.match_info().as_str()) {
         // A reserved word that no route has: a link may be older than the reservation.
         if let Ok(slug) = segment.parse() {
-            return redirect(&slug, &request, services).await;
+            return redirect(&slug, request.query_string(), &request, services).await;
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Err(Problem::method_not_allowed(METHODS));
         }
     }
     // The preview and the QR codes stand beside a slug.
-    ui::beside(&request, services)
-        .await
-        .unwrap_or_else(|| Err(no_such_slug()))
+    if let Some(answer) = ui::beside(&request, services).await {
+        return answer;
+    }
+    let path = request.match_info().as_str();
+    let typed = TypedSlug::of_path(path).filter(|typed| !Slug::RESERVED.contains(&typed.slug.as_str()));
+    match typed {
+        Some(typed) if matches!(*request.method(), Method::GET | Method::HEAD) => {
+            let query = joined(typed.query, request.query_string());
+            redirect(&typed.slug, &query, &request, services).await
+        }
+        _ => Err(no_such_slug()),
+    }
+}
+
+/// Two query strings as one.
+fn joined(first: String, second: &str) -> String {
+    match (first.is_empty(), second.is_empty()) {
+        (true, _) => second.to_owned(),
+        (false, true) => first,
+        (false, false) => format!("{first}&{second}"),
+    }
 }
 
 fn follow(redirect: &Redirect, query: &str, now: Timestamp, services: &Services) -> HttpResponse {
@@ -144,7 +163,10 @@ fn no_such_slug() -> Problem {
 
 pub(super) fn described() -> Operation {
     let operation = Operation::new("GET", PATTERN, "visit", "Follow a link")
-        .says("Each `GET` is a click; a `HEAD` is none.")
+        .says(
+            "Each `GET` is a click; a `HEAD` is none. What no slug holds, such as a full stop, a bracket or a slash, may stand \
+             behind the slug.",
+        )
         .group("visitors")
         .for_visitors()
         .problems(&[

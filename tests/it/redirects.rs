@@ -102,6 +102,50 @@ on_both_stores! {
         }
     }
 
+    /// A full stop behind a short URL in a sentence made a 404 of it.
+    fn what_no_slug_holds_may_stand_behind_one(backend) {
+        let app = TestApp::start_with(backend, &[("CLICK_FLUSH_MS", "10")]);
+        app.create(json!({"url": "https://example.org/?x=1", "slug": "Abc-1", "forward_query": true}));
+        let behind = ["/", ".", ",", ")", ";", "!", "'", "%22", "%3E", "%20", "%0A", "%C2%A0", "%E2%80%8B", ").", "%2F", "%E3%80%82"];
+        for behind in behind {
+            let answer = app.get(&format!("/Abc-1{behind}?a=b"));
+
+            assert_eq!((answer.status, answer.header("location")), (302, Some("https://example.org/?x=1&a=b")), "{behind}");
+            assert_eq!(app.send("HEAD", &format!("/Abc-1{behind}"), &[], b"").status, 302, "{behind}");
+        }
+        assert_eq!(app.get("//Abc-1").header("location"), Some("https://example.org/?x=1"));
+        assert_eq!(app.get("/Abc-1&utm_source=x").header("location"), Some("https://example.org/?x=1&utm_source=x"));
+        assert_eq!(app.get("/Abc-1&a=1?b=2").header("location"), Some("https://example.org/?x=1&a=1&b=2"));
+        for preview in ["/Abc-1%2B", "/Abc-1%2b", "/Abc-1+."] {
+            let page = app.get(preview);
+            assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")), "{preview}");
+        }
+
+        crate::clicks_api::settle(&app);
+        assert_eq!(app.api("GET", "/links/Abc-1", None).json()["clicks"], behind.len() + 3);
+        for none in ["/abc-1.", "/Abc-1.html", "/Abc-1/x", "/x/Abc-1.", "/Abc-1%2520", "/docs/x.", "/version/"] {
+            app.get(none).assert_problem(404, "not_found");
+        }
+        app.send("POST", "/Abc-1/", &[], b"").assert_problem(404, "not_found");
+        app.send("POST", "/Abc-1.", &[], b"").assert_problem(405, "method_not_allowed");
+    }
+
+    fn a_slug_that_is_typed_with_more_is_looked_up_once_and_counts_as_one_miss(backend) {
+        let app = TestApp::start_with(backend, &[("MISS_RATE_PER_MINUTE", "3")]);
+        let asked = || app.metrics.resolve.absent.get() + app.metrics.resolve.store.get();
+
+        for (at, path) in ["/none-1.", "/none-2/", "/none-3)"].iter().enumerate() {
+            app.get(path).assert_problem(404, "not_found");
+            assert_eq!(asked(), at as u64 + 1);
+        }
+        app.get("/none-4.").assert_problem(429, "rate_limited");
+
+        // What can be no slug asks nothing and is no miss.
+        let before = asked();
+        app.get("/none.html").assert_problem(404, "not_found");
+        assert_eq!(asked(), before);
+    }
+
     fn a_slug_of_65_characters_is_404(backend) {
         let app = TestApp::start(backend);
         let longest = "a".repeat(64);

@@ -12,7 +12,7 @@ use super::super::{Services, origin, redirect};
 use super::qr::Format;
 use super::words::Words;
 use super::{layout, qr, visible, words};
-use crate::domain::{GoneReason, Redirect, Slug, TargetUrl};
+use crate::domain::{GoneReason, Redirect, Slug, TargetUrl, TypedSlug};
 use crate::service::{About, Preview, Visit};
 
 /// The page of a problem. Its length depends on the problem and the language alone: a request id is always as long.
@@ -47,17 +47,17 @@ enum Beside {
 
 impl Beside {
     fn of(path: &str) -> Option<Self> {
-        let path = path.strip_prefix('/')?;
-        if let Some(slug) = path.strip_suffix('+') {
-            return slug.parse().ok().map(Self::Preview);
-        }
-        let (slug, file) = path.split_once('/')?;
-        let format = match file {
-            "qr.svg" => Format::Svg,
-            "qr.png" => Format::Png,
-            _ => return None,
+        let qr = |path: &str| {
+            let (slug, file) = path.strip_prefix('/')?.split_once('/')?;
+            let format = match file {
+                "qr.svg" => Format::Svg,
+                "qr.png" => Format::Png,
+                _ => return None,
+            };
+            Some(Self::Qr(slug.parse().ok()?, format))
         };
-        Some(Self::Qr(slug.parse().ok()?, format))
+        let preview = || TypedSlug::of_path(path).filter(|typed| typed.preview);
+        qr(path).or_else(|| preview().map(|typed| Self::Preview(typed.slug)))
     }
 }
 
