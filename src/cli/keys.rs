@@ -6,7 +6,7 @@ use clap::Subcommand;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 
-use crate::domain::{Key, KeyDraft, SystemClock};
+use crate::domain::{GivenTime, Key, KeyDraft, SystemClock};
 use crate::lifecycle::Lifecycle;
 use crate::service::{Caller, Error, Keys};
 use crate::store;
@@ -34,7 +34,7 @@ pub(super) enum Command {
         own_links_only: bool,
         /// When it ends, such as 2030-01-01T00:00:00Z
         #[arg(long)]
-        expires_at: Option<Timestamp>,
+        expires_at: Option<GivenTime>,
     },
     /// List the keys, without what is secret of them
     #[command(after_help = "Example:\n  curtail keys list")]
@@ -77,7 +77,7 @@ async fn run(keys: &Keys, command: Command) -> Result<(), Error> {
                 name,
                 scopes,
                 own_links_only,
-                expires_at,
+                expires_at: expires_at.map(GivenTime::get),
             };
             let issued = keys.create(&Caller::Operator, draft).await?;
             eprintln!(

@@ -26,6 +26,7 @@ mod selection;
 mod slug;
 mod statistics;
 mod target;
+mod time;
 mod typed;
 
 pub use agent::Agent;
@@ -55,4 +56,5 @@ pub use statistics::{
     Bucket, Counts, Interval, Range, RangeError, Ranked, Statistics, Tally, day_of, hour_of,
 };
 pub use target::{TargetError, TargetPolicy, TargetUrl};
+pub use time::{GivenTime, NoTime, time_in_utc};
 pub use typed::{TypedSlug, trim_invisible, typed_target};

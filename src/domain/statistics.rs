@@ -137,7 +137,8 @@ impl Range {
         let to = if to == Some(last) {
             last
         } else {
-            interval.next(last).ok_or(RangeError::Order)?
+            // Behind the last time of all there is none.
+            interval.next(last).unwrap_or(Timestamp::MAX)
         };
         let from = match from {
             Some(from) => from,

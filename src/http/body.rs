@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::payload;
 use super::problem::Problem;
-use crate::domain::{Fault, FaultCode};
+use crate::domain::{Fault, FaultCode, GivenTime};
 
 /// The most bytes of a body.
 pub(super) const LIMIT: usize = 16 * 1024;
@@ -178,7 +178,7 @@ impl Fields {
                     .is_some_and(|b| matches!(b, b'T' | b't' | b' '))
                 && !text.contains('[');
             if rfc3339 {
-                text.parse().map_err(|_| WANTED)
+                text.parse().map(GivenTime::get).map_err(|_| WANTED)
             } else {
                 Err(WANTED)
             }

@@ -7,16 +7,18 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
+use crate::domain::GivenTime;
+
 /// What is wrong with a query string: a sentence that repeats nothing of it.
 #[derive(Debug)]
 pub(super) struct MalformedQuery(pub(super) String);
 
 /// A time of RFC 3339. In a query string `+` stands for a space, so an offset such as `+02:00` has to be encoded.
 pub(super) fn time(name: &str, text: &str) -> Result<Timestamp, MalformedQuery> {
-    text.parse().map_err(|_| {
+    text.parse().map(GivenTime::get).map_err(|_| {
         let offset_begins = text.char_indices().rev().find(|(_, char)| *char == ' ');
         let with_plus = offset_begins.map(|(at, _)| [&text[..at], "+", &text[at + 1..]].concat());
-        MalformedQuery(match with_plus.map(|text| text.parse::<Timestamp>()) {
+        MalformedQuery(match with_plus.map(|text| text.parse::<GivenTime>()) {
             Some(Ok(_)) => format!("{name} is not valid: send the + of its offset as %2B."),
             _ => format!("{name} is not valid: send a time of RFC 3339, such as 2026-11-21T00:00:00Z."),
         })

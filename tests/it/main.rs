@@ -43,6 +43,7 @@ mod floors;
 mod ground;
 mod headers;
 mod keys_api;
+mod last_day;
 mod limits;
 mod links_api;
 mod links_list;

@@ -2,11 +2,10 @@
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
 use super::form::{self, Form, Line};
-use crate::domain::{Change, Fault, FaultCode, Link, LinkPatch};
+use crate::domain::{Change, Fault, FaultCode, Link, LinkPatch, time_in_utc};
 
 const STATUSES: [(&str, &str); 4] = [
     ("302", "302 Found (not kept by browsers)"),
@@ -66,14 +65,11 @@ impl Typed {
         );
         let mut time = |name: &str| {
             let text = form.text(name)?;
-            let time = text
-                .parse::<DateTime>()
-                .ok()
-                .and_then(|time| time.to_zoned(TimeZone::UTC).ok());
+            let time = time_in_utc(text);
             if time.is_none() {
                 faults.push(fault(name, "a day and a time, such as 2030-01-31T12:00"));
             }
-            time.map(|time| time.timestamp())
+            time
         };
         let (valid_from, expires_at) = (time("valid_from"), time("expires_at"));
         Self {

@@ -1,11 +1,10 @@
 //! The fields of one link, from JSON or from a table: there a number or a time is a text.
 
 use jiff::Timestamp;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
 use super::Trouble;
+use crate::domain::{GivenTime, time_in_utc};
 
 /// The most characters of a field's name that are repeated.
 const MAX_NAME_CHARS: usize = 64;
@@ -92,11 +91,8 @@ impl Fields {
     pub(super) fn time(&mut self, name: &str) -> Option<Timestamp> {
         self.take(name, "must be a time such as 2026-11-21T02:00:00Z", |value| {
             let text = value.as_str()?.trim();
-            let civil = || {
-                let time = text.parse::<DateTime>().ok()?;
-                Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp())
-            };
-            text.parse().ok().or_else(civil)
+            let given = text.parse().ok().map(GivenTime::get);
+            given.or_else(|| time_in_utc(text))
         })
     }
 
