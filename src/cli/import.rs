@@ -23,6 +23,9 @@ pub(super) struct Arguments {
     /// Whose form it is: ndjson, csv, yourls, shlink, kutt or bitly; guessed if it is missing
     #[arg(long)]
     from: Option<Format>,
+    /// What the short URLs of the source begin with, such as https://example.com/s, if that is more than a host
+    #[arg(long)]
+    base: Option<String>,
     /// What to do with a link whose slug is another's: report, skip or overwrite
     #[arg(long, default_value = "report")]
     on_conflict: OnConflict,
@@ -69,6 +72,7 @@ async fn take(links: &Links, arguments: &Arguments) -> Result<(), String> {
         skip: state.as_ref().map_or(arguments.skip, |state| state.read),
         max_problems: usize::MAX,
         host: None,
+        base: arguments.base.clone(),
     };
     let mut problems = match &arguments.report {
         Some(path) => Problems::file(path)?,

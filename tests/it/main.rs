@@ -42,6 +42,7 @@ mod exporter;
 mod floors;
 mod ground;
 mod headers;
+mod import_tools;
 mod keys_api;
 mod last_day;
 mod limits;

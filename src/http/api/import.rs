@@ -25,6 +25,9 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// The most links that the answer tells of one by one.
 const MAX_PROBLEMS: usize = 1000;
 
+/// The most characters of what short URLs begin with.
+const MAX_BASE_CHARS: usize = 255;
+
 /// Takes links from elsewhere.
 pub(in crate::http) async fn import(
     request: HttpRequest,
@@ -61,6 +64,7 @@ fn wanted(request: &HttpRequest) -> Result<ImportRequest, MalformedQuery> {
         skip: parameters.parsed::<u64>("skip")?.unwrap_or_default(),
         max_problems: MAX_PROBLEMS,
         host: origin::host(request).map(str::to_owned),
+        base: parameters.text("base", MAX_BASE_CHARS)?,
     };
     parameters.finish()?;
     Ok(wanted)
@@ -177,6 +181,12 @@ pub(in crate::http) fn described() -> Operation {
         .group("links")
         .in_query("format", word(formats, "Whose form it is; guessed without it."))
         .in_query("on_conflict", conflicts)
+        .in_query(
+            "base",
+            text("What the short URLs of the source begin with, if that is more than a host, such as `https://example.com/s`.")
+                .min_length(Some(1))
+                .max_length(Some(MAX_BASE_CHARS)),
+        )
         .in_query("skip", text("Links at the start to pass over.").pattern(Some("^[0-9]{1,18}$")))
         .takes_any(
             &["application/x-ndjson", "application/json", "text/csv"],

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::Trouble;
+use super::cells::{flag, whole};
 use crate::domain::{GivenTime, time_in_utc};
 
 /// The most characters of a field's name that are repeated.
@@ -67,8 +68,8 @@ impl Fields {
     /// A whole number.
     pub(super) fn integer(&mut self, name: &str) -> Option<i64> {
         self.take(name, "must be a whole number", |value| match value {
-            Value::Number(number) => number.as_i64(),
-            Value::String(text) => text.trim().parse().ok(),
+            Value::Number(number) => whole(&number.to_string()),
+            Value::String(text) => whole(&text),
             _ => None,
         })
     }
@@ -77,12 +78,8 @@ impl Fields {
     pub(super) fn flag(&mut self, name: &str) -> Option<bool> {
         self.take(name, "must be true or false", |value| match value {
             Value::Bool(flag) => Some(flag),
-            Value::Number(number) => Some(number.as_i64()? != 0),
-            Value::String(text) => match text.trim() {
-                "true" | "1" => Some(true),
-                "false" | "0" => Some(false),
-                _ => None,
-            },
+            Value::Number(number) => Some(whole(&number.to_string())? != 0),
+            Value::String(text) => flag(&text),
             _ => None,
         })
     }

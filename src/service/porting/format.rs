@@ -4,6 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::Serialize;
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
+
+use super::dialect::Dialect;
 
 /// Whose form it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -64,8 +68,7 @@ impl Format {
                 None
             };
         }
-        let header = text.lines().find(|line| !line.trim().is_empty())?;
-        let names: Vec<String> = header.split(',').map(plain).collect();
+        let names: Vec<String> = Dialect::of(head).names().map(plain).collect();
         let has = |name: &str| names.iter().any(|found| found == name);
         if has("slug") && has("url") {
             Some(Self::Csv)
@@ -78,6 +81,32 @@ impl Format {
         } else {
             None
         }
+    }
+
+    /// The column, or one of several, that a table of this format needs and does not have among `names`.
+    pub(super) fn missing_column(self, names: &[String]) -> Option<&'static str> {
+        let needed: &[&[&'static str]] = match self {
+            Self::Ndjson | Self::Csv => &[&["slug"], &["url"]],
+            Self::Yourls => &[&["keyword", "shorturl"], &["url"]],
+            Self::Shlink => &[&["shortcode", "shorturl"], &["longurl"]],
+            Self::Kutt => &[&["address"], &["target"]],
+            Self::Bitly if super::peers::is_bitly(names) => &[],
+            Self::Bitly => return Some("link"),
+        };
+        let is_missing = |column: &&&[&str]| !names.iter().any(|name| column.contains(&name.as_str()));
+        needed.iter().find(is_missing).map(|column| column[0])
+    }
+
+    /// Whether an object has any field that a link of this format has: the dumps of databases hold others.
+    pub(super) fn is_link(self, object: &Map<String, Value>) -> bool {
+        let names: &[&str] = match self {
+            Self::Ndjson | Self::Csv => &["slug", "url"],
+            Self::Yourls => &["keyword", "shorturl", "url"],
+            Self::Shlink => &["shortCode", "shortUrl", "longUrl"],
+            Self::Kutt => &["address", "target"],
+            Self::Bitly => return true,
+        };
+        names.iter().any(|name| object.contains_key(*name))
     }
 }
 
@@ -125,6 +154,54 @@ impl Carrier {
         match head.iter().find(|byte| !byte.is_ascii_whitespace()) {
             Some(b'{' | b'[') => Self::Documents,
             _ => Self::Table,
+        }
+    }
+}
+
+/// Whether JSON is a document, in an array, in a wrapper or spread over lines, and not an object a line.
+pub(super) fn is_document(head: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(head);
+    let mut lines = text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
+    let Some(first) = lines.next() else { return false };
+    let wraps = first.strip_prefix('{').is_some_and(|rest| {
+        let rest = rest.trim_start().strip_prefix("\"links\"");
+        rest.is_some_and(|rest| rest.trim_start().starts_with(':'))
+    });
+    if first.starts_with('[') || wraps {
+        return true;
+    }
+    // An object that goes on in the next line begins a field there; a line of its own begins another object.
+    serde_json::from_str::<IgnoredAny>(first).is_err()
+        && lines.next().is_some_and(|second| second.starts_with(['"', '}', ']']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_document;
+
+    #[test]
+    fn white_space_between_the_tokens_of_json_decides_nothing() {
+        for document in [
+            "[{\"slug\":\"a\"}]",
+            "  [\n{",
+            "{\"links\":[]}",
+            "{ \"links\" : [",
+            "{\n  \"links\": [\n",
+            "{\n \"slug\": \"a\",\n",
+            "{ \"slug\": \"a\",\r\n  \"url\": \"b\" }",
+            "{\n}",
+        ] {
+            assert!(is_document(document.as_bytes()), "{document}");
+        }
+        for lines in [
+            "",
+            "{\"slug\":\"a\"}",
+            "{\"slug\":\"a\"}\n{\"slug\":\"b\"}\n",
+            "\n{\"slug\":\"bad\",\"url\":\n{\"slug\":\"b\"}",
+            "{\"slug\":\"cut",
+            "{\"slug\":\"links\",\"url\":\"x\"}",
+        ] {
+            assert!(!is_document(lines.as_bytes()), "{lines}");
         }
     }
 }

@@ -1,14 +1,16 @@
 //! Takes links from a stream, a batch at a time.
 
 use std::collections::HashSet;
-use std::str::FromStr;
 use std::sync::Arc;
+
+use serde_json::{Map, Value};
 
 use super::batch::Imported;
 use super::documents::Documents;
-use super::format::Carrier;
+use super::format::{Carrier, is_document};
 use super::lines::Lines;
 use super::report::{Concern, Outcome, Report, Trouble};
+use super::request::{ImportError, ImportRequest, OnConflict};
 use super::rows::{self, Row};
 use super::table::Table;
 use super::{Format, Raw, Unreadable};
@@ -25,65 +27,6 @@ const PIECE: usize = 16 * 1024;
 
 /// Bytes that a guess is made from.
 const HEAD: usize = 64 * 1024;
-
-/// What becomes of a link whose slug is another's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnConflict {
-    /// It is left out, and told.
-    #[default]
-    Report,
-    /// It is left out, and counted.
-    Skip,
-    /// It takes the other's place.
-    Overwrite,
-}
-
-/// A text that is no choice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("one of report, skip, overwrite")]
-pub struct UnknownChoice;
-
-impl FromStr for OnConflict {
-    type Err = UnknownChoice;
-
-    fn from_str(text: &str) -> Result<Self, UnknownChoice> {
-        Ok(match text {
-            "report" => Self::Report,
-            "skip" => Self::Skip,
-            "overwrite" => Self::Overwrite,
-            _ => return Err(UnknownChoice),
-        })
-    }
-}
-
-/// How links shall be taken.
-#[derive(Debug, Clone, Default)]
-pub struct ImportRequest {
-    /// Whose form they have; `None` is guessed.
-    pub format: Option<Format>,
-    /// What to do where a slug is another link's.
-    pub on_conflict: OnConflict,
-    /// Links at the start that an earlier run has dealt with.
-    pub skip: u64,
-    /// The most problems that are held for the report.
-    pub max_problems: usize,
-    /// The host that a request was sent to, without its port.
-    pub host: Option<String>,
-}
-
-/// Why an import ended before its end. What was taken before stays, and the whole may be sent again.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum ImportError {
-    /// Nobody can tell whose form it is.
-    #[error("the format was not recognised: name it")]
-    UnknownFormat,
-    /// It makes no sense from some place on.
-    #[error("{0}")]
-    Unreadable(#[from] Unreadable),
-    /// The service did not do its part.
-    #[error("{0}")]
-    Service(#[from] Error),
-}
 
 #[derive(Debug)]
 enum Reader {
@@ -110,6 +53,8 @@ pub struct Import {
     batch: Vec<Waiting>,
     slugs: HashSet<String>,
     seen: u64,
+    /// Where the first object of a document begins that is no link.
+    first_other: Option<u64>,
     report: Report,
     imported: Arc<Imported>,
 }
@@ -148,6 +93,7 @@ impl Links {
             batch: Vec::with_capacity(BATCH),
             slugs: HashSet::with_capacity(BATCH),
             seen: 0,
+            first_other: None,
             report: Report {
                 kept_history: history,
                 ..Report::default()
@@ -183,6 +129,10 @@ impl Import {
         if let Reader::Documents(documents) = &self.reader {
             documents.finish()?;
         }
+        if let (Some(line), 0) = (self.first_other, self.seen) {
+            let detail = "no object has the fields of a link".to_owned();
+            return Err(Unreadable { line, detail }.into());
+        }
         self.imported.is_whole();
         Ok(())
     }
@@ -217,7 +167,11 @@ impl Import {
         let Reader::Head(head) = std::mem::replace(&mut self.reader, Reader::Head(Vec::new())) else {
             return Ok(());
         };
-        let bytes = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&head);
+        if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
+            let detail = "the input is UTF-16: save it as UTF-8".to_owned();
+            return Err(Unreadable { line: 1, detail }.into());
+        }
+        let mut bytes = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&head);
         if bytes.trim_ascii().is_empty() && self.request.format.is_none() {
             // Nothing is a list of no links in every form.
             return Ok(());
@@ -226,14 +180,13 @@ impl Import {
         let format = format.ok_or(ImportError::UnknownFormat)?;
         self.report.format = Some(format);
         self.report.guessed = self.request.format.is_none();
-        let start = bytes.trim_ascii_start();
         self.reader = match (format, Carrier::of(bytes)) {
-            (Format::Ndjson, _) if start.starts_with(b"[") || start.starts_with(b"{\"links\":") => {
-                Reader::Documents(Documents::new())
-            }
+            (Format::Ndjson, _) if is_document(bytes) => Reader::Documents(Documents::new()),
             (Format::Ndjson, _) => Reader::Lines(Lines::default()),
             (Format::Csv | Format::Bitly, _) | (_, Carrier::Table) => {
-                Reader::Table(Box::new(Table::new(!format.is_own())))
+                let (table, before) = Table::open(format, bytes);
+                bytes = &bytes[before..];
+                Reader::Table(Box::new(table))
             }
             (_, Carrier::Documents) => Reader::Documents(Documents::new()),
         };
@@ -247,7 +200,12 @@ impl Import {
     async fn take_raws(&mut self) -> Result<(), ImportError> {
         let format = self.report.format.unwrap_or(Format::Ndjson);
         let raws = std::mem::take(&mut self.raws);
+        let base = self.request.base.clone();
         for Raw { line, fields } in raws {
+            if self.passes_over(format, &fields) {
+                self.first_other = self.first_other.or(Some(line));
+                continue;
+            }
             self.seen += 1;
             if self.seen <= self.request.skip {
                 self.report.skipped_at_start += 1;
@@ -257,7 +215,8 @@ impl Import {
             let rows = fields
                 .map_err(|trouble| (None, vec![trouble]))
                 .and_then(|fields| {
-                    rows::read(format, fields).map_err(|refusal| (refusal.slug, refusal.troubles))
+                    rows::read(format, fields, base.as_deref())
+                        .map_err(|refusal| (refusal.slug, refusal.troubles))
                 });
             match rows {
                 Err((slug, troubles)) => self.refuse(line, slug.as_deref(), troubles),
@@ -273,6 +232,12 @@ impl Import {
             }
         }
         Ok(())
+    }
+
+    /// Whether this is an object of a document that is no link at all.
+    fn passes_over(&self, format: Format, fields: &Result<Map<String, Value>, Trouble>) -> bool {
+        let is_other = |object: &Map<String, Value>| !format.is_link(object);
+        matches!(self.reader, Reader::Documents(_)) && fields.as_ref().is_ok_and(is_other)
     }
 
     async fn take(&mut self, line: u64, row: Row) -> Result<(), ImportError> {

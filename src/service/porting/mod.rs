@@ -2,7 +2,9 @@
 
 mod batch;
 mod cells;
+mod dialect;
 mod documents;
+mod escapes;
 mod export;
 mod fields;
 mod format;
@@ -10,13 +12,15 @@ mod import;
 mod lines;
 mod peers;
 mod report;
+mod request;
 mod rows;
 mod table;
 
 pub use export::{Export, ExportFormat, UnknownExport};
 pub use format::{Format, UnknownFormat};
-pub use import::{Import, ImportError, ImportRequest, OnConflict, UnknownChoice};
+pub use import::Import;
 pub use report::{Concern, Outcome, Report, Trouble};
+pub use request::{ImportError, ImportRequest, OnConflict, UnknownChoice};
 
 use serde_json::{Map, Value};
 

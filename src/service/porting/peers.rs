@@ -35,23 +35,53 @@ pub(super) fn is_bitly(columns: &[String]) -> bool {
     has(&BITLY_LONG) && (has(&BITLY_SHORT) || has(&BITLY_CUSTOM))
 }
 
-/// The last part of a short URL's path.
-fn slug_of(short_url: &str) -> &str {
-    let path = short_url.split(['?', '#']).next().unwrap_or_default();
-    path.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
+/// What stands behind the host of a short URL, or behind `base` if the URL begins with that: a slug if it is one segment.
+/// Nothing of it is left out, so that several segments are refused as what they are.
+fn slug_of(short_url: &str, base: Option<&str>) -> String {
+    let url = short_url.trim().split(['?', '#']).next().unwrap_or_default();
+    let rest = without_scheme(url);
+    let path = match (base.and_then(|base| behind(rest, base)), rest.split_once('/')) {
+        (Some(path), _) | (None, Some((_, path))) => path,
+        // A code by itself, or a host by itself.
+        (None, None) if rest.len() == url.len() && !rest.contains('.') => rest,
+        (None, None) => "",
+    };
+    path.trim_matches('/').to_owned()
+}
+
+fn behind<'a>(url: &'a str, base: &str) -> Option<&'a str> {
+    let base = without_scheme(base).trim_end_matches('/');
+    let (start, rest) = url.split_at_checked(base.len())?;
+    let path = rest.strip_prefix('/')?;
+    start.eq_ignore_ascii_case(base).then_some(path)
+}
+
+fn without_scheme(url: &str) -> &str {
+    url.split_once("://").map_or(url, |(_, rest)| rest)
+}
+
+/// The slug in a short URL. A URL of the host alone has none.
+fn slug_in(fields: &mut Fields, name: &str, short_url: &str, base: Option<&str>) -> Option<String> {
+    let slug = slug_of(short_url, base);
+    if slug.is_empty() {
+        fields.trouble(name, "missing", "the short URL has no slug behind its host");
+        return None;
+    }
+    Some(slug)
 }
 
 /// The host of a short URL, with or without a scheme before it.
 fn host_of(short_url: &str) -> &str {
-    let rest = short_url.split_once("://").map_or(short_url, |(_, rest)| rest);
-    rest.split('/').next().unwrap_or_default()
+    without_scheme(short_url).split('/').next().unwrap_or_default()
 }
 
 /// YOURLS: `stats` and `url-stats` of its API, and the columns of its table.
-pub(super) fn yourls(fields: &mut Fields) -> Row {
+pub(super) fn yourls(fields: &mut Fields, base: Option<&str>) -> Row {
     let slug = match fields.text("keyword") {
         Some(keyword) => Some(keyword),
-        None => fields.required("shorturl").map(|url| slug_of(&url).to_owned()),
+        None => fields
+            .required("shorturl")
+            .and_then(|url| slug_in(fields, "shorturl", &url, base)),
     };
     Row {
         draft: LinkDraft {
@@ -70,7 +100,7 @@ pub(super) fn yourls(fields: &mut Fields) -> Row {
 }
 
 /// Shlink: the list of short URLs of its API, and its web client's table.
-pub(super) fn shlink(fields: &mut Fields) -> Row {
+pub(super) fn shlink(fields: &mut Fields, base: Option<&str>) -> Row {
     let slug = match fields.text("shortCode").or_else(|| fields.text("shortcode")) {
         Some(code) => Some(code),
         None => {
@@ -78,7 +108,7 @@ pub(super) fn shlink(fields: &mut Fields) -> Row {
             if url.is_none() {
                 fields.trouble("shortCode", "missing", "a link needs this");
             }
-            url.map(|url| slug_of(&url).to_owned())
+            url.and_then(|url| slug_in(fields, "shortUrl", &url, base))
         }
     };
     let url = match fields.text("longurl") {
@@ -146,7 +176,7 @@ pub(super) fn kutt(fields: &mut Fields) -> Row {
 
 /// Bitly: its CSV. A link with a custom name answers to both of its names, so it becomes two where both are of one
 /// host; the clicks are the first one's.
-pub(super) fn bitly(fields: &mut Fields) -> Vec<Row> {
+pub(super) fn bitly(fields: &mut Fields, base: Option<&str>) -> Vec<Row> {
     let mut first = |names: &[&str]| names.iter().find_map(|name| fields.text(name));
     let (custom, short) = (first(&BITLY_CUSTOM), first(&BITLY_SHORT));
     let url = first(&BITLY_LONG);
@@ -165,13 +195,17 @@ pub(super) fn bitly(fields: &mut Fields) -> Vec<Row> {
         let same_host = customs
             .first()
             .is_none_or(|custom| host_of(custom) == host_of(link));
-        let slug = slug_of(link).to_owned();
-        if same_host && !names.contains(&slug) {
+        if same_host
+            && let Some(slug) = slug_in(fields, "link", link, base)
+            && !names.contains(&slug)
+        {
             names.push(slug);
         }
     }
-    if names.is_empty() {
+    if customs.is_empty() && short.is_none() {
         fields.trouble("link", "missing", "a link needs this");
+    }
+    if names.is_empty() {
         names.push(String::new());
     }
     let created_at = BITLY_CREATED.iter().find_map(|name| fields.time(name));
@@ -201,4 +235,39 @@ pub(super) fn bitly(fields: &mut Fields) -> Vec<Row> {
 /// A title that is not empty.
 fn title(fields: &mut Fields, name: &str) -> Option<String> {
     fields.text(name).filter(|title| !title.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slug_of;
+
+    /// The last segment was taken, so that `/promo/spring` became `/spring`.
+    #[test]
+    fn a_short_url_has_its_slug_behind_the_host_or_behind_the_base() {
+        for (url, slug) in [
+            ("https://go.acme.example/spring", "spring"),
+            ("http://bit.ly/3xYz?x=1#y", "3xYz"),
+            ("bit.ly/3xYz/", "3xYz"),
+            ("code", "code"),
+            ("https://go.acme.example/promo/spring", "promo/spring"),
+            ("https://go.acme.example", ""),
+            ("https://go.acme.example/", ""),
+            ("http://go/", ""),
+            ("http://go", ""),
+            ("go.acme.example", ""),
+        ] {
+            assert_eq!(slug_of(url, None), slug, "{url}");
+        }
+        let base = Some("https://Example.com/s/");
+        for (url, slug) in [
+            ("https://example.com/s/abc", "abc"),
+            ("http://example.com/s/abc/", "abc"),
+            ("https://example.com/s/", ""),
+            ("https://example.com/s/a/b", "a/b"),
+            ("https://example.com/sabc", "sabc"),
+            ("https://other.example/abc", "abc"),
+        ] {
+            assert_eq!(slug_of(url, base), slug, "{url}");
+        }
+    }
 }

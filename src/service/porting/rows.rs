@@ -26,8 +26,9 @@ pub(super) struct Refusal {
     pub(super) troubles: Vec<Trouble>,
 }
 
-/// Reads the links that one object or row of `format` stands for: one, or for Bitly sometimes two.
-pub(super) fn read(format: Format, object: Map<String, Value>) -> Result<Vec<Row>, Refusal> {
+/// Reads the links that one object or row of `format` stands for: one, or for Bitly sometimes two. Short URLs may begin with
+/// `base`.
+pub(super) fn read(format: Format, object: Map<String, Value>, base: Option<&str>) -> Result<Vec<Row>, Refusal> {
     let mut fields = Fields::of(object);
     let mut rows = match format {
         Format::Ndjson => vec![own(&mut fields)],
@@ -37,14 +38,15 @@ pub(super) fn read(format: Format, object: Map<String, Value>) -> Result<Vec<Row
             row.draft.title = row.draft.title.map(unguarded);
             vec![row]
         }
-        Format::Yourls => vec![peers::yourls(&mut fields)],
-        Format::Shlink => vec![peers::shlink(&mut fields)],
+        Format::Yourls => vec![peers::yourls(&mut fields, base)],
+        Format::Shlink => vec![peers::shlink(&mut fields, base)],
         Format::Kutt => vec![peers::kutt(&mut fields)],
-        Format::Bitly => peers::bitly(&mut fields),
+        Format::Bitly => peers::bitly(&mut fields, base),
     };
     let troubles = fields.into_troubles();
     if !troubles.is_empty() {
         let slug = rows.into_iter().next().and_then(|row| row.draft.slug);
+        let slug = slug.filter(|slug| !slug.is_empty());
         return Err(Refusal { slug, troubles });
     }
     if !format.is_own() {

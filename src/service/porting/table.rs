@@ -1,10 +1,12 @@
 //! A CSV table with a header (RFC 4180).
 
-use csv_core::{ReadRecordResult, Reader};
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use serde_json::{Map, Value};
 
+use super::dialect::Dialect;
+use super::escapes::Escapes;
 use super::format::plain;
-use super::{MAX_ITEM_BYTES, Raw, Unreadable};
+use super::{Format, MAX_ITEM_BYTES, Raw, Unreadable};
 
 /// The most columns.
 const MAX_COLUMNS: usize = 256;
@@ -12,8 +14,8 @@ const MAX_COLUMNS: usize = 256;
 /// Reads rows.
 pub(super) struct Table {
     reader: Reader,
-    /// Whether columns are known by their letters and digits alone.
-    loose: bool,
+    format: Format,
+    escapes: Escapes,
     header: Option<Vec<String>>,
     text: Box<[u8]>,
     filled: usize,
@@ -24,6 +26,8 @@ pub(super) struct Table {
     within: bool,
     line: u64,
     begun: u64,
+    /// Whether the last byte was a carriage return, which ends a line with or without a line feed.
+    returned: bool,
 }
 
 impl std::fmt::Debug for Table {
@@ -35,10 +39,14 @@ impl std::fmt::Debug for Table {
 }
 
 impl Table {
-    pub(super) fn new(loose: bool) -> Self {
-        Self {
-            reader: Reader::new(),
-            loose,
+    /// A table of `format` that begins with `head`, and how much of that stands before its header.
+    pub(super) fn open(format: Format, head: &[u8]) -> (Self, usize) {
+        let dialect = Dialect::of(head);
+        let mut table = Self {
+            reader: ReaderBuilder::new().delimiter(dialect.delimiter).build(),
+            format,
+            // In a table of ours a title may be this word.
+            escapes: Escapes::new(dialect.delimiter, !format.is_own(), &head[dialect.before..]),
             header: None,
             text: vec![0; MAX_ITEM_BYTES].into(),
             filled: 0,
@@ -48,17 +56,37 @@ impl Table {
             within: false,
             line: 1,
             begun: 1,
-        }
+            returned: false,
+        };
+        table.count(&head[..dialect.before]);
+        (table, dialect.before)
     }
 
     /// Takes the next bytes, and puts the links that end in them into `out`.
-    pub(super) fn feed(&mut self, mut bytes: &[u8], out: &mut Vec<Raw>) -> Result<(), Unreadable> {
+    pub(super) fn feed(&mut self, bytes: &[u8], out: &mut Vec<Raw>) -> Result<(), Unreadable> {
+        let mut rewritten = Vec::with_capacity(bytes.len());
+        self.escapes.feed(bytes, &mut rewritten);
+        self.rows(&rewritten, out)
+    }
+
+    /// Ends the reading: the last row may have no end.
+    pub(super) fn finish(&mut self, out: &mut Vec<Raw>) -> Result<(), Unreadable> {
+        let mut rewritten = Vec::new();
+        self.escapes.finish(&mut rewritten);
+        self.rows(&rewritten, out)?;
+        while self.within {
+            self.read(&[], out)?;
+        }
+        Ok(())
+    }
+
+    fn rows(&mut self, mut bytes: &[u8], out: &mut Vec<Raw>) -> Result<(), Unreadable> {
         loop {
             if !self.within {
                 // The reader would count these to the row behind them.
                 let blank = |byte: &u8| matches!(byte, b'\r' | b'\n');
                 let skipped = bytes.iter().take_while(|byte| blank(byte)).count();
-                self.line += newlines(&bytes[..skipped]);
+                self.count(&bytes[..skipped]);
                 bytes = &bytes[skipped..];
                 self.begun = self.line;
             }
@@ -69,12 +97,13 @@ impl Table {
         }
     }
 
-    /// Ends the reading: the last row may have no end.
-    pub(super) fn finish(&mut self, out: &mut Vec<Raw>) -> Result<(), Unreadable> {
-        while self.within {
-            self.read(&[], out)?;
+    /// Counts the lines that end.
+    fn count(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            let ends = *byte == b'\r' || (*byte == b'\n' && !self.returned);
+            self.line += u64::from(ends);
+            self.returned = *byte == b'\r';
         }
-        Ok(())
     }
 
     /// One step of the reader; answers how many bytes it has taken.
@@ -85,7 +114,7 @@ impl Table {
             &mut self.text[self.filled..],
             &mut self.ends[self.columns..],
         );
-        self.line += newlines(&bytes[..taken]);
+        self.count(&bytes[..taken]);
         self.filled += written;
         self.columns += ends;
         match result {
@@ -118,9 +147,9 @@ impl Table {
         }
         let Ok(text) = std::str::from_utf8(&self.text[..self.filled]) else {
             if self.header.is_none() {
-                return Err(unreadable("the header is not UTF-8"));
+                return Err(unreadable("the header is not UTF-8: save the table as UTF-8"));
             }
-            out.push(Raw::malformed(line, "not UTF-8"));
+            out.push(Raw::malformed(line, "not UTF-8: save the table as UTF-8"));
             return Ok(());
         };
         let mut start = 0;
@@ -132,16 +161,19 @@ impl Table {
         });
         let Some(header) = &self.header else {
             let name = |cell: &str| {
-                if self.loose {
-                    plain(cell)
-                } else {
+                if self.format.is_own() {
                     cell.trim().to_ascii_lowercase()
+                } else {
+                    plain(cell)
                 }
             };
             let names: Vec<String> = cells.map(name).collect();
             let twice = |at: usize| !names[at].is_empty() && names[..at].contains(&names[at]);
             if (0..names.len()).any(twice) {
                 return Err(unreadable("the header names a column twice"));
+            }
+            if let Some(column) = self.format.missing_column(&names) {
+                return Err(unreadable(&missing(column, &names)));
             }
             self.header = Some(names);
             return Ok(());
@@ -165,6 +197,11 @@ impl Table {
     }
 }
 
-fn newlines(bytes: &[u8]) -> u64 {
-    bytes.iter().map(|byte| u64::from(*byte == b'\n')).sum()
+/// Why a header is none of the format.
+fn missing(column: &str, names: &[String]) -> String {
+    let hint = match names {
+        [all] if all.contains([';', '|', '\t']) => "; columns are separated by a comma, a semicolon or a tab",
+        _ => "",
+    };
+    format!("the first line has no column `{column}`, and a table begins with the names of its columns{hint}")
 }
