@@ -41,6 +41,12 @@ impl Links {
         }
     }
 
+    /// Whether a host is one of the service's own.
+    #[must_use]
+    pub fn is_own(&self, host: &str) -> bool {
+        self.own_hosts.iter().any(|own| own.eq_ignore_ascii_case(host))
+    }
+
     /// The rules for targets of a request that was sent to `request_host` while these domains are blocked.
     #[must_use]
     pub fn target_policy<'a>(

@@ -22,6 +22,7 @@ mod rate;
 mod redirect;
 mod scan;
 mod scatter;
+mod search;
 mod selection;
 mod slug;
 mod statistics;
@@ -50,6 +51,7 @@ pub use patch::{Change, LinkPatch, LinkUpdate};
 pub use rate::{Rate, Taken};
 pub use redirect::{GoneReason, Period, Rank, Redirect, RedirectStatus, UnknownStatus, Verdict};
 pub use scan::{SCAN_MARK, is_scan, without_scan_mark};
+pub use search::SearchText;
 pub use selection::Selection;
 pub use slug::{Slug, SlugError, SlugPolicy};
 pub use statistics::{

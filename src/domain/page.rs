@@ -6,7 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 
 use super::scatter::{gather, scatter};
-use super::{KeyId, Link};
+use super::{KeyId, Link, SearchText};
 
 /// Which links a list shows. What is `None` does not matter.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ pub struct LinkQuery {
     /// Only links that come after this place.
     pub after: Option<Cursor>,
     /// A part of the slug, the target or the title, whatever its case.
-    pub text: Option<String>,
+    pub text: Option<SearchText>,
     /// One of the tags.
     pub tag: Option<String>,
     /// The state at `now`.

@@ -11,7 +11,7 @@ use super::{Blocklist, Caller, Error, Expected, Resolver, audit};
 use crate::config;
 use crate::domain::{
     Actor, ChangeKind, Clock, Cursor, Link, LinkDraft, LinkPage, LinkPatch, LinkQuery, LinkState, LinkUpdate,
-    NewLink, Slug,
+    NewLink, SearchText, Slug,
 };
 use crate::lifecycle::Lifecycle;
 use crate::store::{Store, StoreError};
@@ -49,6 +49,8 @@ pub struct ListRequest {
     pub tag: Option<String>,
     /// The state now.
     pub state: Option<LinkState>,
+    /// The host that the request was sent to, without its port.
+    pub host: Option<String>,
 }
 
 /// The links. Clones share everything.
@@ -116,18 +118,45 @@ impl Links {
         link.filter(|link| caller.sees(link)).ok_or(Error::LinkNotFound)
     }
 
-    /// A page of the links that `caller` sees, newest first.
+    /// A page of the links that `caller` sees, newest first. The link whose short URL is looked for stands before all others.
     pub async fn list(&self, caller: &Caller, wanted: ListRequest) -> Result<LinkPage, Error> {
-        let query = LinkQuery {
+        let host = wanted.host.as_deref();
+        let is_own = |of: &str| self.config.is_own(of) || host.is_some_and(|host| host.eq_ignore_ascii_case(of));
+        let text = wanted.text.and_then(|text| SearchText::read(&text, is_own));
+        let mut query = LinkQuery {
             limit: wanted.limit,
             after: wanted.after,
-            text: wanted.text,
+            text,
             tag: wanted.tag,
             state: wanted.state,
             owner: caller.held_to().cloned(),
             now: self.clock.now(),
         };
-        Ok(self.store.links(&query).await?)
+        let named = self.named(caller, &query).await?;
+        // It takes one place of the page, unless that is the only one.
+        query.limit = query.limit.saturating_sub(u8::from(named.is_some())).max(1);
+        let mut page = self.store.links(&query).await?;
+        if let Some(link) = named
+            && (wanted.limit > 1 || page.links.is_empty())
+        {
+            page.links.retain(|other| other.slug != link.slug);
+            page.links.insert(0, link);
+        }
+        Ok(page)
+    }
+
+    /// The link whose short URL the first page of a search looks for, if it is one that the search may find.
+    async fn named(&self, caller: &Caller, query: &LinkQuery) -> Result<Option<Link>, Error> {
+        let slug = query.text.as_ref().and_then(SearchText::slug);
+        let (Some(slug), None) = (slug, query.after) else {
+            return Ok(None);
+        };
+        let is_wanted = |link: &Link| {
+            caller.sees(link)
+                && query.tag.as_ref().is_none_or(|tag| link.tags.contains(tag))
+                && query.state.is_none_or(|state| LinkState::of(link, query.now) == state)
+        };
+        Ok(self.store.link(slug).await?.filter(is_wanted))
     }
 
     /// Changes a link that has an expected revision, else [`Error::Stale`]. With [`Expected::Any`], two changes at once are

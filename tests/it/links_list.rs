@@ -57,6 +57,48 @@ on_both_stores! {
         assert_eq!(sizes, [3, 3, 1]);
     }
 
+    /// The query was compared with the serialised form alone.
+    fn a_search_finds_what_people_type(backend) {
+        let app = TestApp::start_with(backend, &[("BASE_URL", "https://go.short.example")]);
+        app.create(json!({"url": "https://münchen.example/straße", "slug": "c1pb"}));
+        app.create(json!({"url": "https://de.wikipedia.example/wiki/M%C3%BCnchen", "slug": "c1pc"}));
+        app.create(json!({"url": "https://example.org/a b/c1pb?q=x y", "slug": "c1pd", "tags": ["t"]}));
+        app.create(json!({"url": "https://example.org/ü", "slug": "x"}));
+        let find = |text: &str| {
+            let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("q", text).finish();
+            list(&app, &query)
+        };
+
+        assert_eq!(find("münchen"), ["c1pc", "c1pb"]);
+        assert_eq!(find("MÜNCHEN"), ["c1pc", "c1pb"]);
+        assert_eq!(find("xn--mnchen"), ["c1pb"]);
+        assert_eq!(find("straße"), ["c1pb"]);
+        assert_eq!(find("münchen.example/straße"), ["c1pb"]);
+        assert_eq!(find("https://münchen.example/straße"), ["c1pb"]);
+        assert_eq!(find("wiki/München"), ["c1pc"]);
+        assert_eq!(find("a b/c1pb"), ["c1pd"]);
+        assert_eq!(find("ü"), ["x", "c1pc"], "shorter than the index of the search knows");
+        for text in [" c1pc", "c1pc\n", "\u{200b}c1pc"] {
+            assert_eq!(find(text), ["c1pc"], "{text:?}");
+        }
+        assert_eq!(find("  ").len(), 4);
+        for text in ["https://go.short.example/c1pb", "go.short.example/c1pb", "GO.SHORT.example/c1pb?x=1", "https://go.short.example/c1pb+"] {
+            assert_eq!(find(text), ["c1pb"], "{text}");
+        }
+        assert_eq!(find("/c1pb"), ["c1pb", "c1pd"], "the link, then what else has the text");
+        assert_eq!(find("https://go.short.example/none"), Vec::<String>::new());
+        assert_eq!(find(&format!("http://127.0.0.1:{}/x", app.port)), ["x"]);
+        assert_eq!(find("go.short.example/x"), ["x"]);
+        // The other filters hold, and so does the size of a page.
+        assert_eq!(list(&app, "q=%2Fc1pb&tag=t"), ["c1pd"]);
+        assert_eq!(list(&app, "q=%2Fc1pb&state=disabled"), Vec::<String>::new());
+        assert_eq!(list(&app, "q=%2Fc1pb&limit=1"), ["c1pd"]);
+        assert_eq!(list(&app, "q=go.short.example%2Fc1pb&limit=1"), ["c1pb"]);
+        let mut tab = crate::manage_pages::signed_in(&app, crate::app::ADMIN_KEY);
+        tab.go("/app?q=https%3A%2F%2Fgo.short.example%2Fc1pb");
+        assert!(tab.body.contains("/app/links/c1pb") && !tab.body.contains("/app/links/c1pd"), "{}", tab.body);
+    }
+
     fn the_default_page_has_50_links_and_the_largest_200(backend) {
         let app = TestApp::start(backend);
         for _ in 0..60 {

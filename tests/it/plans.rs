@@ -122,7 +122,7 @@ fn queries(now: Timestamp) -> Vec<LinkQuery> {
                     queries.push(LinkQuery {
                         limit: 50,
                         after: None,
-                        text: text.map(str::to_owned),
+                        text: text.map(Into::into),
                         tag: tag.map(str::to_owned),
                         state,
                         owner: owner.map(|owner| owner.parse().unwrap()),
@@ -728,15 +728,15 @@ async fn a_rare_link_is_found_by_a_walk_of_many_steps(store: &dyn Store) {
 
     for query in [
         LinkQuery {
-            text: Some("needle".to_owned()),
+            text: Some("needle".into()),
             ..all.clone()
         },
         LinkQuery {
-            text: Some("ee".to_owned()),
+            text: Some("ee".into()),
             ..all.clone()
         },
         LinkQuery {
-            text: Some("RARE-".to_owned()),
+            text: Some("RARE-".into()),
             owner: owner.clone(),
             ..all.clone()
         },
@@ -755,7 +755,7 @@ async fn a_rare_link_is_found_by_a_walk_of_many_steps(store: &dyn Store) {
         },
         LinkQuery {
             state: Some(LinkState::Expired),
-            text: Some("example".to_owned()),
+            text: Some("example".into()),
             ..all.clone()
         },
     ] {

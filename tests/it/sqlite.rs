@@ -155,7 +155,7 @@ fn slow_search() -> LinkQuery {
         limit: 50,
         after: None,
         // Too short for the index: link after link is read.
-        text: Some("zq".to_owned()),
+        text: Some("zq".into()),
         tag: None,
         state: None,
         owner: None,

@@ -38,7 +38,8 @@ pub(in crate::http) async fn list(
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::LinksRead)?;
-    let wanted = wanted(request.query_string())?;
+    let mut wanted = wanted(request.query_string())?;
+    wanted.host = origin::host(&request).map(str::to_owned);
     let LinkPage { links, next } = services.links.list(&caller, wanted).await?;
     let base = origin::base(&request, &services.config);
     Ok(answer(StatusCode::OK).json(Body {
@@ -59,6 +60,7 @@ fn wanted(query: &str) -> Result<ListRequest, MalformedQuery> {
         text: parameters.text("q", MAX_SEARCH_CHARS)?,
         tag: parameters.text("tag", Link::MAX_TAG_CHARS)?,
         state: parameters.parsed::<LinkState>("state")?,
+        host: None,
     };
     parameters.finish()?;
     Ok(wanted)
@@ -66,7 +68,7 @@ fn wanted(query: &str) -> Result<ListRequest, MalformedQuery> {
 
 pub(in crate::http) fn described() -> Operation {
     let limit = number(1, MAX_LIMIT.into(), "The most links of a page.").default(Some(DEFAULT_LIMIT.into()));
-    let search = text("A part of slug, url or title, in any case.");
+    let search = text("A part of slug, url or title, in any case. A url is found as people write it, and a link by its short URL.");
     let tag = text("One of the tags.");
     Operation::of_api(
         "GET",

@@ -5,8 +5,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
 use url::form_urlencoded::Serializer;
 
-use super::super::Services;
 use super::super::problem::Problem;
+use super::super::{Services, origin};
 use super::form::{self, Form, Line};
 use super::guest::Guest;
 use super::layout::{Place, page};
@@ -48,6 +48,7 @@ pub(super) async fn show(
         text: short("q", Link::MAX_TITLE_CHARS),
         tag: short("tag", Link::MAX_TAG_CHARS),
         state: query.get("state").parse().ok(),
+        host: origin::host(&request).map(str::to_owned),
     };
     let found = services
         .links

@@ -9,7 +9,7 @@ use super::links::{PostgresStore, column, corrupt, to_link};
 use super::patience::within;
 use super::pool::Parameter;
 use super::work::Work;
-use crate::domain::{Cursor, KeyId, Link, LinkPage, LinkQuery, LinkState, Slug};
+use crate::domain::{Cursor, KeyId, Link, LinkPage, LinkQuery, LinkState, SearchText, Slug};
 use crate::store::StoreError;
 use crate::store::limits::LONG_LIMIT;
 use crate::store::walk::{Step, StepPlan, Walk};
@@ -58,7 +58,8 @@ macro_rules! columns {
 /// Whether a link is asked for. Planned anew for each query's own values: what is null falls away.
 macro_rules! asked {
     () => {
-        "($2 IS NULL OR slug ILIKE $2 OR target ILIKE $2 OR title ILIKE $2)
+        "($2 IS NULL OR slug ILIKE $2 OR target ILIKE $2 OR title ILIKE $2
+            OR target ILIKE $9 OR target ILIKE $10 OR target ILIKE $11)
         AND ($3 IS NULL OR tags @> ARRAY[$3])
         AND ($4 IS NULL OR owner = $4)
         AND ($5 IS NULL
@@ -84,7 +85,7 @@ macro_rules! walk {
             "
 FROM (SELECT (",
             $ids,
-            " OFFSET $9 LIMIT 1) AS bound) AS edge
+            " OFFSET $12 LIMIT 1) AS bound) AS edge
 LEFT JOIN LATERAL (
     SELECT ",
             columns!("walked"),
@@ -162,7 +163,10 @@ const EXPIRING_LINKS: &str = walk!(
 const LINKS_WITH_TEXT: &str = concat!(
     "-- list_links_with_text()
 WITH matching AS MATERIALIZED (
-    SELECT id FROM links WHERE slug ILIKE $2 OR target ILIKE $2 OR title ILIKE $2 LIMIT $8
+    SELECT id FROM links
+    WHERE slug ILIKE $2 OR target ILIKE $2 OR title ILIKE $2
+        OR target ILIKE $9 OR target ILIKE $10 OR target ILIKE $11
+    LIMIT $8
 )
 SELECT counted.number, ",
     columns!("found"),
@@ -197,17 +201,17 @@ const COMMON: i64 = 2000;
 const TRIGRAM: usize = 3;
 
 pub(super) async fn links(store: &PostgresStore, query: &LinkQuery) -> Result<LinkPage, StoreError> {
-    let pattern = query.text.as_deref().map(pattern);
+    let patterns = Patterns::of(query.text.as_ref());
     let mut walk = Walk::new(query.after, query.limit);
-    let mut search = query.text.as_deref().is_some_and(is_indexed);
+    let mut search = query.text.as_ref().is_some_and(|text| is_indexed(text.typed()));
     let walking = async {
         loop {
-            let step = step(store, query, pattern.as_deref(), walk.plan()).await?;
+            let step = step(store, query, &patterns, walk.plan()).await?;
             if let Some(page) = walk.take(step) {
                 return Ok(page);
             }
             if std::mem::take(&mut search)
-                && let Some(links) = search_by_index(store, query, pattern.as_deref(), walk.plan()).await?
+                && let Some(links) = search_by_index(store, query, &patterns, walk.plan()).await?
             {
                 let all = Step { links, bound: None };
                 return Ok(walk
@@ -223,19 +227,42 @@ pub(super) async fn links(store: &PostgresStore, query: &LinkQuery) -> Result<Li
 fn parameters<'a>(query: &'a Asked<'a>) -> Vec<Parameter<'a>> {
     vec![
         (/* before */ &query.before, Type::INT8),
-        (/* pattern */ &query.pattern, Type::TEXT),
+        (/* pattern */ &query.patterns.typed, Type::TEXT),
         (/* tag */ &query.tag, Type::TEXT),
         (/* owner */ &query.owner, Type::TEXT),
         (/* state */ &query.state, Type::TEXT),
         (/* now */ &query.now, Type::TIMESTAMPTZ),
         (/* limit */ &query.limit, Type::INT8),
         (/* step */ &query.step, Type::INT8),
+        (/* first spelling */ &query.patterns.spellings[0], Type::TEXT),
+        (/* second spelling */ &query.patterns.spellings[1], Type::TEXT),
+        (/* third spelling */ &query.patterns.spellings[2], Type::TEXT),
     ]
+}
+
+/// What a text is looked for by. What is `None` matches nothing, and falls away when the statement is planned.
+#[derive(Default)]
+struct Patterns {
+    typed: Option<String>,
+    spellings: [Option<String>; SearchText::MAX_SPELLINGS],
+}
+
+impl Patterns {
+    fn of(text: Option<&SearchText>) -> Self {
+        let Some(text) = text else {
+            return Self::default();
+        };
+        let mut spellings = text.spellings().iter().map(|spelling| pattern(spelling));
+        Self {
+            typed: Some(pattern(text.typed())),
+            spellings: std::array::from_fn(|_| spellings.next()),
+        }
+    }
 }
 
 struct Asked<'a> {
     before: i64,
-    pattern: Option<&'a str>,
+    patterns: &'a Patterns,
     tag: Option<&'a str>,
     owner: Option<&'a str>,
     state: Option<&'static str>,
@@ -245,10 +272,10 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    fn new(query: &'a LinkQuery, pattern: Option<&'a str>, plan: StepPlan) -> Self {
+    fn new(query: &'a LinkQuery, patterns: &'a Patterns, plan: StepPlan) -> Self {
         Self {
             before: plan.before,
-            pattern,
+            patterns,
             tag: query.tag.as_deref(),
             owner: query.owner.as_ref().map(KeyId::as_str),
             state: query.state.map(state),
@@ -283,10 +310,10 @@ fn statement(query: &LinkQuery) -> &'static str {
 async fn step(
     store: &PostgresStore,
     query: &LinkQuery,
-    pattern: Option<&str>,
+    patterns: &Patterns,
     plan: StepPlan,
 ) -> Result<Step, Failure> {
-    let asked = Asked::new(query, pattern, plan);
+    let asked = Asked::new(query, patterns, plan);
     let skipped = asked.step - 1;
     let mut parameters = parameters(&asked);
     parameters.push((/* skipped */ &skipped, Type::INT8));
@@ -307,14 +334,14 @@ async fn step(
 async fn search_by_index(
     store: &PostgresStore,
     query: &LinkQuery,
-    pattern: Option<&str>,
+    patterns: &Patterns,
     plan: StepPlan,
 ) -> Result<Option<Vec<(Cursor, Link)>>, Failure> {
     let common = StepPlan {
         examined: COMMON,
         ..plan
     };
-    let asked = Asked::new(query, pattern, common);
+    let asked = Asked::new(query, patterns, common);
     let parameters = parameters(&asked);
     let work = Work::begin(store.searches()).await?;
     if work.query_kept(HAS_SEARCH_INDEX, &[]).await?.is_empty() {

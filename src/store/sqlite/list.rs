@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, named_params, params};
 
 use super::failure::unavailable;
 use super::links::{column, corrupt, to_link};
-use crate::domain::{Cursor, KeyId, LinkQuery, LinkState, Slug};
+use crate::domain::{Cursor, KeyId, LinkQuery, LinkState, SearchText, Slug};
 use crate::store::StoreError;
 use crate::store::walk::{Step, StepPlan};
 
@@ -51,7 +51,8 @@ macro_rules! walk {
             $order,
             asked!(
                 "(:pattern IS NULL OR links.slug LIKE :pattern ESCAPE '\\' OR links.target LIKE :pattern ESCAPE '\\'
-        OR links.title LIKE :pattern ESCAPE '\\')"
+        OR links.title LIKE :pattern ESCAPE '\\' OR links.target LIKE :first ESCAPE '\\'
+        OR links.target LIKE :second ESCAPE '\\' OR links.target LIKE :third ESCAPE '\\')"
             )
         )
     };
@@ -115,11 +116,12 @@ pub(super) fn step(connection: &Connection, query: &LinkQuery, plan: StepPlan) -
     let indexed = query
         .text
         .as_ref()
-        .is_some_and(|text| text.chars().count() >= TRIGRAM);
-    let pattern = query
+        .is_some_and(|text| text.typed().chars().count() >= TRIGRAM);
+    let sought = query
         .text
-        .as_deref()
-        .map(|text| if indexed { phrase(text) } else { pattern(text) });
+        .as_ref()
+        .map(|text| if indexed { search(text) } else { pattern(text.typed()) });
+    let spelling = |at: usize| Some(pattern(query.text.as_ref()?.spellings().get(at)?));
     let sql = if indexed {
         LINKS_WITH_TEXT
     } else {
@@ -134,7 +136,10 @@ pub(super) fn step(connection: &Connection, query: &LinkQuery, plan: StepPlan) -
     let mut statement = connection.prepare_cached(sql).map_err(unavailable)?;
     let values = named_params! {
         ":before": plan.before,
-        ":pattern": pattern,
+        ":pattern": sought,
+        ":first": spelling(0),
+        ":second": spelling(1),
+        ":third": spelling(2),
         ":tag": query.tag,
         ":owner": query.owner.as_ref().map(KeyId::as_str),
         ":state": query.state.map(state),
@@ -204,6 +209,13 @@ fn state(state: LinkState) -> &'static str {
         LinkState::Expired => "expired",
         LinkState::Disabled => "disabled",
     }
+}
+
+/// A search for what holds a text, or one of its spellings in a target.
+fn search(text: &SearchText) -> String {
+    text.spellings().iter().fold(phrase(text.typed()), |search, spelling| {
+        format!("{search} OR target : {}", phrase(spelling))
+    })
 }
 
 /// A search for what holds `text`, each of its characters meaning itself.
