@@ -56,7 +56,9 @@ fn read_file(path: &Path) -> Result<DomainList, String> {
     if std::fs::metadata(path).map_err(unreadable)?.len() > MAX_LEN {
         return Err(format!("names a file of more than {MAX_LEN} bytes"));
     }
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    text.parse::<DomainList>()
+    // Comments may be in another encoding. A name that is, is none.
+    let bytes = std::fs::read(path).map_err(unreadable)?;
+    String::from_utf8_lossy(&bytes)
+        .parse::<DomainList>()
         .map_err(|err| format!("names a file whose {err}"))
 }

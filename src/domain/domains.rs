@@ -3,9 +3,12 @@
 use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use url::Host;
+
+use super::block_rule::BlockRule;
 
 /// A domain as a parsed target spells it: lower case, punycode. An address stands for itself alone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,12 +42,23 @@ impl FromStr for Domain {
         let text = text.strip_prefix('*').unwrap_or(text);
         let text = text.strip_prefix('.').unwrap_or(text);
         let text = text.strip_suffix('.').unwrap_or(text);
-        let host = Host::parse(text).map_err(|_| NoDomain)?.to_string();
-        if host.split('.').any(str::is_empty) {
+        if let Ok(address) = text.parse::<Ipv6Addr>() {
+            return Ok(Self(Host::<String>::Ipv6(address).to_string().into()));
+        }
+        let host = Host::parse(text).map_err(|_| NoDomain)?;
+        if let Host::Domain(name) = &host
+            && !name.split('.').all(is_label)
+        {
             return Err(NoDomain);
         }
-        Ok(Self(host.into()))
+        Ok(Self(host.to_string().into()))
     }
+}
+
+/// Letters, digits, hyphens (RFC 1123, section 2.1) and underscores, which some names have. Parsers of URLs let more pass.
+fn is_label(label: &str) -> bool {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    !label.is_empty() && label.bytes().all(is_of_name)
 }
 
 impl Borrow<str> for Domain {
@@ -61,7 +75,13 @@ impl fmt::Display for Domain {
 
 /// Domains to be refused. Asking costs the same however many there are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DomainList(HashSet<Domain>);
+pub struct DomainList {
+    domains: HashSet<Domain>,
+    /// Lines that say something else than to block a domain.
+    other_lines: usize,
+    /// The first line with a domain of a single label.
+    broad_line: Option<usize>,
+}
 
 /// A list with a line that holds something else than domains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -77,7 +97,7 @@ impl DomainList {
     pub fn covers(&self, host: &str) -> bool {
         let mut rest = Some(host);
         while let Some(name) = rest {
-            if self.0.contains(name) {
+            if self.domains.contains(name) {
                 return true;
             }
             rest = name.split_once('.').map(|(_, above)| above);
@@ -88,44 +108,68 @@ impl DomainList {
     /// The domains of both lists.
     #[must_use]
     pub fn and(mut self, other: &Self) -> Self {
-        self.0.extend(other.0.iter().cloned());
+        self.domains.extend(other.domains.iter().cloned());
+        self.other_lines += other.other_lines;
+        self.broad_line = self.broad_line.or(other.broad_line);
         self
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.domains.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.domains.is_empty()
+    }
+
+    /// What an operator may not expect of the list.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        let others = (self.other_lines > 0).then(|| {
+            format!(
+                "{} lines block no whole domain (exceptions, single pages or parts of pages) and are left out",
+                self.other_lines
+            )
+        });
+        let broad = self
+            .broad_line
+            .map(|line| format!("line {line} blocks a single label, such as a top-level domain, with everything below it"));
+        others.into_iter().chain(broad).collect()
     }
 }
 
 impl FromStr for DomainList {
     type Err = BadList;
 
-    /// Domains between commas, spaces and line breaks. What follows a `#` on its line is a comment.
+    /// Domains between commas, spaces and line breaks. What follows a `#` on its line is a comment. Lines of hosts files and
+    /// of ad blockers that block a whole domain are read too.
     fn from_str(text: &str) -> Result<Self, BadList> {
-        let mut domains = HashSet::new();
-        for (at, line) in text.lines().enumerate() {
-            let line = line.split('#').next().unwrap_or_default();
-            for word in line.split(|c: char| c == ',' || c.is_whitespace()) {
-                if !word.is_empty() {
-                    domains.insert(word.parse().map_err(|_| BadList { line: at + 1 })?);
+        let mut list = Self::default();
+        for (line, at) in text.lines().zip(1..) {
+            match BlockRule::read(line) {
+                BlockRule::Other => list.other_lines += 1,
+                BlockRule::Domains(words) => {
+                    for word in words {
+                        let domain: Domain = word.parse().map_err(|_| BadList { line: at })?;
+                        if !domain.as_str().contains(['.', ':']) {
+                            list.broad_line = list.broad_line.or(Some(at));
+                        }
+                        list.domains.insert(domain);
+                    }
                 }
             }
         }
-        Ok(Self(domains))
+        Ok(list)
     }
 }
 
 impl fmt::Display for DomainList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut domains: Vec<&str> = self.0.iter().map(Domain::as_str).collect();
+        let mut domains: Vec<&str> = self.domains.iter().map(Domain::as_str).collect();
         domains.sort_unstable();
         f.write_str(&domains.join(","))
     }

@@ -3,6 +3,7 @@
 //! Nothing here reads a file, a socket, the environment or the time of day.
 
 mod agent;
+mod block_rule;
 mod bot;
 mod change;
 mod checks;

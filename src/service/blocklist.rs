@@ -21,6 +21,7 @@ impl Blocklist {
     /// The domains that the settings list.
     #[must_use]
     pub fn new(config: &config::BlockedDomains) -> Self {
+        warn_of(config.at_start());
         Self(Arc::new(Inner {
             current: RwLock::new(Arc::new(config.at_start().clone())),
             config: config.clone(),
@@ -40,6 +41,7 @@ impl Blocklist {
         match read.unwrap_or_else(|err| Err(err.to_string())) {
             Ok(domains) => {
                 let count = domains.len();
+                warn_of(&domains);
                 *self.0.current.write() = Arc::new(domains);
                 tracing::info!(
                     blocked_domains.count = count,
@@ -51,5 +53,11 @@ impl Blocklist {
                 "the blocked domains stay as they were: BLOCKED_DOMAINS_FILE {reason}"
             ),
         }
+    }
+}
+
+fn warn_of(domains: &DomainList) {
+    for remark in domains.remarks() {
+        tracing::warn!(blocked_domains.count = domains.len(), "blocked domains: {remark}");
     }
 }

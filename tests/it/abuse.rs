@@ -59,6 +59,25 @@ fn on_many_hosts(app: &TestApp) {
 }
 
 on_both_stores! {
+    /// A line of a hosts file, a rule or a comment in Latin-1 kept the service from starting, and `; com` blocked all of .com.
+    fn public_block_lists_are_read(backend) {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("blocked.txt");
+        let mut list = b"# StevenBlack, in Latin-1: caf\xe9\n127.0.0.1 localhost\n::1 localhost\nfe80::1%lo0 localhost\n0.0.0.0 0.0.0.0\n0.0.0.0 hosts.example\n".to_vec();
+        list.extend_from_slice(b"[Adblock Plus 2.0]\n! Title: uBlock\n||rule.example^\n@@||exception.example^\ngood.example##.banner\n||partly.example^$third-party\n");
+        list.extend_from_slice(b"; com\nhttp://paged.example/a.exe\nhttp://sited.example/\n");
+        fs::write(&file, list).unwrap();
+        let app = TestApp::start_with(backend, &[("BLOCKED_DOMAINS_FILE", file.to_str().unwrap())]);
+        let give = |host: &str| app.api("POST", "/links", Some(&json!({"url": format!("https://{host}/")})));
+
+        for blocked in ["hosts.example", "www.rule.example", "sited.example"] {
+            assert_eq!(give(blocked).faults(), ["/url blocked_domain"], "{blocked}");
+        }
+        for open in ["example.com", "exception.example", "good.example", "partly.example", "paged.example", "0.0.0.0.example"] {
+            assert_eq!(give(open).status, 201, "{open}");
+        }
+    }
+
     fn a_blocked_domain_is_refused_wherever_a_target_is_given(backend) {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("blocked.txt");
@@ -265,4 +284,18 @@ fn without_a_contact_there_is_no_security_txt() {
     let answer = app.get("/.well-known/security.txt");
 
     answer.assert_problem(404, "not_found");
+}
+
+#[test]
+fn a_list_says_what_an_operator_may_not_expect_of_it() {
+    let list = |text: &str| text.parse::<curtail::domain::DomainList>();
+
+    assert_eq!(list("evil.example\n8.8.8.8 [2001:db8::1]").unwrap().remarks(), Vec::<String>::new());
+    let remarks = list("evil.example\ncom\n@@||good.example^\nhttp://evil.example/a.exe").unwrap().remarks();
+    assert_eq!(remarks.len(), 2, "{remarks:?}");
+    assert!(remarks[0].starts_with("2 lines") && remarks[1].starts_with("line 2 "), "{remarks:?}");
+    // What is no name is refused with its line, and never taken for two.
+    for (text, line) in [("a.example\nbad domain!name", 2), ("evil.example CNAME .", 1), ("a..b", 1), ("caf\u{fffd}.example", 1)] {
+        assert_eq!(list(text).unwrap_err().line, line, "{text}");
+    }
 }
