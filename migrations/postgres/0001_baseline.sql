@@ -11,6 +11,8 @@ $$;
 CREATE TABLE links (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     revision bigint NOT NULL,
+    -- The revision with which the link was created: a click of a lower one was of another link with this slug.
+    first_revision bigint NOT NULL DEFAULT 0,
     clicks bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
@@ -128,6 +130,7 @@ FOR EACH ROW WHEN (OLD.tags IS DISTINCT FROM NEW.tags) EXECUTE FUNCTION insert_l
 CREATE TABLE deleted_links (
     id bigint PRIMARY KEY,
     revision bigint NOT NULL,
+    first_revision bigint NOT NULL DEFAULT 0,
     slug text COLLATE "C" NOT NULL,
     target text NOT NULL,
     title text,

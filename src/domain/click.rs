@@ -1,11 +1,12 @@
 //! A click as it is kept: families, hosts and tags, and nothing that names a person.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use url::Url;
 
-use super::Slug;
+use super::{Revision, Slug};
 
 /// One answered redirect, or several that are alike in all that is kept of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct Click {
     pub at: Timestamp,
     /// Which link.
     pub slug: Slug,
+    /// The revision at which it redirected. A link that was created under the slug later is another one.
+    pub revision: Revision,
     /// Whether no person clicked: a crawler, a link preview, a prefetch.
     pub bot: bool,
     /// Whether it came from a QR code.
@@ -46,7 +49,7 @@ pub struct ClickBatch {
     pub id: String,
     /// When it was made.
     pub made_at: Timestamp,
-    /// The clicks.
+    /// The clicks. Those of one slug have one revision.
     pub clicks: Vec<Click>,
 }
 
@@ -55,6 +58,12 @@ impl ClickBatch {
     #[must_use]
     pub fn number(&self) -> u64 {
         self.clicks.iter().map(|click| u64::from(click.number)).sum()
+    }
+
+    /// The links that were clicked, in the order of their slugs, each with the revision of its clicks.
+    #[must_use]
+    pub fn links(&self) -> BTreeMap<&Slug, Revision> {
+        self.clicks.iter().map(|click| (&click.slug, click.revision)).collect()
     }
 }
 

@@ -13,7 +13,7 @@ pub struct Revision(i64);
 impl Revision {
     /// The revision that the store drew.
     #[must_use]
-    pub fn new(number: i64) -> Self {
+    pub const fn new(number: i64) -> Self {
         Self(number)
     }
 

@@ -45,7 +45,8 @@ pub(super) async fn redirect(
     match services.resolver.visit_if(slug, now, counts, admit).await {
         Ok(Visit::Follow(redirect)) => {
             if is_click {
-                services.clicks.record(slug, now, redirect.limited, &seen());
+                let (revision, limited) = (redirect.revision, redirect.limited);
+                services.clicks.record(slug, revision, now, limited, &seen());
                 services.clicks.keep_up().await;
             }
             Ok(follow(&redirect, query, now, services))

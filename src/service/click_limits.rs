@@ -55,7 +55,7 @@ impl ClickLimits {
         }
         loop {
             let taken = if counts {
-                caches.store.take_click(&slug).await?
+                caches.store.take_click(&slug, redirect.revision).await?
             } else {
                 self.facts.grant(&slug, redirect.revision).await?
             };

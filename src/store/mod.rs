@@ -76,7 +76,7 @@ pub enum ClickGrant {
     UsedUp,
     /// The link has no limit any more. Nothing is counted.
     NotLimited,
-    /// There is no such link any more, or it is disabled.
+    /// There is no such link any more, it is disabled, or another link was created under its slug.
     Gone,
 }
 
@@ -208,12 +208,13 @@ pub trait Store: Porting + SessionStore + std::fmt::Debug + Send + Sync {
     /// Notes that a key was used at a time, unless it was used later.
     async fn touch_key(&self, id: &KeyId, at: Timestamp) -> Result<(), StoreError>;
 
-    /// Takes one click of a link with a click limit. Exact, however many instances ask at once.
-    async fn take_click(&self, slug: &Slug) -> Result<ClickGrant, StoreError>;
+    /// Takes one click of a link with a click limit that redirects at `revision`. Exact, however many instances ask at once.
+    async fn take_click(&self, slug: &Slug, revision: Revision) -> Result<ClickGrant, StoreError>;
 
     /// Stores a batch of clicks and adds them to the sums, whole and once; `false` if a batch with its id was stored before.
     /// So a batch whose outcome is not known may be sent again; and a batch without clicks takes the id, so that the
-    /// earlier batch can no longer be stored. Clicks of links that are gone are left out. [`StoreError::Refused`] if it
+    /// earlier batch can no longer be stored. Clicks of links that are gone are left out, also where another link has the slug
+    /// now. [`StoreError::Refused`] if it
     /// can never be stored as it is.
     async fn record_clicks(&self, batch: &Arc<ClickBatch>) -> Result<bool, StoreError>;
 

@@ -227,8 +227,8 @@ impl Store for Traced {
         self.within("UPDATE keys", self.inner.touch_key(id, at)).await
     }
 
-    async fn take_click(&self, slug: &Slug) -> Result<ClickGrant, StoreError> {
-        self.within("UPDATE links", self.inner.take_click(slug)).await
+    async fn take_click(&self, slug: &Slug, revision: Revision) -> Result<ClickGrant, StoreError> {
+        self.within("UPDATE links", self.inner.take_click(slug, revision)).await
     }
 
     async fn record_clicks(&self, batch: &Arc<ClickBatch>) -> Result<bool, StoreError> {

@@ -192,6 +192,42 @@ on_both_stores! {
         assert_eq!((&stats["clicks"], &stats["visitors"]), (&json!(4), &json!(1)));
     }
 
+    /// Test visits came back with a link that was deleted and created again.
+    fn clicks_that_wait_are_not_those_of_the_next_link_with_the_slug(backend) {
+        let app = TestApp::start_with(backend, &[("CLICK_FLUSH_MS", "60000")]);
+        let get = || app.send("GET", "/again", &[("user-agent", FIREFOX)], b"").status;
+        app.create(json!({"url": "https://example.org/1", "slug": "again"}));
+        assert_eq!([get(), get(), get()], [302; 3]);
+        assert_eq!(app.api("DELETE", "/links/again", None).status, 204);
+        app.create(json!({"url": "https://example.org/2", "slug": "again"}));
+        assert_eq!(get(), 302);
+        app.api("PATCH", "/links/again", Some(&json!({"title": "of another revision"})));
+        assert_eq!(get(), 302);
+        let twin = app.twin(backend, &[("CLICK_FLUSH_MS", "10")]);
+
+        app.stop();
+
+        let stats = twin.api("GET", "/links/again/stats", None).json();
+        assert_eq!((&stats["clicks"], &stats["visitors"]), (&json!(2), &json!(1)), "{stats}");
+        assert_eq!(twin.api("GET", "/links/again", None).json()["clicks"], 2);
+    }
+
+    /// The visitor was sent to the old destination, and the click was taken of the new link.
+    fn a_limit_is_that_of_the_link_that_is_followed(backend) {
+        let app = TestApp::start(backend);
+        let other = app.twin(backend, &[]);
+        app.create(json!({"url": "https://example.org/1", "slug": "limited", "max_clicks": 5}));
+        assert_eq!(other.send("GET", "/limited", &[("user-agent", FIREFOX)], b"").header("location"), Some("https://example.org/1"));
+        app.api("DELETE", "/links/limited", None);
+        app.create(json!({"url": "https://example.org/2", "slug": "limited", "max_clicks": 1}));
+
+        let get = || other.send("GET", "/limited", &[("user-agent", FIREFOX)], b"");
+        let (first, second) = (get(), get());
+
+        assert_eq!((first.status, first.header("location")), (302, Some("https://example.org/2")));
+        assert_eq!(second.status, 410);
+    }
+
     fn the_last_clicks_are_stored_at_the_stop(backend) {
         let app = TestApp::start_with(backend, &[("CLICK_FLUSH_MS", "60000")]);
         app.create(json!({"url": "https://example.org/", "slug": "last"}));

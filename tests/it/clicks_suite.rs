@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::db;
-use crate::store_suite::{for_every_store, link, slug};
+use crate::store_suite::{LATEST, for_every_store, link, slug};
 
 for_every_store! {
     a_batch_is_counted_once_however_often_it_comes
@@ -25,6 +25,8 @@ for_every_store! {
     unsummed_clicks_go_with_their_link
     the_day_has_one_secret_for_all
     a_link_made_again_begins_at_nothing
+    a_click_belongs_to_the_link_that_was_followed
+    a_click_of_a_limit_is_taken_of_the_link_that_was_followed
     old_clicks_go_and_the_total_stays
     expired_links_are_purged_with_their_sums
     chores_can_be_done_by_many_at_once
@@ -42,6 +44,7 @@ pub fn click(name: &str, at: Timestamp) -> Click {
         number: 1,
         at,
         slug: slug(name),
+        revision: LATEST,
         bot: false,
         scan: false,
         counted: false,
@@ -142,7 +145,7 @@ async fn a_click_that_the_limit_has_counted_is_not_counted_again(store: &dyn Sto
     };
     store.insert_link(&limited, &Actor::Admin).await.unwrap();
     assert_eq!(
-        store.take_click(&limited.slug).await.unwrap(),
+        store.take_click(&limited.slug, LATEST).await.unwrap(),
         ClickGrant::Granted
     );
     let counted = Click {
@@ -474,6 +477,74 @@ async fn a_link_made_again_begins_at_nothing(store: &dyn Store) {
         .unwrap();
     let after = statistics(store, "again", last_days(), 10).await;
     assert_eq!((after.total.clicks, after.total.visitors), (1, 1));
+}
+
+/// Clicks that waited were counted for the next link with the slug.
+async fn a_click_belongs_to_the_link_that_was_followed(store: &dyn Store) {
+    let first = store.insert_link(&link("slug"), &Actor::Admin).await.unwrap();
+    store.insert_link(&link("other"), &Actor::Admin).await.unwrap();
+    store.set_link_aside(&slug("slug"), None, now(), &Actor::Admin).await.unwrap();
+    let second = store.insert_link(&link("slug"), &Actor::Admin).await.unwrap();
+    let clicked = |revision| Click {
+        revision,
+        ..click("slug", now())
+    };
+
+    let late = batch(vec![clicked(first), clicked(first), click("other", now())]);
+    assert!(store.record_clicks(&late).await.unwrap());
+
+    assert_eq!((total(store, "slug").await, total(store, "other").await), (0, 1));
+    let counts = statistics(store, "slug", last_days(), 10).await.total;
+    assert_eq!((counts.clicks, counts.visitors), (0, 0));
+    store.record_clicks(&batch(vec![clicked(second)])).await.unwrap();
+    assert_eq!(total(store, "slug").await, 1);
+
+    // A link that is restored is the one that was followed, whatever revision it has now.
+    store.delete_link(&slug("slug"), None, &Actor::Admin).await.unwrap();
+    let restored = store.restore_link(&slug("slug"), None, now(), &Actor::Admin).await.unwrap().unwrap();
+    assert!(restored.revision > second);
+    store.record_clicks(&batch(vec![clicked(first)])).await.unwrap();
+    store.record_clicks(&batch(vec![clicked(restored.revision)])).await.unwrap();
+    assert_eq!(total(store, "slug").await, 2);
+    // Links of every way to create one know their first revision.
+    let candidate = curtail::store::Candidate {
+        link: link("many"),
+        chosen: true,
+        reuse: false,
+    };
+    let arrival = curtail::store::Arrival {
+        link: link("imported"),
+        dated: false,
+    };
+    store.insert_links(&[candidate], None, &Actor::Admin).await.unwrap();
+    store.take_links(&[arrival], &curtail::store::Rules::default(), &Actor::Admin).await.unwrap();
+    for name in ["many", "imported"] {
+        let revision = store.link(&slug(name)).await.unwrap().unwrap().revision;
+        let before = curtail::domain::Revision::new(revision.get() - 1);
+        for (revision, number) in [(before, 0), (revision, 1)] {
+            let clicked = Click {
+                revision,
+                ..click(name, now())
+            };
+            store.record_clicks(&batch(vec![clicked])).await.unwrap();
+            assert_eq!(total(store, name).await, number, "{name}");
+        }
+    }
+}
+
+async fn a_click_of_a_limit_is_taken_of_the_link_that_was_followed(store: &dyn Store) {
+    let limited = Link {
+        max_clicks: Some(2),
+        ..link("limited")
+    };
+    let first = store.insert_link(&limited, &Actor::Admin).await.unwrap();
+    assert_eq!(store.take_click(&limited.slug, first).await.unwrap(), ClickGrant::Granted);
+    store.delete_link(&limited.slug, None, &Actor::Admin).await.unwrap();
+    let second = store.insert_link(&limited, &Actor::Admin).await.unwrap();
+
+    assert_eq!(store.take_click(&limited.slug, first).await.unwrap(), ClickGrant::Gone);
+    assert_eq!(total(store, "limited").await, 0);
+    assert_eq!(store.take_click(&limited.slug, second).await.unwrap(), ClickGrant::Granted);
 }
 
 async fn old_clicks_go_and_the_total_stays(store: &dyn Store) {

@@ -22,7 +22,7 @@ use crate::clicks_suite::{batch, click};
 use crate::db::{TestDatabase, connect, postgres_at};
 use crate::deploy::read;
 use crate::server::Server;
-use crate::store_suite::{for_every_store, link, slug};
+use crate::store_suite::{LATEST, for_every_store, link, slug};
 
 /// Rows that a node of a plan may read and throw away.
 const REMOVED: f64 = 5_000.0;
@@ -297,7 +297,7 @@ async fn write_links(store: &dyn Store, now: Timestamp) {
             ..link(&name("one"))
         };
         one.revision = store.insert_link(&one, &Actor::Admin).await.unwrap();
-        store.take_click(&one.slug).await.unwrap();
+        store.take_click(&one.slug, LATEST).await.unwrap();
         one.tags = vec!["other".to_owned()];
         store
             .update_link(&one, ChangeKind::LinkUpdated, &Actor::Admin)

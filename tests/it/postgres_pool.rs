@@ -18,7 +18,7 @@ use crate::db::{TestDatabase, connect, postgres_at, server_url};
 use crate::migrate::wait_until_locked;
 use crate::redis_nodes::eventually;
 use crate::server::Server;
-use crate::store_suite::{link, slug};
+use crate::store_suite::{LATEST, link, slug};
 
 /// Makes statistics sleep in the database for longer than they may, and nothing else.
 pub const SLOW_STATISTICS: &str = "ALTER TABLE click_values RENAME TO click_values_kept;
@@ -106,7 +106,7 @@ async fn a_storm_on_a_link_with_a_limit_leaves_creates_alone() {
         let mut limited = link("limited");
         limited.max_clicks = Some(1);
         store.insert_link(&limited, &Actor::Admin).await.unwrap();
-        assert!(store.take_click(&slug("limited")).await.is_ok());
+        assert!(store.take_click(&slug("limited"), LATEST).await.is_ok());
         let mut blocker = database.connect().await;
         let lock = blocker.transaction().await.unwrap();
         if held {
@@ -118,7 +118,7 @@ async fn a_storm_on_a_link_with_a_limit_leaves_creates_alone() {
         let (visits, limited) = (AtomicU64::new(0), slug("limited"));
         let visitor = async || {
             loop {
-                let _ = store.take_click(&limited).await;
+                let _ = store.take_click(&limited, LATEST).await;
                 visits.fetch_add(1, Ordering::Relaxed);
                 tokio::task::yield_now().await;
             }

@@ -8,6 +8,9 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use std::time::Duration;
 
+/// Of whatever link has a slug now.
+pub const LATEST: Revision = Revision::new(i64::MAX);
+
 pub fn slug(text: &str) -> Slug {
     text.parse().unwrap()
 }
@@ -341,7 +344,7 @@ async fn clicks_are_granted_up_to_the_limit_exactly(store: &dyn Store) {
     };
     store.insert_link(&link, &Actor::Admin).await.unwrap();
 
-    let results = join_all((0..50).map(|_| store.take_click(&link.slug))).await;
+    let results = join_all((0..50).map(|_| store.take_click(&link.slug, LATEST))).await;
 
     let granted = results
         .into_iter()
@@ -387,7 +390,7 @@ async fn clicks_are_granted_to_limited_enabled_links_alone(store: &dyn Store) {
         ("used-up", ClickGrant::UsedUp),
         ("absent", ClickGrant::Gone),
     ] {
-        assert_eq!(store.take_click(&slug(name)).await.unwrap(), expected, "{name}");
+        assert_eq!(store.take_click(&slug(name), LATEST).await.unwrap(), expected, "{name}");
     }
 }
 
@@ -398,7 +401,7 @@ async fn a_click_leaves_the_revision(store: &dyn Store) {
     };
     let revision = store.insert_link(&link, &Actor::Admin).await.unwrap();
 
-    assert_eq!(store.take_click(&link.slug).await.unwrap(), ClickGrant::Granted);
+    assert_eq!(store.take_click(&link.slug, LATEST).await.unwrap(), ClickGrant::Granted);
 
     let expected = Link {
         revision,
@@ -508,7 +511,7 @@ async fn a_closed_store_is_unavailable(store: &dyn Store) {
         Err(StoreError::Unavailable(_))
     ));
     assert!(matches!(
-        store.take_click(&link.slug).await,
+        store.take_click(&link.slug, LATEST).await,
         Err(StoreError::Unavailable(_))
     ));
     assert!(matches!(store.check().await, Err(StoreError::Unavailable(_))));

@@ -68,7 +68,7 @@ fn id(made_at: Timestamp) -> String {
 
 /// A click as it is stored. `secrets` has the key of its day.
 pub(super) fn click(folded: Folded, secrets: &HashMap<Timestamp, String>) -> Click {
-    let Folded { kind, at, number } = folded;
+    let Folded { kind, at, number, .. } = folded;
     let profile = Arc::unwrap_or_clone(kind.profile);
     let secret = secrets.get(&day_of(at));
     let visitor = kind.visitor.zip(secret);
@@ -80,6 +80,7 @@ pub(super) fn click(folded: Folded, secrets: &HashMap<Timestamp, String>) -> Cli
         counted: kind.counted,
         visitor: visitor.map(|(visitor, secret)| visitor.hash(secret, kind.slug.as_str())),
         slug: kind.slug,
+        revision: kind.revision,
         referrer: profile.referrer,
         browser: profile.browser,
         system: profile.system,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use crate::domain::Slug;
+use crate::domain::{Revision, Slug};
 
 /// The most bytes of each header that are looked at.
 const AGENT: usize = 512;
@@ -37,6 +37,7 @@ pub struct Seen<'a> {
 pub(super) struct Pending {
     pub(super) at: Timestamp,
     pub(super) slug: Slug,
+    pub(super) revision: Revision,
     pub(super) counted: bool,
     pub(super) prefetch: bool,
     pub(super) scan: bool,
@@ -52,7 +53,7 @@ impl Seen<'_> {
         cut(&self.agent, AGENT)
     }
 
-    pub(super) fn pending(&self, slug: &Slug, counted: bool, at: Timestamp) -> Pending {
+    pub(super) fn pending(&self, slug: &Slug, revision: Revision, counted: bool, at: Timestamp) -> Pending {
         let parts = [
             self.user_agent(),
             cut(&self.referrer, REFERRER),
@@ -69,6 +70,7 @@ impl Seen<'_> {
         Pending {
             at,
             slug: slug.clone(),
+            revision,
             counted,
             prefetch: self.prefetch,
             scan: self.scan,
@@ -87,7 +89,7 @@ impl Pending {
 
     /// Whether the other differs in nothing but its time.
     pub(super) fn is_alike(&self, other: &Self) -> bool {
-        self.slug == other.slug
+        (&self.slug, self.revision) == (&other.slug, other.revision)
             && (self.counted, self.prefetch, self.scan) == (other.counted, other.prefetch, other.scan)
             && self.address == other.address
             && self.has_texts_of(other)
@@ -127,6 +129,7 @@ fn cut(text: &str, most: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::{Seen, cut};
+    use crate::domain::Revision;
 
     #[test]
     fn each_text_is_found_again_and_bounded() {
@@ -139,7 +142,12 @@ mod tests {
             ..Seen::default()
         };
 
-        let pending = seen.pending(&"abc".parse().unwrap(), false, jiff::Timestamp::UNIX_EPOCH);
+        let pending = seen.pending(
+            &"abc".parse().unwrap(),
+            Revision::new(1),
+            false,
+            jiff::Timestamp::UNIX_EPOCH,
+        );
 
         assert_eq!(pending.agent().len(), 512);
         assert_eq!(pending.referrer(), "https://a.example/");

@@ -21,7 +21,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
-use crate::domain::{Clock, Slug, is_bot};
+use crate::domain::{Clock, Revision, Slug, is_bot};
 use crate::lifecycle::Lifecycle;
 use crate::store::Store;
 use crate::telemetry::metrics::{CLICKS_BOUND, CLICKS_WAITING, Metrics};
@@ -115,11 +115,12 @@ impl Clicks {
         Self(inner)
     }
 
-    /// Takes the click, at `now`, of an answered redirect. `counted` if the link's click limit has counted it already.
-    pub fn record(&self, slug: &Slug, now: Timestamp, counted: bool, seen: &Seen<'_>) {
+    /// Takes the click, at `now`, of an answered redirect of the link at `revision`. `counted` if the link's click limit has
+    /// counted it already.
+    pub fn record(&self, slug: &Slug, revision: Revision, now: Timestamp, counted: bool, seen: &Seen<'_>) {
         let inner = &self.0;
         inner.metrics.clicks.taken.add_one();
-        if !inner.buffer.push(seen.pending(slug, counted, now)) {
+        if !inner.buffer.push(seen.pending(slug, revision, counted, now)) {
             inner.make_room();
         }
     }

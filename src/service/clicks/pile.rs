@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::bound::Bound;
 use super::intake::Pending;
 use super::parser::{Parser, Profile, Visitor};
-use crate::domain::Slug;
+use crate::domain::{Revision, Slug};
 
 /// The memory that a map has for each entry beyond the entry itself: it is half empty when it has just grown.
 const PLACE: usize = size_of::<Kind>() + size_of::<usize>();
@@ -75,6 +75,7 @@ impl Grain {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Kind {
     pub(super) slug: Slug,
+    pub(super) revision: Revision,
     /// Which second, minute or hour.
     unit: i64,
     pub(super) bot: bool,
@@ -91,6 +92,8 @@ pub(super) struct Folded {
     /// The time of the first.
     pub(super) at: Timestamp,
     pub(super) number: u32,
+    /// How many lower revisions of the link wait as well: a batch has one of each link.
+    round: u32,
 }
 
 #[derive(Debug)]
@@ -156,6 +159,7 @@ impl Pile {
         });
         let kind = Kind {
             slug: pending.slug.clone(),
+            revision: pending.revision,
             unit: second,
             bot: parsed.bot,
             scan: pending.scan,
@@ -250,18 +254,20 @@ impl Pile {
                 kind,
                 at: open[place].0,
                 number: open[place].1,
+                round: 0,
             })
     }
 
-    /// Takes out at most `most` entries, those of one link together, and the grain that they have. All that are open now
-    /// are taken before any that is added later.
+    /// Takes out at most `most` entries, those of one link together and of one revision, and the grain that they have. All
+    /// that are open now are taken before any that is added later.
     pub(super) fn take(&mut self, most: usize) -> (Vec<Folded>, Grain) {
         if self.closed.is_empty() {
             // A pile that has room again keeps everything of the next clicks.
             let has_room = !self.is_filled(1);
             self.closed = self.drain().collect();
+            count_rounds(&mut self.closed);
             self.closed
-                .sort_unstable_by(|a, b| (&b.kind.slug, b.at).cmp(&(&a.kind.slug, a.at)));
+                .sort_unstable_by(|a, b| (b.round, &b.kind.slug, b.at).cmp(&(a.round, &a.kind.slug, a.at)));
             if has_room {
                 let grain = std::mem::replace(&mut self.grain, Grain::Second);
                 return (self.draw(most), grain);
@@ -271,11 +277,26 @@ impl Pile {
     }
 
     fn draw(&mut self, most: usize) -> Vec<Folded> {
-        let from = self.closed.len().saturating_sub(most);
+        let round = self.closed.last().map(|folded| folded.round);
+        let newest_first = self.closed.iter().rev().take(most);
+        let number = newest_first.take_while(|folded| Some(folded.round) == round).count();
+        let from = self.closed.len() - number;
         let mut drawn = self.closed.split_off(from);
         drawn.reverse();
         self.bytes -= drawn.iter().map(|folded| bytes_of(&folded.kind)).sum::<usize>();
         drawn
+    }
+}
+
+/// Numbers the revisions of each link among the entries. Mostly there is one.
+fn count_rounds(entries: &mut [Folded]) {
+    entries.sort_unstable_by(|a, b| (&a.kind.slug, a.kind.revision).cmp(&(&b.kind.slug, b.kind.revision)));
+    for at in 1..entries.len() {
+        let (before, entry) = (&entries[at - 1], &entries[at]);
+        if before.kind.slug == entry.kind.slug {
+            let is_next = before.kind.revision != entry.kind.revision;
+            entries[at].round = before.round + u32::from(is_next);
+        }
     }
 }
 
@@ -289,7 +310,7 @@ mod tests {
     use jiff::{SignedDuration, Timestamp};
 
     use super::{Bound, Folded, Grain, Pile};
-    use crate::domain::Dimension;
+    use crate::domain::{Dimension, Revision};
     use crate::service::Seen;
     use crate::service::clicks::intake::Pending;
 
@@ -297,11 +318,11 @@ mod tests {
 
     fn click(agent: &str, slug: &str, millis: i64) -> Pending {
         let seen = Seen {
-            agent: agent.into(),
+            agent: format!("Mozilla/5.0 {agent}").into(),
             ..Seen::default()
         };
         let at = NOON + SignedDuration::from_millis(millis);
-        seen.pending(&slug.parse().unwrap(), false, at)
+        seen.pending(&slug.parse().unwrap(), Revision::new(1), false, at)
     }
 
     fn pile(entries: usize) -> Pile {
@@ -370,7 +391,7 @@ mod tests {
                 referrer: referrer.as_str().into(),
                 ..Seen::default()
             };
-            assert!(pile.add(seen.pending(&"a".parse().unwrap(), false, NOON)));
+            assert!(pile.add(seen.pending(&"a".parse().unwrap(), Revision::new(1), false, NOON)));
         }
         assert_eq!(pile.grain, Grain::Values);
 
@@ -380,6 +401,24 @@ mod tests {
         assert_eq!(folded[0].kind.profile.referrer, Dimension::OTHER);
         assert_eq!(folded[0].at, NOON);
         assert_eq!((pile.len(), pile.bytes, pile.grain), (0, 0, Grain::Second));
+    }
+
+    #[test]
+    fn clicks_of_two_revisions_of_a_link_are_never_taken_together() {
+        let mut pile = pile(100);
+        for (slug, revision) in [("a", 2), ("b", 5), ("a", 1), ("a", 2), ("c", 1), ("b", 7), ("a", 9)] {
+            let seen = Seen::default();
+            assert!(pile.add(seen.pending(&slug.parse().unwrap(), Revision::new(revision), false, NOON)));
+        }
+        let mut takes = Vec::new();
+        while pile.len() > 0 {
+            let (taken, _) = pile.take(100);
+            let entry = |folded: &Folded| format!("{}{} {}", folded.kind.slug, folded.kind.revision.get(), folded.number);
+            takes.push(taken.iter().map(entry).collect::<Vec<_>>());
+        }
+
+        assert_eq!(takes, [vec!["a1 1", "b5 1", "c1 1"], vec!["a2 2", "b7 1"], vec!["a9 1"]]);
+        assert_eq!(pile.bytes, 0);
     }
 
     #[test]

@@ -14,12 +14,12 @@ use crate::store::limits::WRITE_LIMIT;
 const SET_ASIDE: &str = "-- set_aside()
 WITH changed AS (
     DELETE FROM links WHERE slug = $1 AND ($2::text IS NULL OR owner = $2) AND ($5::bigint IS NULL OR revision = $5)
-    RETURNING id, slug, next_revision(revision) AS revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+    RETURNING id, slug, next_revision(revision) AS revision, first_revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
         expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner
 ), kept AS (
-    INSERT INTO deleted_links (id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query,
-        valid_from, expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner, deleted_at)
-    SELECT id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+    INSERT INTO deleted_links (id, slug, revision, first_revision, target, title, tags, redirect_status, cache_seconds,
+        forward_query, valid_from, expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner, deleted_at)
+    SELECT id, slug, revision, first_revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
         expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner, $3
     FROM changed
 ), recorded AS (
@@ -34,15 +34,15 @@ WITH back AS (
     DELETE FROM deleted_links WHERE id = (
         SELECT id FROM deleted_links WHERE slug = $1 AND ($2::text IS NULL OR owner = $2) AND deleted_at >= $3
         ORDER BY deleted_at DESC LIMIT 1)
-    RETURNING id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
-        expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner
+    RETURNING id, slug, revision, first_revision, target, title, tags, redirect_status, cache_seconds, forward_query,
+        valid_from, expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner
 ), sums AS (
     DELETE FROM orphaned_stats WHERE link_id IN (SELECT id FROM back)
 ), changed AS (
-    INSERT INTO links (id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query,
-        valid_from, expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner)
+    INSERT INTO links (id, slug, revision, first_revision, target, title, tags, redirect_status, cache_seconds,
+        forward_query, valid_from, expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner)
     OVERRIDING SYSTEM VALUE
-    SELECT id, slug, next_revision(revision), target, title, tags, redirect_status, cache_seconds, forward_query,
+    SELECT id, slug, next_revision(revision), first_revision, target, title, tags, redirect_status, cache_seconds, forward_query,
         valid_from, expires_at, max_clicks, disabled, clicks, created_at, updated_at, owner
     FROM back
     RETURNING id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,

@@ -23,13 +23,13 @@ use crate::store::{Answer, BatchOutcome, Candidate, Made, Once, StoreError};
 /// A link with an owner was created by it.
 const INSERT_LINKS: &str = "-- insert_links()
 WITH changed AS (
-INSERT INTO links (id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
-    expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner)
+INSERT INTO links (id, slug, revision, first_revision, target, title, tags, redirect_status, cache_seconds, forward_query,
+    valid_from, expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner)
 OVERRIDING SYSTEM VALUE
-SELECT id, slug, next_revision(0), target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+SELECT id, slug, revision, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
     expires_at, max_clicks, false, created_at, 0, created_at, owner
 FROM (
-    SELECT nextval('links_id_seq') AS id,
+    SELECT nextval('links_id_seq') AS id, next_revision(0) AS revision,
         slug, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from, expires_at, max_clicks,
         created_at, owner
     FROM (

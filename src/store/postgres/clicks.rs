@@ -1,6 +1,6 @@
 //! Clicks and their sums, one statement for each batch.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio_postgres::Row;
@@ -19,8 +19,8 @@ use crate::store::rollup::{Alike, LinkId, Rollup};
 // - `locked` locks the links in the order of their slugs, so that two batches never wait for each other in a circle. Until the
 //   end of the statement no other batch touches the sums of these links. (`slug = ANY` would be looked for in the index of the
 //   search too, which takes long while it has entries to sort in.)
-// - `known` has the links' ids by their place in the batch, 0 for those that are gone. All later parts depend on it, and so
-//   come after the locks.
+// - `known` has the links' ids by their place in the batch, 0 for those that are gone or were created under the slug after the
+//   clicks. All later parts depend on it, and so come after the locks.
 // - `counted` has the new visitors by the place of their hour.
 // - What the parts have in common is found by key in a document, and not by a join: the planner does not know how long the
 //   arrays are, and would compare every row of a large batch with every other.
@@ -32,12 +32,18 @@ WITH limits AS MATERIALIZED (
     INSERT INTO click_batches (id, recorded_at) SELECT $1::text, $2::timestamptz FROM limits
     ON CONFLICT (id) DO NOTHING RETURNING id
 ), locked AS MATERIALIZED (
-    SELECT l.id, l.slug FROM links l WHERE l.slug IN (SELECT unnest($3::text[])) AND EXISTS (SELECT FROM batch)
+    SELECT l.id, l.slug, l.first_revision FROM links l
+    WHERE l.slug IN (SELECT unnest($3::text[])) AND EXISTS (SELECT FROM batch)
     ORDER BY l.slug FOR NO KEY UPDATE
 ), known AS MATERIALIZED (
-    SELECT array_agg(coalesce((l.ids ->> s.slug)::bigint, 0) ORDER BY s.place) AS ids
-    FROM (SELECT coalesce(jsonb_object_agg(slug, id), '{}') AS ids FROM locked) AS l
-    CROSS JOIN unnest($3::text[]) WITH ORDINALITY AS s (slug, place)
+    SELECT array_agg(CASE WHEN (l.firsts ->> s.slug)::bigint <= s.revision THEN (l.ids ->> s.slug)::bigint ELSE 0 END
+        ORDER BY s.place) AS ids
+    FROM (
+        SELECT coalesce(jsonb_object_agg(slug, id), '{}') AS ids,
+            coalesce(jsonb_object_agg(slug, first_revision), '{}') AS firsts
+        FROM locked
+    ) AS l
+    CROSS JOIN unnest($3::text[], $35::bigint[]) WITH ORDINALITY AS s (slug, revision, place)
 ), appended AS (
     INSERT INTO clicks
         (clicked_at, link_id, bot, referrer, browser, system, device, country, language, scan, number)
@@ -96,11 +102,14 @@ DELETE FROM visitor_secrets WHERE day < $1";
 
 /// Stores a batch; `false` if it was stored before.
 pub(super) async fn record(pool: &Pool, batch: &ClickBatch) -> Result<bool, Failure> {
-    let slugs: BTreeSet<&Slug> = batch.clicks.iter().map(|click| &click.slug).collect();
-    let slugs: Vec<&str> = slugs.into_iter().map(Slug::as_str).collect();
+    let links = batch.links();
+    let (slugs, revisions): (Vec<&str>, Vec<i64>) = links
+        .iter()
+        .map(|(slug, revision)| (slug.as_str(), revision.get()))
+        .unzip();
     let places: HashMap<Slug, LinkId> = (1..)
-        .zip(&slugs)
-        .filter_map(|(place, slug)| Some((slug.parse().ok()?, place)))
+        .zip(links.keys())
+        .map(|(place, slug)| ((*slug).clone(), place))
         .collect();
     let rollup = Rollup::of(&batch.clicks, &places);
     let clicks = Clicks::of(batch, &places);
@@ -112,6 +121,7 @@ pub(super) async fn record(pool: &Pool, batch: &ClickBatch) -> Result<bool, Fail
     ];
     parameters.extend(clicks.parameters());
     parameters.extend(sums.parameters());
+    parameters.push((/* revisions */ &revisions, Type::INT8_ARRAY));
     let rows = pool
         .query_kept(Queue::Long, RECORD_CLICKS, &parameters)
         .await

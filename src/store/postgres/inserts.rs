@@ -23,9 +23,10 @@ use crate::store::{Candidate, Made, StoreError};
 
 const INSERT_LINK: &str = "-- insert_link()
 WITH changed AS (
-    INSERT INTO links (slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query,
+    INSERT INTO links (slug, revision, first_revision, target, title, tags, redirect_status, cache_seconds, forward_query,
         valid_from, expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner)
-    VALUES ($1, next_revision(0), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+    SELECT $1, drawn.revision, drawn.revision, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15
+    FROM (SELECT next_revision(0) AS revision OFFSET 0) AS drawn
     ON CONFLICT (slug) DO NOTHING
     RETURNING id, slug, revision
 ), recorded AS (

@@ -70,9 +70,11 @@ SELECT revision FROM changed";
 /// Answers what the statement saw when it began as well: the row that it waited for may have changed since.
 const TAKE_CLICK: &str = "-- take_click()
 WITH taken AS (
-    UPDATE links SET clicks = clicks + 1 WHERE slug = $1 AND clicks < max_clicks AND NOT disabled RETURNING clicks
+    UPDATE links SET clicks = clicks + 1
+    WHERE slug = $1 AND first_revision <= $2 AND clicks < max_clicks AND NOT disabled
+    RETURNING clicks
 )
-SELECT EXISTS (SELECT FROM taken) AS granted, disabled, max_clicks IS NOT NULL AS limited,
+SELECT EXISTS (SELECT FROM taken) AS granted, disabled OR first_revision > $2 AS gone, max_clicks IS NOT NULL AS limited,
     coalesce(clicks >= max_clicks, false) AS used_up
 FROM links WHERE slug = $1";
 
@@ -307,8 +309,11 @@ impl Store for PostgresStore {
         keys::touch_key(&self.writes, id, at).await
     }
 
-    async fn take_click(&self, slug: &Slug) -> Result<ClickGrant, StoreError> {
-        let parameters: [Parameter<'_>; 1] = [(/* slug */ &slug.as_str(), Type::TEXT)];
+    async fn take_click(&self, slug: &Slug, revision: Revision) -> Result<ClickGrant, StoreError> {
+        let parameters: [Parameter<'_>; 2] = [
+            (/* slug */ &slug.as_str(), Type::TEXT),
+            (/* revision */ &revision.get(), Type::INT8),
+        ];
         let pool = self.pools.of(Class::LimitedClick);
         let taking = async {
             for _ in 0..CLICK_TRIES {
@@ -413,12 +418,12 @@ fn to_grant(row: Option<&Row>) -> Result<Option<ClickGrant>, StoreError> {
     let Some(row) = row else {
         return Ok(Some(ClickGrant::Gone));
     };
-    let (granted, disabled, limited): (bool, bool, bool) = (
+    let (granted, gone, limited): (bool, bool, bool) = (
         column(row, "granted")?,
-        column(row, "disabled")?,
+        column(row, "gone")?,
         column(row, "limited")?,
     );
-    Ok(match (granted, disabled, limited, column(row, "used_up")?) {
+    Ok(match (granted, gone, limited, column(row, "used_up")?) {
         (true, ..) => Some(ClickGrant::Granted),
         (false, true, ..) => Some(ClickGrant::Gone),
         (false, false, false, _) => Some(ClickGrant::NotLimited),

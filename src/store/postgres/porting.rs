@@ -31,10 +31,10 @@ LIMIT $3";
 /// slugs, as all statements with many links do: an import and a bulk create do not wait for each other in a circle.
 const TAKE_NEW: &str = "-- take_new()
 WITH changed AS (
-INSERT INTO links (id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
-    expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner)
+INSERT INTO links (id, slug, revision, first_revision, target, title, tags, redirect_status, cache_seconds, forward_query,
+    valid_from, expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner)
 OVERRIDING SYSTEM VALUE
-SELECT id, slug, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
+SELECT id, slug, revision, revision, target, title, tags, redirect_status, cache_seconds, forward_query, valid_from,
     expires_at, max_clicks, disabled, updated_at, clicks, created_at, owner
 FROM (
     SELECT nextval('links_id_seq') AS id, next_revision(0) AS revision, slug, target, title, tags,

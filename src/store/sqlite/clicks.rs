@@ -1,6 +1,6 @@
 //! Clicks and their sums, a transaction for each batch.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
@@ -16,6 +16,10 @@ INSERT INTO click_batches (id, recorded_at) VALUES (?1, ?2) ON CONFLICT (id) DO 
 
 const LINK_ID: &str = "-- link_id()
 SELECT id FROM links WHERE slug = ?1";
+
+// The id of a link is its first revision: a link that was created under the slug after the click is another one.
+const FOLLOWED_LINK: &str = "-- followed_link()
+SELECT id FROM links WHERE slug = ?1 AND id <= ?2";
 
 const APPEND: &str = "-- append()
 INSERT INTO clicks
@@ -101,11 +105,11 @@ fn record_batch(connection: &mut Connection, batch: &ClickBatch) -> rusqlite::Re
 }
 
 fn link_ids(transaction: &Transaction<'_>, batch: &ClickBatch) -> rusqlite::Result<HashMap<Slug, LinkId>> {
-    let slugs: BTreeSet<&Slug> = batch.clicks.iter().map(|click| &click.slug).collect();
-    let mut statement = transaction.prepare_cached(LINK_ID)?;
+    let mut statement = transaction.prepare_cached(FOLLOWED_LINK)?;
     let mut ids = HashMap::new();
-    for slug in slugs {
-        let id = statement.query_row(params![/* slug */ slug.as_str()], |row| row.get(0));
+    for (slug, revision) in batch.links() {
+        let parameters = params![/* slug */ slug.as_str(), /* revision */ revision.get()];
+        let id = statement.query_row(parameters, |row| row.get(0));
         if let Some(id) = id.optional()? {
             ids.insert(slug.clone(), id);
         }

@@ -270,9 +270,9 @@ impl Store for SqliteStore {
         self.writes.run(LONG_LIMIT, touch).await
     }
 
-    async fn take_click(&self, slug: &Slug) -> Result<ClickGrant, StoreError> {
+    async fn take_click(&self, slug: &Slug, revision: Revision) -> Result<ClickGrant, StoreError> {
         let slug = slug.clone();
-        let take = move |connection: &mut Connection| writes::take_click(connection, slug);
+        let take = move |connection: &mut Connection| writes::take_click(connection, slug, revision);
         self.writes.run(CLICK_LIMIT, take).await
     }
 

@@ -35,8 +35,12 @@ const DELETE_LINK: &str = "-- delete_link()
 DELETE FROM links WHERE slug = ?1 AND (?2 IS NULL OR owner = ?2) AND (?3 IS NULL OR revision = ?3)
 RETURNING id, revision";
 
+// The id is the first revision.
 const TAKE_CLICK: &str = "-- take_click()
-UPDATE links SET clicks = clicks + 1 WHERE slug = ?1 AND clicks < max_clicks AND NOT disabled";
+UPDATE links SET clicks = clicks + 1 WHERE slug = ?1 AND id <= ?2 AND clicks < max_clicks AND NOT disabled";
+
+const FOLLOWED: &str = "-- followed()
+SELECT EXISTS (SELECT 1 FROM links WHERE slug = ?1 AND id <= ?2)";
 
 /// Whether a write was begun by the thread, or given up by its caller before.
 const WAITING: u8 = 0;
@@ -201,17 +205,31 @@ pub(super) fn delete_link(
     Ok(delete().map_err(unavailable)?.map(Revision::new))
 }
 
-pub(super) fn take_click(connection: &mut Connection, slug: Slug) -> Result<ClickGrant, StoreError> {
+pub(super) fn take_click(
+    connection: &mut Connection,
+    slug: Slug,
+    revision: Revision,
+) -> Result<ClickGrant, StoreError> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(unavailable)?;
     let rows = transaction
         .prepare_cached(TAKE_CLICK)
-        .and_then(|mut take| take.execute(params![/* slug */ slug.as_str()]))
+        .and_then(|mut take| take.execute(params![/* slug */ slug.as_str(), /* revision */ revision.get()]))
         .map_err(unavailable)?;
     if rows == 1 {
         transaction.commit().map_err(unavailable)?;
         return Ok(ClickGrant::Granted);
+    }
+    let is_followed: bool = transaction
+        .prepare_cached(FOLLOWED)
+        .and_then(|mut followed| {
+            let parameters = params![/* slug */ slug.as_str(), /* revision */ revision.get()];
+            followed.query_row(parameters, |row| row.get(0))
+        })
+        .map_err(unavailable)?;
+    if !is_followed {
+        return Ok(ClickGrant::Gone);
     }
     Ok(match one(&transaction, LINK, slug, to_link)? {
         None => ClickGrant::Gone,
