@@ -14,7 +14,13 @@ pub(super) enum BlockRule<'a> {
 }
 
 /// Names that every hosts file has for the machine itself.
-const OWN_NAMES: [&str; 5] = ["localhost", "localhost.localdomain", "local", "broadcasthost", "0.0.0.0"];
+const OWN_NAMES: [&str; 5] = [
+    "localhost",
+    "localhost.localdomain",
+    "local",
+    "broadcasthost",
+    "0.0.0.0",
+];
 
 /// What stands between a domain and a rule for a part of its pages.
 const ELEMENT_RULES: [&str; 5] = ["##", "#@#", "#?#", "#$#", "#%#"];
@@ -73,13 +79,16 @@ fn without_comment(line: &str) -> Option<&str> {
 /// The domain of a rule such as `evil.example^$all`, if it blocks the whole of it.
 fn whole_domain(rule: &str) -> Option<&str> {
     let (rule, options) = rule.split_once('$').unwrap_or((rule, ""));
-    let domain = rule.strip_suffix("^|").or_else(|| rule.strip_suffix('^')).unwrap_or(rule);
+    let domain = rule
+        .strip_suffix("^|")
+        .or_else(|| rule.strip_suffix('^'))
+        .unwrap_or(rule);
     let is_whole = options.is_empty() || options.split(',').all(|option| WHOLE.contains(&option));
     (is_whole && !domain.contains(['/', '^', ' '])).then_some(domain)
 }
 
 /// The names of a line of a hosts file without its address, or all words.
-fn names<'a, 'w>(words: &'w [&'a str]) -> Vec<&'a str> {
+fn names<'a>(words: &[&'a str]) -> Vec<&'a str> {
     match words {
         [address, names @ ..] if !names.is_empty() && is_nowhere(address) => names
             .iter()
@@ -95,10 +104,16 @@ fn is_nowhere(word: &str) -> bool {
     let bare = word.split('%').next().unwrap_or_default();
     match bare.parse() {
         Ok(IpAddr::V4(address)) => {
-            address.is_unspecified() || address.is_loopback() || address.is_link_local() || address.is_broadcast()
+            address.is_unspecified()
+                || address.is_loopback()
+                || address.is_link_local()
+                || address.is_broadcast()
         }
         Ok(IpAddr::V6(address)) => {
-            address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_unicast_link_local()
+            address.is_unspecified()
+                || address.is_loopback()
+                || address.is_multicast()
+                || address.is_unicast_link_local()
         }
         Err(_) => false,
     }
@@ -121,11 +136,17 @@ mod tests {
     #[test]
     fn the_forms_of_public_lists_are_read() {
         for (line, domains) in [
-            ("evil.example, bad.example worse.example", vec!["evil.example", "bad.example", "worse.example"]),
+            (
+                "evil.example, bad.example worse.example",
+                vec!["evil.example", "bad.example", "worse.example"],
+            ),
             ("evil.example # why", vec!["evil.example"]),
             ("evil.example ; why", vec!["evil.example"]),
             ("0.0.0.0 evil.example", vec!["evil.example"]),
-            ("127.0.0.1\tevil.example bad.example", vec!["evil.example", "bad.example"]),
+            (
+                "127.0.0.1\tevil.example bad.example",
+                vec!["evil.example", "bad.example"],
+            ),
             ("::1 evil.example", vec!["evil.example"]),
             ("||evil.example^", vec!["evil.example"]),
             ("||evil.example^$all,important", vec!["evil.example"]),

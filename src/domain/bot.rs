@@ -132,8 +132,9 @@ pub fn is_bot(user_agent: &str) -> bool {
     if text.starts_with("Mozilla/") {
         return has_contact(&lower) || is_compatible_program(&lower);
     }
-    let is_library = |name: &&str| text.strip_prefix(**name).is_some_and(|rest| !has_contact(rest));
-    !LIBRARIES.iter().any(|name| is_library(&name)) && !(text.contains(APPLE) && !has_contact(&lower))
+    let is_library = |name: &&str| text.strip_prefix(*name).is_some_and(|rest| !has_contact(rest));
+    let is_of_apple = text.contains(APPLE) && !has_contact(&lower);
+    !is_of_apple && !LIBRARIES.iter().any(is_library)
 }
 
 fn has_word(lower: &str) -> bool {
@@ -228,23 +229,37 @@ mod tests {
     #[test]
     fn browsers_within_apps_are_people() {
         const ANDROID: &str = "Mozilla/5.0 (Linux; Android 14; Pixel 8; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/129.0.0.0 Mobile Safari/537.36";
-        const IPHONE: &str =
-            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148";
+        const IPHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148";
         for (base, app) in [
-            (ANDROID, "Telegram-Android/11.2.1 (Samsung SM-S921B; Android 14; SDK 34; HIGH)"),
+            (
+                ANDROID,
+                "Telegram-Android/11.2.1 (Samsung SM-S921B; Android 14; SDK 34; HIGH)",
+            ),
             (IPHONE, "Telegram-iOS/11.2"),
             (ANDROID, "WhatsApp/2.24.20"),
             (ANDROID, "Perplexity/2.30"),
-            (ANDROID, "Instagram 406.0.0.58.159 Android (35/15; 480dpi; 1080x2400)"),
-            (IPHONE, "Instagram 350.0.0.29.97 (iPhone15,2; iOS 18_0; en_US; en; scale=3.00)"),
+            (
+                ANDROID,
+                "Instagram 406.0.0.58.159 Android (35/15; 480dpi; 1080x2400)",
+            ),
+            (
+                IPHONE,
+                "Instagram 350.0.0.29.97 (iPhone15,2; iOS 18_0; en_US; en; scale=3.00)",
+            ),
             (ANDROID, "[FB_IAB/FB4A;FBAV/480.0.0.54.88;]"),
-            (IPHONE, "[FBAN/FBIOS;FBAV/480.0.0;FBDV/iPhone15,2;FBLC/en_US@calendar=gregorian]"),
+            (
+                IPHONE,
+                "[FBAN/FBIOS;FBAV/480.0.0;FBDV/iPhone15,2;FBLC/en_US@calendar=gregorian]",
+            ),
             (ANDROID, "MetaIAB Facebook"),
             (ANDROID, "trill_350 BytedanceWebview/d8a21c6 musical_ly_2023"),
             (IPHONE, "Safari Line/14.15.0"),
             (ANDROID, "KAKAOTALK/25.9.0 (INAPP)"),
             (ANDROID, "NAVER(inapp; search; 1000; 12.5.5)"),
-            (IPHONE, "MicroMessenger/8.0.49(0x18003137) NetType/WIFI Language/en"),
+            (
+                IPHONE,
+                "MicroMessenger/8.0.49(0x18003137) NetType/WIFI Language/en",
+            ),
             (IPHONE, "Snapchat/13.1.0.46 (like Safari/8617, panda)"),
             (ANDROID, "[Pinterest/Android]"),
             (IPHONE, "LinkedInApp/9.30"),

@@ -63,7 +63,10 @@ impl ClickBatch {
     /// The links that were clicked, in the order of their slugs, each with the revision of its clicks.
     #[must_use]
     pub fn links(&self) -> BTreeMap<&Slug, Revision> {
-        self.clicks.iter().map(|click| (&click.slug, click.revision)).collect()
+        self.clicks
+            .iter()
+            .map(|click| (&click.slug, click.revision))
+            .collect()
     }
 }
 

@@ -135,9 +135,9 @@ impl DomainList {
                 self.other_lines
             )
         });
-        let broad = self
-            .broad_line
-            .map(|line| format!("line {line} blocks a single label, such as a top-level domain, with everything below it"));
+        let broad = self.broad_line.map(|line| {
+            format!("line {line} blocks a single label, such as a top-level domain, with everything below it")
+        });
         others.into_iter().chain(broad).collect()
     }
 }

@@ -25,7 +25,11 @@ impl SearchText {
             return None;
         }
         let mut spellings: Vec<String> = Vec::new();
-        let found = [Some(encoded(typed)), Some(encoded(&typed.to_lowercase())), serialised(typed)];
+        let found = [
+            Some(encoded(typed)),
+            Some(encoded(&typed.to_lowercase())),
+            serialised(typed),
+        ];
         for spelling in found.into_iter().flatten() {
             if !spelling.eq_ignore_ascii_case(typed) && !spellings.contains(&spelling) {
                 spellings.push(spelling);
@@ -87,10 +91,23 @@ fn serialised(text: &str) -> Option<String> {
         return None;
     }
     let has_scheme = text.contains("://");
-    let url = if has_scheme { Url::parse(text) } else { Url::parse(&format!("https://{text}")) }.ok()?;
+    let url = if has_scheme {
+        Url::parse(text)
+    } else {
+        Url::parse(&format!("https://{text}"))
+    }
+    .ok()?;
     matches!(url.host()?, Host::Domain(_)).then(|| {
-        let url = if has_scheme { url.as_str() } else { without_scheme(url.as_str()) };
-        let added = if text.ends_with('/') { None } else { url.strip_suffix('/') };
+        let url = if has_scheme {
+            url.as_str()
+        } else {
+            without_scheme(url.as_str())
+        };
+        let added = if text.ends_with('/') {
+            None
+        } else {
+            url.strip_suffix('/')
+        };
         added.unwrap_or(url).to_owned()
     })
 }
@@ -103,7 +120,9 @@ fn slug_of(text: &str, is_own: impl Fn(&str) -> bool) -> Option<Slug> {
     let url = without_scheme(text).split(['?', '#']).next().unwrap_or_default();
     let (authority, path) = url.split_once('/')?;
     let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
-    (authority.is_empty() || is_own(host)).then(|| TypedSlug::of_path(path))?.map(|typed| typed.slug)
+    (authority.is_empty() || is_own(host))
+        .then(|| TypedSlug::of_path(path))?
+        .map(|typed| typed.slug)
 }
 
 #[cfg(test)]
@@ -125,11 +144,17 @@ mod tests {
             ("MÜNCHEN", vec!["M%C3%9CNCHEN", "m%C3%BCnchen", "xn--mnchen-3ya"]),
             (
                 "https://münchen.example/straße",
-                vec!["https://m%C3%BCnchen.example/stra%C3%9Fe", "https://xn--mnchen-3ya.example/stra%C3%9Fe"],
+                vec![
+                    "https://m%C3%BCnchen.example/stra%C3%9Fe",
+                    "https://xn--mnchen-3ya.example/stra%C3%9Fe",
+                ],
             ),
             (
                 "münchen.example/straße/",
-                vec!["m%C3%BCnchen.example/stra%C3%9Fe/", "xn--mnchen-3ya.example/stra%C3%9Fe/"],
+                vec![
+                    "m%C3%BCnchen.example/stra%C3%9Fe/",
+                    "xn--mnchen-3ya.example/stra%C3%9Fe/",
+                ],
             ),
         ] {
             assert_eq!(read(text).spellings(), spellings, "{text}");
@@ -148,9 +173,19 @@ mod tests {
             "https://go.short.example/c1pb/",
             "https://go.short.example/c1pb+",
         ] {
-            assert_eq!(read(text).slug().map(|slug| slug.as_str()), Some("c1pb"), "{text}");
+            assert_eq!(
+                read(text).slug().map(|slug| slug.as_str()),
+                Some("c1pb"),
+                "{text}"
+            );
         }
-        for text in ["c1pb", "https://example.org/c1pb", "go.short.example", "https://go.short.example/", "/a/b"] {
+        for text in [
+            "c1pb",
+            "https://example.org/c1pb",
+            "go.short.example",
+            "https://go.short.example/",
+            "/a/b",
+        ] {
             assert_eq!(read(text).slug(), None, "{text}");
         }
     }

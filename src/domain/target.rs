@@ -241,7 +241,10 @@ fn check_host(url: &Url, policy: &TargetPolicy<'_>) -> Result<(), TargetError> {
         .iter()
         .map(String::as_str)
         .chain(policy.request_host);
-    if own.into_iter().any(|own| relative(own).eq_ignore_ascii_case(host)) {
+    if own
+        .into_iter()
+        .any(|own| relative(own).eq_ignore_ascii_case(host))
+    {
         return Err(TargetError::OwnHost);
     }
     if private && !policy.allow_private {

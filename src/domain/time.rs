@@ -7,8 +7,11 @@ use jiff::civil::{Date, DateTime, date};
 use jiff::fmt::temporal::Pieces;
 use jiff::tz::TimeZone;
 
-/// The first day of which no instant can be kept in every zone: [`Timestamp::MAX`] is 9999-12-30T22:00:00.999999999Z, so
-/// that it is in the year 9999 wherever a clock is. "Never" is often written as the last moment of that year.
+/// The latest time that is kept, 9999-12-30T22:00:00Z: it is in the year 9999 wherever a clock is. "Never" is often written as
+/// the last moment of that year.
+const LATEST: Timestamp = Timestamp::constant(253_402_207_200, 0);
+
+/// The first of the last days of the calendar, on which [`LATEST`] is.
 const LAST_DAYS: Date = date(9999, 12, 30);
 
 /// A time that a client names, in RFC 3339. One of the last 26 hours of the year 9999 is the latest that is kept.
@@ -32,8 +35,9 @@ impl FromStr for GivenTime {
     type Err = NoTime;
 
     fn from_str(text: &str) -> Result<Self, NoTime> {
-        let late = || is_late(text).then_some(Timestamp::MAX);
-        text.parse().ok().or_else(late).map(Self).ok_or(NoTime)
+        let late = || is_late(text).then_some(LATEST);
+        let time = text.parse().ok().or_else(late).ok_or(NoTime)?;
+        Ok(Self(LATEST.min(time)))
     }
 }
 
@@ -42,8 +46,8 @@ impl FromStr for GivenTime {
 pub fn time_in_utc(text: &str) -> Option<Timestamp> {
     let time = text.parse::<DateTime>().ok()?;
     match time.to_zoned(TimeZone::UTC) {
-        Ok(time) => Some(time.timestamp()),
-        Err(_) => (time.date() >= LAST_DAYS).then_some(Timestamp::MAX),
+        Ok(time) => Some(LATEST.min(time.timestamp())),
+        Err(_) => (time.date() >= LAST_DAYS).then_some(LATEST),
     }
 }
 
@@ -56,9 +60,7 @@ fn is_late(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
-    use super::{GivenTime, time_in_utc};
+    use super::{GivenTime, LATEST, time_in_utc};
 
     #[test]
     fn the_last_day_of_the_calendar_is_the_latest_time_that_is_kept() {
@@ -66,20 +68,38 @@ mod tests {
         for late in [
             "9999-12-31T23:59:59Z",
             "9999-12-31T23:59:59.9999999Z",
-            "9999-12-31T00:00:00+14:00",
+            "9999-12-31T23:00:00+01:00",
+            "9999-12-30T22:00:00.000001Z",
             "9999-12-30T22:00:01Z",
             "9999-12-31t23:59:59z",
         ] {
-            assert_eq!(given(late).map(|time| time.as_microsecond()), Some(Timestamp::MAX.as_microsecond()), "{late}");
+            assert_eq!(given(late), Some(LATEST), "{late}");
         }
-        assert_eq!(given("9999-12-30T22:00:00Z"), "9999-12-30T22:00:00Z".parse().ok());
-        assert_eq!(given("2026-11-21T02:00:00+02:00"), "2026-11-21T00:00:00Z".parse().ok());
-        for none in ["", "never", "9999-12-31", "9999-12-31T23:59:59", "9999-12-32T00:00:00Z", "10000-01-01T00:00:00Z"] {
+        assert_eq!(given("9999-12-30T22:00:00Z"), Some(LATEST));
+        assert_eq!(
+            given("9999-12-31T00:00:00+14:00"),
+            "9999-12-30T10:00:00Z".parse().ok()
+        );
+        assert_eq!(
+            given("2026-11-21T02:00:00+02:00"),
+            "2026-11-21T00:00:00Z".parse().ok()
+        );
+        for none in [
+            "",
+            "never",
+            "9999-12-31",
+            "9999-12-31T23:59:59",
+            "9999-12-32T00:00:00Z",
+            "10000-01-01T00:00:00Z",
+        ] {
             assert_eq!(given(none), None, "{none}");
         }
-        assert_eq!(time_in_utc("9999-12-31 23:59:59"), Some(Timestamp::MAX));
-        assert_eq!(time_in_utc("9999-12-31"), Some(Timestamp::MAX));
-        assert_eq!(time_in_utc("2026-11-21 02:00:00"), "2026-11-21T02:00:00Z".parse().ok());
+        assert_eq!(time_in_utc("9999-12-31 23:59:59"), Some(LATEST));
+        assert_eq!(time_in_utc("9999-12-31"), Some(LATEST));
+        assert_eq!(
+            time_in_utc("2026-11-21 02:00:00"),
+            "2026-11-21T02:00:00Z".parse().ok()
+        );
         assert_eq!(time_in_utc("-009999-01-01"), None);
     }
 }

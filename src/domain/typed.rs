@@ -22,10 +22,15 @@ pub fn trim_invisible(text: &str) -> &str {
 /// The text without what it was pasted in as well: `<` and `>`, or quotes (RFC 3986, appendix C).
 fn unwrapped(text: &str) -> &str {
     let text = trim_invisible(text);
-    [('<', '>'), ('"', '"'), ('\u{201c}', '\u{201d}'), ('\u{ab}', '\u{bb}')]
-        .into_iter()
-        .find_map(|(open, close)| text.strip_prefix(open)?.strip_suffix(close))
-        .map_or(text, trim_invisible)
+    [
+        ('<', '>'),
+        ('"', '"'),
+        ('\u{201c}', '\u{201d}'),
+        ('\u{ab}', '\u{bb}'),
+    ]
+    .into_iter()
+    .find_map(|(open, close)| text.strip_prefix(open)?.strip_suffix(close))
+    .map_or(text, trim_invisible)
 }
 
 /// The target that was typed, with `scheme` before it if it is a host and what follows one, such as `example.org/page` or
@@ -90,9 +95,15 @@ impl TypedSlug {
 
 /// What routers leave percent-encoded. Each is decoded once.
 fn decoded(path: &str) -> String {
-    [("%2B", "+"), ("%2b", "+"), ("%2F", "/"), ("%2f", "/"), ("%25", "%")]
-        .into_iter()
-        .fold(path.to_owned(), |path, (from, to)| path.replace(from, to))
+    [
+        ("%2B", "+"),
+        ("%2b", "+"),
+        ("%2F", "/"),
+        ("%2f", "/"),
+        ("%25", "%"),
+    ]
+    .into_iter()
+    .fold(path.to_owned(), |path, (from, to)| path.replace(from, to))
 }
 
 #[cfg(test)]
@@ -101,22 +112,50 @@ mod tests {
 
     #[test]
     fn what_no_slug_holds_is_taken_from_its_end() {
-        let read = |path: &str| TypedSlug::of_path(path).map(|typed| (typed.slug.to_string(), typed.preview, typed.query));
-        let plain = |path: &str| assert_eq!(read(path), Some(("Abc-1_".to_owned(), false, String::new())), "{path:?}");
+        let read = |path: &str| {
+            TypedSlug::of_path(path).map(|typed| (typed.slug.to_string(), typed.preview, typed.query))
+        };
+        let plain = |path: &str| {
+            assert_eq!(
+                read(path),
+                Some(("Abc-1_".to_owned(), false, String::new())),
+                "{path:?}"
+            )
+        };
         for behind in [
-            "/", "//", ".", ",", ")", ";", "!", "?", "'", "\"", ">", " ", "\n", "\u{a0}", "\u{200b}", ").", "/.", "...", "]",
-            "\u{201d}", "。", "です", "%", "%25", "%2F", "&", "*", "**",
+            "/", "//", ".", ",", ")", ";", "!", "?", "'", "\"", ">", " ", "\n", "\u{a0}", "\u{200b}", ").",
+            "/.", "...", "]", "\u{201d}", "。", "です", "%", "%25", "%2F", "&", "*", "**",
         ] {
             plain(&format!("/Abc-1_{behind}"));
         }
         plain("//Abc-1_");
         plain("/Abc-1_");
         for preview in ["/abc+", "/abc%2B", "/abc%2b", "/abc+.", "/abc%2B/"] {
-            assert_eq!(read(preview), Some(("abc".to_owned(), true, String::new())), "{preview}");
+            assert_eq!(
+                read(preview),
+                Some(("abc".to_owned(), true, String::new())),
+                "{preview}"
+            );
         }
-        assert_eq!(read("/abc&utm_source=x&y=1"), Some(("abc".to_owned(), false, "utm_source=x&y=1".to_owned())));
+        assert_eq!(
+            read("/abc&utm_source=x&y=1"),
+            Some(("abc".to_owned(), false, "utm_source=x&y=1".to_owned()))
+        );
         let long = format!("/{}.", "a".repeat(65));
-        for none in ["/", "", "/.", "/a.b", "/a/b", "/abc.html", "/abc%20x", "/.abc", "/%2520", "/abc%2520", "/é", &long] {
+        for none in [
+            "/",
+            "",
+            "/.",
+            "/a.b",
+            "/a/b",
+            "/abc.html",
+            "/abc%20x",
+            "/.abc",
+            "/%2520",
+            "/abc%2520",
+            "/é",
+            &long,
+        ] {
             assert_eq!(read(none), None, "{none:?}");
         }
     }
@@ -124,10 +163,26 @@ mod tests {
     #[test]
     fn invisible_characters_go_from_both_ends_and_stay_within() {
         for around in [
-            " ", "\n", "\r\n", "\t", "\u{a0}", "\u{feff}", "\u{200b}", "\u{200d}", "\u{200e}", "\u{2060}", "\u{ad}",
-            "\u{2028}", "\u{85}", "\u{3000}", "\u{feff} \n",
+            " ",
+            "\n",
+            "\r\n",
+            "\t",
+            "\u{a0}",
+            "\u{feff}",
+            "\u{200b}",
+            "\u{200d}",
+            "\u{200e}",
+            "\u{2060}",
+            "\u{ad}",
+            "\u{2028}",
+            "\u{85}",
+            "\u{3000}",
+            "\u{feff} \n",
         ] {
-            assert_eq!(trim_invisible(&format!("{around}a{around}b{around}")), format!("a{around}b"));
+            assert_eq!(
+                trim_invisible(&format!("{around}a{around}b{around}")),
+                format!("a{around}b")
+            );
         }
         assert_eq!(trim_invisible("\u{200b}"), "");
         assert_eq!(trim_invisible("\0a\u{1b}"), "\0a\u{1b}");

@@ -111,7 +111,12 @@ async fn own_answer(request: &HttpRequest, slug: Option<Slug>) -> Option<Result<
         return Some(Err(Problem::foreign_host()));
     }
     let slug = slug?;
-    let redirect = pin!(redirect::redirect(&slug, request.query_string(), request, services));
+    let redirect = pin!(redirect::redirect(
+        &slug,
+        request.query_string(),
+        request,
+        services
+    ));
     let answer = services.lifecycle.catch(PanicOf::Request, redirect).await;
     Some(answer.unwrap_or_else(|_| Err(panics::problem(request))))
 }

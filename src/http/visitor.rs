@@ -37,9 +37,9 @@ pub(super) fn seen<'a>(request: &'a HttpRequest, services: &Services) -> Seen<'a
 /// A header's value. Bytes above 127 are read as UTF-8 (some phones have the name of their model in it), and what is none
 /// as U+FFFD: the rest of the value still counts.
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Cow<'a, str> {
-    headers
-        .get(name)
-        .map_or(Cow::Borrowed(""), |value| String::from_utf8_lossy(value.as_bytes()))
+    headers.get(name).map_or(Cow::Borrowed(""), |value| {
+        String::from_utf8_lossy(value.as_bytes())
+    })
 }
 
 /// Whether a browser fetches ahead, or draws a preview: <https://wicg.github.io/nav-speculation/prefetch.html#sec-purpose-header>.
@@ -83,6 +83,9 @@ mod tests {
         };
 
         assert_eq!(agent("Android 13; 红米 Note".as_bytes()), "Android 13; 红米 Note");
-        assert_eq!(agent(b"Android 13; caf\xe9 Chrome/120"), "Android 13; caf\u{fffd} Chrome/120");
+        assert_eq!(
+            agent(b"Android 13; caf\xe9 Chrome/120"),
+            "Android 13; caf\u{fffd} Chrome/120"
+        );
     }
 }

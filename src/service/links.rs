@@ -121,7 +121,8 @@ impl Links {
     /// A page of the links that `caller` sees, newest first. The link whose short URL is looked for stands before all others.
     pub async fn list(&self, caller: &Caller, wanted: ListRequest) -> Result<LinkPage, Error> {
         let host = wanted.host.as_deref();
-        let is_own = |of: &str| self.config.is_own(of) || host.is_some_and(|host| host.eq_ignore_ascii_case(of));
+        let is_own =
+            |of: &str| self.config.is_own(of) || host.is_some_and(|host| host.eq_ignore_ascii_case(of));
         let text = wanted.text.and_then(|text| SearchText::read(&text, is_own));
         let mut query = LinkQuery {
             limit: wanted.limit,
@@ -154,7 +155,9 @@ impl Links {
         let is_wanted = |link: &Link| {
             caller.sees(link)
                 && query.tag.as_ref().is_none_or(|tag| link.tags.contains(tag))
-                && query.state.is_none_or(|state| LinkState::of(link, query.now) == state)
+                && query
+                    .state
+                    .is_none_or(|state| LinkState::of(link, query.now) == state)
         };
         Ok(self.store.link(slug).await?.filter(is_wanted))
     }

@@ -228,7 +228,8 @@ impl Store for Traced {
     }
 
     async fn take_click(&self, slug: &Slug, revision: Revision) -> Result<ClickGrant, StoreError> {
-        self.within("UPDATE links", self.inner.take_click(slug, revision)).await
+        self.within("UPDATE links", self.inner.take_click(slug, revision))
+            .await
     }
 
     async fn record_clicks(&self, batch: &Arc<ClickBatch>) -> Result<bool, StoreError> {

@@ -290,12 +290,25 @@ fn without_a_contact_there_is_no_security_txt() {
 fn a_list_says_what_an_operator_may_not_expect_of_it() {
     let list = |text: &str| text.parse::<curtail::domain::DomainList>();
 
-    assert_eq!(list("evil.example\n8.8.8.8 [2001:db8::1]").unwrap().remarks(), Vec::<String>::new());
-    let remarks = list("evil.example\ncom\n@@||good.example^\nhttp://evil.example/a.exe").unwrap().remarks();
+    assert_eq!(
+        list("evil.example\n8.8.8.8 [2001:db8::1]").unwrap().remarks(),
+        Vec::<String>::new()
+    );
+    let remarks = list("evil.example\ncom\n@@||good.example^\nhttp://evil.example/a.exe")
+        .unwrap()
+        .remarks();
     assert_eq!(remarks.len(), 2, "{remarks:?}");
-    assert!(remarks[0].starts_with("2 lines") && remarks[1].starts_with("line 2 "), "{remarks:?}");
+    assert!(
+        remarks[0].starts_with("2 lines") && remarks[1].starts_with("line 2 "),
+        "{remarks:?}"
+    );
     // What is no name is refused with its line, and never taken for two.
-    for (text, line) in [("a.example\nbad domain!name", 2), ("evil.example CNAME .", 1), ("a..b", 1), ("caf\u{fffd}.example", 1)] {
+    for (text, line) in [
+        ("a.example\nbad domain!name", 2),
+        ("evil.example CNAME .", 1),
+        ("a..b", 1),
+        ("caf\u{fffd}.example", 1),
+    ] {
         assert_eq!(list(text).unwrap_err().line, line, "{text}");
     }
 }

@@ -178,7 +178,7 @@ fn blocked_domains_are_read_again_on_sighup_and_a_bad_list_changes_nothing() {
     };
 
     let second = after(&mut service, Some("second.example # new\n"));
-    let bad = after(&mut service, Some("first.example\nhttps://second.example/\n"));
+    let bad = after(&mut service, Some("first.example\nsecond!example\n"));
     let gone = after(&mut service, None);
     let empty = after(&mut service, Some(""));
 

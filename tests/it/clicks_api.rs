@@ -212,22 +212,6 @@ on_both_stores! {
         assert_eq!(twin.api("GET", "/links/again", None).json()["clicks"], 2);
     }
 
-    /// The visitor was sent to the old destination, and the click was taken of the new link.
-    fn a_limit_is_that_of_the_link_that_is_followed(backend) {
-        let app = TestApp::start(backend);
-        let other = app.twin(backend, &[]);
-        app.create(json!({"url": "https://example.org/1", "slug": "limited", "max_clicks": 5}));
-        assert_eq!(other.send("GET", "/limited", &[("user-agent", FIREFOX)], b"").header("location"), Some("https://example.org/1"));
-        app.api("DELETE", "/links/limited", None);
-        app.create(json!({"url": "https://example.org/2", "slug": "limited", "max_clicks": 1}));
-
-        let get = || other.send("GET", "/limited", &[("user-agent", FIREFOX)], b"");
-        let (first, second) = (get(), get());
-
-        assert_eq!((first.status, first.header("location")), (302, Some("https://example.org/2")));
-        assert_eq!(second.status, 410);
-    }
-
     fn the_last_clicks_are_stored_at_the_stop(backend) {
         let app = TestApp::start_with(backend, &[("CLICK_FLUSH_MS", "60000")]);
         app.create(json!({"url": "https://example.org/", "slug": "last"}));
@@ -240,6 +224,26 @@ on_both_stores! {
 
         assert_eq!(twin.api("GET", "/links/last", None).json()["clicks"], 50);
     }
+}
+
+/// The visitor was sent to the old destination, and the click was taken of the new link.
+#[test]
+fn a_limit_is_that_of_the_link_that_is_followed() {
+    let app = TestApp::start(Backend::Sqlite);
+    let other = app.twin(Backend::Sqlite, &[]);
+    app.create(json!({"url": "https://example.org/1", "slug": "limited", "max_clicks": 5}));
+    let get = || other.send("GET", "/limited", &[("user-agent", FIREFOX)], b"");
+    assert_eq!(get().header("location"), Some("https://example.org/1"));
+    app.api("DELETE", "/links/limited", None);
+    app.create(json!({"url": "https://example.org/2", "slug": "limited", "max_clicks": 1}));
+
+    let (first, second) = (get(), get());
+
+    assert_eq!(
+        (first.status, first.header("location")),
+        (302, Some("https://example.org/2"))
+    );
+    assert_eq!(second.status, 410);
 }
 
 /// No user agent, address or path is in the database.

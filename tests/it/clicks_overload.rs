@@ -27,7 +27,7 @@ fn click(address: SocketAddr, clicks: impl Iterator<Item = (u32, u32)>) {
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     for (link, visitor) in clicks {
         let request = format!(
-            "GET /link{link} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: Firefox/{visitor}.0\r\nReferer: https://{}.example/\r\n\r\n",
+            "GET /link{link} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: Mozilla/5.0 Firefox/{visitor}.0\r\nReferer: https://{}.example/\r\n\r\n",
             visitor % 50
         );
         stream.write_all(request.as_bytes()).unwrap();

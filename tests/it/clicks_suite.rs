@@ -483,7 +483,10 @@ async fn a_link_made_again_begins_at_nothing(store: &dyn Store) {
 async fn a_click_belongs_to_the_link_that_was_followed(store: &dyn Store) {
     let first = store.insert_link(&link("slug"), &Actor::Admin).await.unwrap();
     store.insert_link(&link("other"), &Actor::Admin).await.unwrap();
-    store.set_link_aside(&slug("slug"), None, now(), &Actor::Admin).await.unwrap();
+    store
+        .set_link_aside(&slug("slug"), None, None, now(), &Actor::Admin)
+        .await
+        .unwrap();
     let second = store.insert_link(&link("slug"), &Actor::Admin).await.unwrap();
     let clicked = |revision| Click {
         revision,
@@ -500,11 +503,21 @@ async fn a_click_belongs_to_the_link_that_was_followed(store: &dyn Store) {
     assert_eq!(total(store, "slug").await, 1);
 
     // A link that is restored is the one that was followed, whatever revision it has now.
-    store.delete_link(&slug("slug"), None, &Actor::Admin).await.unwrap();
-    let restored = store.restore_link(&slug("slug"), None, now(), &Actor::Admin).await.unwrap().unwrap();
+    store
+        .delete_link(&slug("slug"), None, None, &Actor::Admin)
+        .await
+        .unwrap();
+    let restored = store
+        .restore_link(&slug("slug"), None, now(), &Actor::Admin)
+        .await
+        .unwrap()
+        .unwrap();
     assert!(restored.revision > second);
     store.record_clicks(&batch(vec![clicked(first)])).await.unwrap();
-    store.record_clicks(&batch(vec![clicked(restored.revision)])).await.unwrap();
+    store
+        .record_clicks(&batch(vec![clicked(restored.revision)]))
+        .await
+        .unwrap();
     assert_eq!(total(store, "slug").await, 2);
     // Links of every way to create one know their first revision.
     let candidate = curtail::store::Candidate {
@@ -516,8 +529,14 @@ async fn a_click_belongs_to_the_link_that_was_followed(store: &dyn Store) {
         link: link("imported"),
         dated: false,
     };
-    store.insert_links(&[candidate], None, &Actor::Admin).await.unwrap();
-    store.take_links(&[arrival], &curtail::store::Rules::default(), &Actor::Admin).await.unwrap();
+    store
+        .insert_links(&[candidate], None, &Actor::Admin)
+        .await
+        .unwrap();
+    store
+        .take_links(&[arrival], &curtail::store::Rules::default(), &Actor::Admin)
+        .await
+        .unwrap();
     for name in ["many", "imported"] {
         let revision = store.link(&slug(name)).await.unwrap().unwrap().revision;
         let before = curtail::domain::Revision::new(revision.get() - 1);
@@ -538,13 +557,25 @@ async fn a_click_of_a_limit_is_taken_of_the_link_that_was_followed(store: &dyn S
         ..link("limited")
     };
     let first = store.insert_link(&limited, &Actor::Admin).await.unwrap();
-    assert_eq!(store.take_click(&limited.slug, first).await.unwrap(), ClickGrant::Granted);
-    store.delete_link(&limited.slug, None, &Actor::Admin).await.unwrap();
+    assert_eq!(
+        store.take_click(&limited.slug, first).await.unwrap(),
+        ClickGrant::Granted
+    );
+    store
+        .delete_link(&limited.slug, None, None, &Actor::Admin)
+        .await
+        .unwrap();
     let second = store.insert_link(&limited, &Actor::Admin).await.unwrap();
 
-    assert_eq!(store.take_click(&limited.slug, first).await.unwrap(), ClickGrant::Gone);
+    assert_eq!(
+        store.take_click(&limited.slug, first).await.unwrap(),
+        ClickGrant::Gone
+    );
     assert_eq!(total(store, "limited").await, 0);
-    assert_eq!(store.take_click(&limited.slug, second).await.unwrap(), ClickGrant::Granted);
+    assert_eq!(
+        store.take_click(&limited.slug, second).await.unwrap(),
+        ClickGrant::Granted
+    );
 }
 
 async fn old_clicks_go_and_the_total_stays(store: &dyn Store) {

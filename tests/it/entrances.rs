@@ -61,7 +61,11 @@ fn expect(app: &TestApp, entrances: &[&str], rows: &[(&str, Option<&str>)]) {
     for (at, (url, expected)) in rows.iter().enumerate() {
         for entrance in entrances {
             let slug = format!("{entrance}-{}-{at}", fastrand::u32(..));
-            assert_eq!(give(app, entrance, &slug, url).as_deref(), *expected, "{entrance} {url:?}");
+            assert_eq!(
+                give(app, entrance, &slug, url).as_deref(),
+                *expected,
+                "{entrance} {url:?}"
+            );
         }
     }
 }
@@ -161,7 +165,22 @@ fn lines_of_the_bulk_page_are_typed_too() {
     tab.submit("/app/bulk", &[("lines", "\u{feff}example.org:8080/x bulk-a\n<https://example.org/y> bulk-b\n https://example.org/z\u{200b}\n")]);
 
     let links: Value = app.api("GET", "/links", None).json();
-    let urls: Vec<&str> = links["links"].as_array().unwrap().iter().map(|link| link["url"].as_str().unwrap()).collect();
-    assert_eq!(urls, ["https://example.org/z", "https://example.org/y", "https://example.org:8080/x"]);
-    assert_eq!(stored(&app, "bulk-a").as_deref(), Some("https://example.org:8080/x"));
+    let urls: Vec<&str> = links["links"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|link| link["url"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        urls,
+        [
+            "https://example.org/z",
+            "https://example.org/y",
+            "https://example.org:8080/x"
+        ]
+    );
+    assert_eq!(
+        stored(&app, "bulk-a").as_deref(),
+        Some("https://example.org:8080/x")
+    );
 }

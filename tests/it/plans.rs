@@ -8,7 +8,7 @@ use std::sync::Arc;
 use curtail::config::{self, StoreKind};
 use curtail::domain::{
     Actor, AuditQuery, ChangeKind, Cursor, Interval, Key, KeyCursor, Link, LinkQuery, LinkState, Range,
-    Ranking, Selection, TargetPolicy, TargetUrl,
+    Ranking, Revision, Selection, TargetPolicy, TargetUrl,
 };
 use curtail::store::{
     Answer, Arrival, Candidate, Chore, Made, Once, OpenSession, Place, Rules, SecretName, Store, StoreError,
@@ -298,6 +298,8 @@ async fn write_links(store: &dyn Store, now: Timestamp) {
         };
         one.revision = store.insert_link(&one, &Actor::Admin).await.unwrap();
         store.take_click(&one.slug, LATEST).await.unwrap();
+        // Of a link that had the slug before.
+        store.take_click(&one.slug, Revision::new(1)).await.unwrap();
         one.tags = vec!["other".to_owned()];
         store
             .update_link(&one, ChangeKind::LinkUpdated, &Actor::Admin)

@@ -390,7 +390,11 @@ async fn clicks_are_granted_to_limited_enabled_links_alone(store: &dyn Store) {
         ("used-up", ClickGrant::UsedUp),
         ("absent", ClickGrant::Gone),
     ] {
-        assert_eq!(store.take_click(&slug(name), LATEST).await.unwrap(), expected, "{name}");
+        assert_eq!(
+            store.take_click(&slug(name), LATEST).await.unwrap(),
+            expected,
+            "{name}"
+        );
     }
 }
 
@@ -401,7 +405,10 @@ async fn a_click_leaves_the_revision(store: &dyn Store) {
     };
     let revision = store.insert_link(&link, &Actor::Admin).await.unwrap();
 
-    assert_eq!(store.take_click(&link.slug, LATEST).await.unwrap(), ClickGrant::Granted);
+    assert_eq!(
+        store.take_click(&link.slug, LATEST).await.unwrap(),
+        ClickGrant::Granted
+    );
 
     let expected = Link {
         revision,

@@ -108,14 +108,8 @@ const ACCEPTED: &[(&str, &str)] = &[
     ("https://example.org/\n", "https://example.org/"),
     ("\thttps://example.org/", "https://example.org/"),
     ("https://example.org/\u{85}", "https://example.org/"),
-    (
-        "\u{feff}https://example.org/zw\u{200b}",
-        "https://example.org/zw",
-    ),
-    (
-        "\u{a0}https://example.org/\u{2060}\r\n",
-        "https://example.org/",
-    ),
+    ("\u{feff}https://example.org/zw\u{200b}", "https://example.org/zw"),
+    ("\u{a0}https://example.org/\u{2060}\r\n", "https://example.org/"),
     // An absolute name has a dot at its end.
     ("https://example.com./a", "https://example.com./a"),
     ("https://example.com.:8443/a", "https://example.com.:8443/a"),
@@ -386,10 +380,7 @@ fn a_target_is_measured_once_it_is_serialised() {
     assert_eq!(verdict(&format!("{longest}a"), false), Err("too_long"));
     assert!(grows.len() < 8192);
     assert_eq!(verdict(&grows, false), Err("too_long"));
-    assert_eq!(
-        verdict(&shrinks, false).as_deref(),
-        Ok("https://example.org/x")
-    );
+    assert_eq!(verdict(&shrinks, false).as_deref(), Ok("https://example.org/x"));
     let error = TargetUrl::parse(&grows, &TargetPolicy::default()).unwrap_err();
     assert_eq!(
         error.to_string(),

@@ -68,7 +68,9 @@ fn wanted(query: &str) -> Result<ListRequest, MalformedQuery> {
 
 pub(in crate::http) fn described() -> Operation {
     let limit = number(1, MAX_LIMIT.into(), "The most links of a page.").default(Some(DEFAULT_LIMIT.into()));
-    let search = text("A part of slug, url or title, in any case. A url is found as people write it, and a link by its short URL.");
+    let search = text(
+        "A part of slug, url or title, in any case. A url is found as people write it, and a link by its short URL.",
+    );
     let tag = text("One of the tags.");
     Operation::of_api(
         "GET",

@@ -4,6 +4,7 @@ mod batches;
 mod bound;
 mod buffer;
 mod flusher;
+mod grain;
 mod intake;
 mod losses;
 mod parser;

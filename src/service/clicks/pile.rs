@@ -8,68 +8,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::bound::Bound;
+use super::grain::Grain;
 use super::intake::Pending;
 use super::parser::{Parser, Profile, Visitor};
 use crate::domain::{Revision, Slug};
 
 /// The memory that a map has for each entry beyond the entry itself: it is half empty when it has just grown.
 const PLACE: usize = size_of::<Kind>() + size_of::<usize>();
-
-/// What clicks of one entry have in common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Grain {
-    /// The second, and everything that is stored.
-    Second,
-    /// The minute instead of the second.
-    Minute,
-    /// The hour.
-    Hour,
-    /// The hour, but not the visitor: visitors are counted too low.
-    Visitors,
-    /// The link and the hour alone. The values are [`crate::domain::Dimension::OTHER`].
-    Values,
-}
-
-impl Grain {
-    fn next(self) -> Option<Self> {
-        match self {
-            Self::Second => Some(Self::Minute),
-            Self::Minute => Some(Self::Hour),
-            Self::Hour => Some(Self::Visitors),
-            Self::Visitors => Some(Self::Values),
-            Self::Values => None,
-        }
-    }
-
-    fn seconds(self) -> i64 {
-        match self {
-            Self::Second => 1,
-            Self::Minute => 60,
-            Self::Hour | Self::Visitors | Self::Values => 3600,
-        }
-    }
-
-    /// What it gives up, as metrics call it.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Second => "none",
-            Self::Minute => "second",
-            Self::Hour => "minute",
-            Self::Visitors => "visitor",
-            Self::Values => "values",
-        }
-    }
-
-    /// How full the pile may be, in eighths, before the next grain.
-    fn limit(self) -> usize {
-        match self {
-            Self::Second | Self::Minute => 4,
-            Self::Hour => 6,
-            Self::Visitors => 7,
-            Self::Values => 8,
-        }
-    }
-}
 
 /// All that is kept of the clicks of an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -279,7 +224,9 @@ impl Pile {
     fn draw(&mut self, most: usize) -> Vec<Folded> {
         let round = self.closed.last().map(|folded| folded.round);
         let newest_first = self.closed.iter().rev().take(most);
-        let number = newest_first.take_while(|folded| Some(folded.round) == round).count();
+        let number = newest_first
+            .take_while(|folded| Some(folded.round) == round)
+            .count();
         let from = self.closed.len() - number;
         let mut drawn = self.closed.split_off(from);
         drawn.reverse();
@@ -406,18 +353,36 @@ mod tests {
     #[test]
     fn clicks_of_two_revisions_of_a_link_are_never_taken_together() {
         let mut pile = pile(100);
-        for (slug, revision) in [("a", 2), ("b", 5), ("a", 1), ("a", 2), ("c", 1), ("b", 7), ("a", 9)] {
+        for (slug, revision) in [
+            ("a", 2),
+            ("b", 5),
+            ("a", 1),
+            ("a", 2),
+            ("c", 1),
+            ("b", 7),
+            ("a", 9),
+        ] {
             let seen = Seen::default();
             assert!(pile.add(seen.pending(&slug.parse().unwrap(), Revision::new(revision), false, NOON)));
         }
         let mut takes = Vec::new();
         while pile.len() > 0 {
             let (taken, _) = pile.take(100);
-            let entry = |folded: &Folded| format!("{}{} {}", folded.kind.slug, folded.kind.revision.get(), folded.number);
+            let entry = |folded: &Folded| {
+                format!(
+                    "{}{} {}",
+                    folded.kind.slug,
+                    folded.kind.revision.get(),
+                    folded.number
+                )
+            };
             takes.push(taken.iter().map(entry).collect::<Vec<_>>());
         }
 
-        assert_eq!(takes, [vec!["a1 1", "b5 1", "c1 1"], vec!["a2 2", "b7 1"], vec!["a9 1"]]);
+        assert_eq!(
+            takes,
+            [vec!["a1 1", "b5 1", "c1 1"], vec!["a2 2", "b7 1"], vec!["a9 1"]]
+        );
         assert_eq!(pile.bytes, 0);
     }
 

@@ -45,7 +45,10 @@ pub(super) fn flag(text: &str) -> Option<bool> {
 /// A whole number, also as `12.0` and with groups of digits, such as `1,234`.
 pub(super) fn whole(text: &str) -> Option<i64> {
     let text = text.trim();
-    let text = text.strip_suffix(".0").or_else(|| text.strip_suffix(".00")).unwrap_or(text);
+    let text = text
+        .strip_suffix(".0")
+        .or_else(|| text.strip_suffix(".00"))
+        .unwrap_or(text);
     text.parse().ok().or_else(|| grouped(text)?.parse().ok())
 }
 
@@ -65,10 +68,24 @@ mod tests {
 
     #[test]
     fn truth_is_read_as_spreadsheets_and_databases_write_it() {
-        for yes in ["true", "TRUE", "True", " yes ", "1", "1.0", "t", "WAHR", "VRAI", "Verdadero", "on"] {
+        for yes in [
+            "true",
+            "TRUE",
+            "True",
+            " yes ",
+            "1",
+            "1.0",
+            "t",
+            "WAHR",
+            "VRAI",
+            "Verdadero",
+            "on",
+        ] {
             assert_eq!(flag(yes), Some(true), "{yes}");
         }
-        for no in ["false", "FALSE", "False", "No", "0", "0.0", "f", "FALSCH", "FAUX", "FALSO", "off"] {
+        for no in [
+            "false", "FALSE", "False", "No", "0", "0.0", "f", "FALSCH", "FAUX", "FALSO", "off",
+        ] {
             assert_eq!(flag(no), Some(false), "{no}");
         }
         for neither in ["", "2", "-1", "maybe", "truee", "nil"] {
@@ -79,13 +96,37 @@ mod tests {
     #[test]
     fn whole_numbers_are_read_as_spreadsheets_write_them() {
         for (text, number) in [
-            ("12", 12), (" 12 ", 12), ("-3", -3), ("+3", 3), ("12.0", 12), ("12.00", 12), ("1,234", 1234),
-            ("12,345,678", 12_345_678), ("-1,234", -1234), ("1'234", 1234), ("1\u{a0}234", 1234), ("1,234.0", 1234),
+            ("12", 12),
+            (" 12 ", 12),
+            ("-3", -3),
+            ("+3", 3),
+            ("12.0", 12),
+            ("12.00", 12),
+            ("1,234", 1234),
+            ("12,345,678", 12_345_678),
+            ("-1,234", -1234),
+            ("1'234", 1234),
+            ("1\u{a0}234", 1234),
+            ("1,234.0", 1234),
         ] {
             assert_eq!(whole(text), Some(number), "{text}");
         }
         // What may be a part of one in some country, or has lost digits, is no whole number.
-        for none in ["", "x", "12.5", "1.234", "1.000", "12,0", "1,23", "1,2345", "1234,567", "1,234 567", "1E+05", ",123", "1,"] {
+        for none in [
+            "",
+            "x",
+            "12.5",
+            "1.234",
+            "1.000",
+            "12,0",
+            "1,23",
+            "1,2345",
+            "1234,567",
+            "1,234 567",
+            "1E+05",
+            ",123",
+            "1,",
+        ] {
             assert_eq!(whole(none), None, "{none}");
         }
     }

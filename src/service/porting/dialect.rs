@@ -39,13 +39,19 @@ fn next_line(head: &[u8], from: usize) -> (usize, &[u8]) {
     let rest = &head[from..];
     let blank = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
     let line = &rest[blank..];
-    let length = line.iter().take_while(|byte| !matches!(byte, b'\r' | b'\n')).count();
+    let length = line
+        .iter()
+        .take_while(|byte| !matches!(byte, b'\r' | b'\n'))
+        .count();
     (from + blank, &line[..length])
 }
 
 /// The separator that a line names, as Excel's do.
 fn separator(line: &[u8]) -> Option<u8> {
-    let line = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(line);
+    let line = line
+        .strip_prefix(b"\"")
+        .and_then(|line| line.strip_suffix(b"\""))
+        .unwrap_or(line);
     match line.strip_prefix(b"sep=")? {
         [separator] => Some(*separator),
         _ => None,
@@ -70,7 +76,11 @@ mod tests {
             ("", b',', 0, vec![""]),
         ] {
             let dialect = Dialect::of(head.as_bytes());
-            assert_eq!((dialect.delimiter, dialect.before), (delimiter, before), "{head:?}");
+            assert_eq!(
+                (dialect.delimiter, dialect.before),
+                (delimiter, before),
+                "{head:?}"
+            );
             assert_eq!(dialect.names().collect::<Vec<_>>(), names, "{head:?}");
         }
     }

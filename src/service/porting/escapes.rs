@@ -120,7 +120,11 @@ impl Escapes {
             return;
         }
         out.push(byte);
-        self.state = if self.is_end(byte) { State::Start } else { State::Bare };
+        self.state = if self.is_end(byte) {
+            State::Start
+        } else {
+            State::Bare
+        };
     }
 
     fn word(&mut self, byte: u8, out: &mut Vec<u8>) {
@@ -210,7 +214,10 @@ mod tests {
         for (from, to) in [
             (r#""it \"x\"",1"#, r#""it ""x""",1"#),
             (r#""say \"hi\", ok","a\\b""#, r#""say ""hi"", ok","a\b""#),
-            ("\"a \\\"b\\\"\",\"line\\nbreak\"\n", "\"a \"\"b\"\"\",\"line\nbreak\"\n"),
+            (
+                "\"a \\\"b\\\"\",\"line\\nbreak\"\n",
+                "\"a \"\"b\"\"\",\"line\nbreak\"\n",
+            ),
         ] {
             assert_eq!(rewritten(from, false), to);
         }
@@ -235,7 +242,10 @@ mod tests {
 
     #[test]
     fn null_without_quotes_is_no_value() {
-        assert_eq!(rewritten("NULL,\"NULL\",\\N,NULLS,N,NUL\nNULL", true), ",\"NULL\",,NULLS,N,NUL\n");
+        assert_eq!(
+            rewritten("NULL,\"NULL\",\\N,NULLS,N,NUL\nNULL", true),
+            ",\"NULL\",,NULLS,N,NUL\n"
+        );
         assert_eq!(rewritten("a\\N,b NULL,\\\n", true), "a\\N,b NULL,\\\n");
     }
 }

@@ -161,7 +161,10 @@ impl Carrier {
 /// Whether JSON is a document, in an array, in a wrapper or spread over lines, and not an object a line.
 pub(super) fn is_document(head: &[u8]) -> bool {
     let text = String::from_utf8_lossy(head);
-    let mut lines = text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
+    let mut lines = text
+        .split(['\n', '\r'])
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
     let Some(first) = lines.next() else { return false };
     let wraps = first.strip_prefix('{').is_some_and(|rest| {
         let rest = rest.trim_start().strip_prefix("\"links\"");
@@ -172,7 +175,9 @@ pub(super) fn is_document(head: &[u8]) -> bool {
     }
     // An object that goes on in the next line begins a field there; a line of its own begins another object.
     serde_json::from_str::<IgnoredAny>(first).is_err()
-        && lines.next().is_some_and(|second| second.starts_with(['"', '}', ']']))
+        && lines
+            .next()
+            .is_some_and(|second| second.starts_with(['"', '}', ']']))
 }
 
 #[cfg(test)]

@@ -28,7 +28,11 @@ pub(super) struct Refusal {
 
 /// Reads the links that one object or row of `format` stands for: one, or for Bitly sometimes two. Short URLs may begin with
 /// `base`.
-pub(super) fn read(format: Format, object: Map<String, Value>, base: Option<&str>) -> Result<Vec<Row>, Refusal> {
+pub(super) fn read(
+    format: Format,
+    object: Map<String, Value>,
+    base: Option<&str>,
+) -> Result<Vec<Row>, Refusal> {
     let mut fields = Fields::of(object);
     let mut rows = match format {
         Format::Ndjson => vec![own(&mut fields)],

@@ -235,7 +235,10 @@ fn parameters<'a>(query: &'a Asked<'a>) -> Vec<Parameter<'a>> {
         (/* limit */ &query.limit, Type::INT8),
         (/* step */ &query.step, Type::INT8),
         (/* first spelling */ &query.patterns.spellings[0], Type::TEXT),
-        (/* second spelling */ &query.patterns.spellings[1], Type::TEXT),
+        (
+            /* second spelling */ &query.patterns.spellings[1],
+            Type::TEXT,
+        ),
         (/* third spelling */ &query.patterns.spellings[2], Type::TEXT),
     ]
 }

@@ -117,10 +117,13 @@ pub(super) fn step(connection: &Connection, query: &LinkQuery, plan: StepPlan) -
         .text
         .as_ref()
         .is_some_and(|text| text.typed().chars().count() >= TRIGRAM);
-    let sought = query
-        .text
-        .as_ref()
-        .map(|text| if indexed { search(text) } else { pattern(text.typed()) });
+    let sought = query.text.as_ref().map(|text| {
+        if indexed {
+            search(text)
+        } else {
+            pattern(text.typed())
+        }
+    });
     let spelling = |at: usize| Some(pattern(query.text.as_ref()?.spellings().get(at)?));
     let sql = if indexed {
         LINKS_WITH_TEXT
@@ -213,9 +216,11 @@ fn state(state: LinkState) -> &'static str {
 
 /// A search for what holds a text, or one of its spellings in a target.
 fn search(text: &SearchText) -> String {
-    text.spellings().iter().fold(phrase(text.typed()), |search, spelling| {
-        format!("{search} OR target : {}", phrase(spelling))
-    })
+    text.spellings()
+        .iter()
+        .fold(phrase(text.typed()), |search, spelling| {
+            format!("{search} OR target : {}", phrase(spelling))
+        })
 }
 
 /// A search for what holds `text`, each of its characters meaning itself.

@@ -215,7 +215,12 @@ pub(super) fn take_click(
         .map_err(unavailable)?;
     let rows = transaction
         .prepare_cached(TAKE_CLICK)
-        .and_then(|mut take| take.execute(params![/* slug */ slug.as_str(), /* revision */ revision.get()]))
+        .and_then(|mut take| {
+            take.execute(params![
+                /* slug */ slug.as_str(),
+                /* revision */ revision.get()
+            ])
+        })
         .map_err(unavailable)?;
     if rows == 1 {
         transaction.commit().map_err(unavailable)?;
