@@ -52,19 +52,16 @@ impl Document {
         });
         response
             .insert_header((ETAG, tag))
-            .insert_header((CACHE_CONTROL, caching));
+            .insert_header((CACHE_CONTROL, caching))
+            .insert_header((VARY, "Accept-Encoding"));
         if known {
-            response.insert_header((VARY, "Accept-Encoding"));
             return response.finish();
         }
         response.content_type(self.kind);
         if compressed {
-            response
-                .insert_header((CONTENT_ENCODING, "gzip"))
-                .insert_header((VARY, "Accept-Encoding"));
+            response.insert_header((CONTENT_ENCODING, "gzip"));
             return response.body(self.gzip.clone());
         }
-        // What is not compressed here says by what it varies where answers are compressed.
         response.body(self.plain.clone())
     }
 }

@@ -15,9 +15,18 @@ const PERSON: (&str, &str) = (
     "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
 );
 
-/// Names of the statements of background tasks, which no request asks for, and of what has no name: the ends of transactions.
+/// Names of the statements of background tasks, which no request asks for, of the secret that an instance reads once, and of
+/// what has no name: the ends of transactions.
 fn background() -> BTreeSet<String> {
-    let maintenance = ["sum_values", "forget_summed", "other"];
+    let maintenance = [
+        "sum_values",
+        "forget_summed",
+        "record_maintenance",
+        "upkeep",
+        "shared_secret",
+        "create_shared_secret",
+        "other",
+    ];
     let mut names = BTreeSet::from(maintenance.map(str::to_owned));
     for dialect in ["postgres", "sqlite"] {
         for file in ["changes", "chores", "partitions"] {
