@@ -58,7 +58,8 @@ RUN touch src/main.rs src/lib.rs \
     cargo auditable rustc --release --locked --bin curtail --target x86_64-unknown-linux-gnu -- -C link-arg=-Wl,-O2,--icf=safe,--pack-dyn-relocs=relr \
  && objcopy --wildcard --remove-section=.comment --remove-section='.gnu.warning.*' \
     target/x86_64-unknown-linux-gnu/release/curtail /curtail \
- && auditable2cdx /curtail >/curtail.cdx.json
+ && auditable2cdx /curtail >/curtail.cdx.json \
+ && mkdir /data
 
 # ---- the SBOM, in CycloneDX: docker build --target=sbom --output=. . ---------------------------------
 FROM scratch AS sbom
@@ -79,14 +80,24 @@ LABEL org.opencontainers.image.title="Curtail" \
 
 COPY --from=build /curtail /curtail
 
+# Where a container without DATABASE_URL keeps its links and its generated admin key: `data` in the working directory, which
+# is /. With a database nothing is written here.
+COPY --from=build --chown=65532:65532 /data /data
+VOLUME ["/data"]
+
+# A container's loopback is reached from nowhere, so this is also the default of a container without a database: it asks for
+# its key then. `::` listens on both address families.
+ENV LISTEN_ADDRESS=0.0.0.0
+
 # By number: Cloud Run starts an image with an unknown user name as root, and scratch has no
 # /etc/passwd that could know one.
 USER 65532:65532
 
 EXPOSE 8080
 
-# For Docker and Compose. Cloud Run and Kubernetes ignore it and use their own probes.
+# For Docker and Compose. Cloud Run and Kubernetes ignore it and use their own probes. Swarm restarts what is unhealthy, and
+# no restart brings a database back: so it asks whether the process answers, and no more.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
-    CMD ["/curtail", "healthcheck"]
+    CMD ["/curtail", "healthcheck", "--live"]
 
 ENTRYPOINT ["/curtail"]

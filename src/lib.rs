@@ -12,6 +12,9 @@
 //! | 1 | [`config`], [`telemetry`], [`lifecycle`] | settings; log and metrics; tasks and their end |
 //! | 0 | [`domain`] | slug, target, link, redirect, click, clock |
 
+// A macro that prints panics when its reader has left: see `cli::output`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod app;
 pub mod cache;
 pub mod cli;

@@ -34,6 +34,11 @@ fn links_in_use_redirect_while_postgres_and_redis_are_both_gone() {
 }
 
 #[test]
+fn an_instance_starts_and_redirects_while_postgres_is_down() {
+    row("R0b");
+}
+
+#[test]
 fn a_frozen_redis_is_not_noticed() {
     row("R1");
 }

@@ -1,5 +1,6 @@
 //! Floor 5: builds every part from the settings, binds, runs and stops. The only wiring.
 
+mod admin_key;
 mod start;
 
 use std::future::Future;
@@ -10,6 +11,7 @@ use actix_web::dev::Server;
 use actix_web::http::header::HeaderName;
 use actix_web::web;
 use futures_util::FutureExt;
+use secrecy::SecretString;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -112,6 +114,7 @@ pub struct Application {
     blocklist: Blocklist,
     server: Running,
     unusable: oneshot::Receiver<StoreError>,
+    generated_key: Option<SecretString>,
 }
 
 struct Running(Server);
@@ -124,11 +127,22 @@ impl std::fmt::Debug for Running {
 
 impl Application {
     /// Builds the service and binds its port. Nothing is asked of Postgres or Redis yet.
-    pub async fn build(config: Config, parts: Parts) -> Result<Self, StartError> {
+    pub async fn build(mut config: Config, parts: Parts) -> Result<Self, StartError> {
+        let generated_key = config.access.generated_key.as_deref();
+        let generated_key = generated_key.map(admin_key::kept_or_generated).transpose()?;
+        if let Some(key) = &generated_key {
+            config.access.admin_api_key = Some(key.clone());
+        }
         let lifecycle = Lifecycle::new();
         start::count_panics(&lifecycle, &parts.metrics);
         let build = start::build(&config);
         let mut store = store::open_measured(&config.store, &parts.metrics).await?;
+        // A file answers at once, so nothing else is asked of it before its schema.
+        if matches!(config.store.kind, StoreKind::Sqlite(_))
+            && let Err(err @ StoreError::Schema { .. }) = store.check().await
+        {
+            return Err(err.into());
+        }
         let mut memory = cache::memory(&config.cache);
         let mut shared = cache::shared(
             &config.cache,
@@ -263,6 +277,7 @@ impl Application {
             blocklist,
             server: Running(server),
             unusable,
+            generated_key,
         })
     }
 
@@ -270,6 +285,12 @@ impl Application {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The admin key that was generated at this or an earlier start, if `ADMIN_API_KEY` is unset and one is needed.
+    #[must_use]
+    pub fn generated_key(&self) -> Option<&SecretString> {
+        self.generated_key.as_ref()
     }
 
     /// The blocked domains, to be read again while the service runs.

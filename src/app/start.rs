@@ -1,5 +1,6 @@
 //! The parts of a start: what listens, what is told, what goes on beside.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -157,12 +158,17 @@ pub(super) fn announce(config: &Config, build: &Build, port: u16, metrics_port: 
         store.kind = store,
         cache.kind = cache,
         metrics.port = metrics_port,
-        "curtail {version} ({commit}) listens on {}:{port}, store {store}, cache {cache}",
-        config.http.address,
+        "curtail {version} ({commit}) listens on {}, store {store}, cache {cache}",
+        SocketAddr::new(config.http.address, port),
     );
     if config.access.trial {
         tracing::info!(
             "trial mode: DATABASE_URL is unset, links are kept in ./data, only this machine is answered, no key is needed"
+        );
+    } else if let Some(file) = &config.access.generated_key {
+        tracing::info!(
+            "trial that others can reach: DATABASE_URL is unset, links are kept in ./data, redirects are public, everything else needs the admin key in {}",
+            file.display()
         );
     } else if config.access.admin_api_key.is_none() {
         tracing::warn!(
@@ -192,7 +198,7 @@ pub(super) fn watch_start(
                 {
                     tracing::warn!(error = ?err, "the store could not be migrated yet: {err}");
                 }
-                match health.has_started().await {
+                match health.knows_schema().await {
                     Ok(true) => return std::future::pending::<StoreError>().await,
                     Ok(false) => tokio::time::sleep(pause).await,
                     Err(err) => return err,

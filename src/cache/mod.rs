@@ -85,12 +85,12 @@ pub enum Put {
 }
 
 /// How a cache fares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CacheHealth {
     /// It answers.
     Ok,
-    /// It does not; every look-up is a miss.
-    Unavailable,
+    /// It does not, for this reason; every look-up is a miss.
+    Unavailable(String),
 }
 
 /// Remembers what is known of slugs. It never fails: what cannot be read is a miss, what cannot be written

@@ -10,7 +10,7 @@ use deadpool_redis::redis::{
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use crate::config::{self, ExposeSecret};
+use crate::config::{self, ExposeSecret, TlsVerify};
 
 /// One server, or the nodes that a cluster is found by.
 pub(super) struct Reach {
@@ -77,6 +77,15 @@ impl Reach {
             }
             None => Client::open(info).map_err(|_| "REDIS_URL is not valid".to_owned()),
         }?;
+        let client = match config.verify {
+            TlsVerify::Full => client,
+            TlsVerify::Ca if config.ca_file.is_none() => {
+                return Err(
+                    "REDIS_TLS_VERIFY=ca needs a REDIS_CA_FILE: any public certificate would pass".to_owned(),
+                );
+            }
+            TlsVerify::Ca => without_name(&client)?,
+        };
         if tls {
             // The client asks for the process's provider and would panic without one. Another part of the process
             // may have installed the same one before.
@@ -178,6 +187,15 @@ fn parsed(url: &str) -> Result<ConnectionInfo, String> {
         }
         _ => Ok(info),
     }
+}
+
+/// The same client, which takes a certificate of any host that the authority of `REDIS_CA_FILE` signed. The nodes of a
+/// cluster inherit it.
+fn without_name(client: &Client) -> Result<Client, String> {
+    let info = client.get_connection_info().clone();
+    let mut address = info.addr().clone();
+    address.set_danger_accept_invalid_hostnames(true);
+    Client::open(info.set_addr(address)).map_err(|_| "REDIS_URL is not valid".to_owned())
 }
 
 fn is_tls(info: &ConnectionInfo) -> bool {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use deadpool_redis::redis::{
     AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Script, Value, cmd,
 };
-use deadpool_redis::{Manager, Pool, Runtime, Timeouts};
+use deadpool_redis::{Manager, Pool, PoolError, Runtime, Timeouts};
 use futures_util::future::{BoxFuture, FutureExt, join_all, ready};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
@@ -191,17 +191,23 @@ impl RedisCache {
         [&self.key_prefix, slug.as_str()].concat()
     }
 
-    async fn answers(&self) -> bool {
+    /// Fails with the cause.
+    async fn answers(&self) -> Result<(), String> {
         if let Some(cluster) = self.servers.cluster() {
-            return cluster.is_whole().await;
+            let incomplete = || "not every slot of the cluster is served".to_owned();
+            return cluster.is_whole().await.then_some(()).ok_or_else(incomplete);
         }
-        match &self.pool {
-            Some(pool) => match pool.get().await {
-                Ok(mut connection) => cmd("PING").exec_async(&mut connection).await.is_ok(),
-                Err(_) => false,
-            },
-            None => false,
-        }
+        let Some(pool) = &self.pool else {
+            return Err("there is no connection".to_owned());
+        };
+        let mut connection = pool.get().await.map_err(|err| match err {
+            PoolError::Backend(err) => err.to_string(),
+            err => err.to_string(),
+        })?;
+        let ping = cmd("PING");
+        ping.exec_async(&mut connection)
+            .await
+            .map_err(|err| err.to_string())
     }
 }
 
@@ -332,8 +338,11 @@ impl Cache for RedisCache {
     fn health(&self) -> BoxFuture<'_, CacheHealth> {
         async move {
             match timeout(HEALTH_LIMIT, self.servers.within_runtime(self.answers())).await {
-                Ok(true) => CacheHealth::Ok,
-                Ok(false) | Err(_) => CacheHealth::Unavailable,
+                Ok(Ok(())) => CacheHealth::Ok,
+                Ok(Err(cause)) => CacheHealth::Unavailable(cause),
+                Err(_) => {
+                    CacheHealth::Unavailable(format!("no answer within {} ms", HEALTH_LIMIT.as_millis()))
+                }
             }
         }
         .boxed()

@@ -1,11 +1,14 @@
 //! `curtail import`
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::failure::Failure;
+use super::import_state::State;
+use super::output;
 use super::porting::{self, Progress};
 use crate::service::{Caller, Concern, Format, Import, ImportRequest, Links, OnConflict, Report};
 
@@ -41,8 +44,10 @@ pub(super) struct Arguments {
 }
 
 /// Takes links into the database.
-pub(super) fn import(arguments: Arguments) -> Result<(), String> {
-    let (config, _) = super::settings::load().map_err(|faults| faults.to_string())?;
+pub(super) fn import(arguments: Arguments) -> Result<(), Failure> {
+    let settings = super::settings::load().map_err(|faults| faults.to_string())?;
+    settings.note_warnings();
+    let config = settings.config;
     super::block_on(async {
         let opened = porting::open(&config).await?;
         let done = take(&opened.links, &arguments).await;
@@ -51,7 +56,7 @@ pub(super) fn import(arguments: Arguments) -> Result<(), String> {
     })?
 }
 
-async fn take(links: &Links, arguments: &Arguments) -> Result<(), String> {
+async fn take(links: &Links, arguments: &Arguments) -> Result<(), Failure> {
     let cannot = |what: &str, err: io::Error| format!("{what}: {err}");
     let path = arguments.file.as_deref().filter(|path| *path != Path::new("-"));
     let (mut input, length): (Box<dyn Read + Send>, _) = match path {
@@ -62,9 +67,13 @@ async fn take(links: &Links, arguments: &Arguments) -> Result<(), String> {
         }
         None => (Box::new(io::stdin()), None),
     };
-    let state = match &arguments.state {
-        Some(path) => Some(State::read(path, length)?),
-        None => None,
+    let state = match (&arguments.state, path) {
+        (Some(state), Some(path)) => Some(State::read(state, path)?),
+        (Some(_), None) => {
+            let text = "--state needs a file to import, not standard input";
+            return Err(Failure::Usage(text.to_owned()));
+        }
+        (None, _) => None,
     };
     let request = ImportRequest {
         format: arguments.from,
@@ -121,9 +130,12 @@ async fn take(links: &Links, arguments: &Arguments) -> Result<(), String> {
     })?;
     match report.refused + report.conflicts {
         left if left > 0 && arguments.on_conflict != OnConflict::Skip => {
-            Err(format!("{left} links were not taken"))
+            Err(Failure::Partial(format!("{left} links were not taken")))
         }
-        _ if report.refused > 0 => Err(format!("{} links were not taken", report.refused)),
+        _ if report.refused > 0 => Err(Failure::Partial(format!(
+            "{} links were not taken",
+            report.refused
+        ))),
         _ => Ok(()),
     }
 }
@@ -161,7 +173,7 @@ impl Problems {
 
     fn finish(self, report: &Report) -> Result<(), String> {
         let format = report.format.map_or("nothing", Format::as_str);
-        eprintln!(
+        output::note(&format!(
             "read {} as {format}{}: {} created, {} unchanged, {} overwritten, {} conflicts, {} refused{}",
             report.read,
             if report.guessed { " (guessed)" } else { "" },
@@ -175,7 +187,7 @@ impl Problems {
             } else {
                 String::new()
             }
-        );
+        ));
         match self {
             Self::Shown(_) => Ok(()),
             Self::File(mut file) => {
@@ -211,49 +223,4 @@ fn sentence(concern: &Concern) -> String {
         })
         .collect();
     format!("line {}: {outcome}: {slug}: {}", concern.line, errors.join("; "))
-}
-
-/// How far an import of a file of some length had come.
-struct State {
-    path: PathBuf,
-    length: u64,
-    read: u64,
-}
-
-impl State {
-    fn read(path: &Path, length: Option<u64>) -> Result<Self, String> {
-        let length = length.ok_or("--state needs a file to import, not standard input")?;
-        let mut state = Self {
-            path: path.to_owned(),
-            length,
-            read: 0,
-        };
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(state),
-            Err(err) => return Err(format!("the state cannot be read: {err}")),
-        };
-        let kept: Option<(u64, u64)> = text
-            .trim()
-            .split_once(" of a file of ")
-            .and_then(|(read, length)| {
-                Some((read.parse().ok()?, length.strip_suffix(" bytes")?.parse().ok()?))
-            });
-        match kept {
-            Some((read, of)) if of == length => {
-                state.read = read;
-                Ok(state)
-            }
-            _ => Err("the state is of another file: remove it to begin anew".to_owned()),
-        }
-    }
-
-    fn write(&self, read: u64) -> Result<(), String> {
-        let text = format!("{read} of a file of {} bytes\n", self.length);
-        // Whole or not at all, however this ends.
-        let draft = self.path.with_extension("part");
-        fs::write(&draft, text)
-            .and_then(|()| fs::rename(&draft, &self.path))
-            .map_err(|err| format!("the state cannot be written: {err}"))
-    }
 }

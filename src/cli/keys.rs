@@ -6,6 +6,7 @@ use clap::Subcommand;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 
+use super::output;
 use crate::domain::{GivenTime, Key, KeyDraft, SystemClock};
 use crate::lifecycle::Lifecycle;
 use crate::service::{Caller, Error, Keys};
@@ -49,8 +50,9 @@ pub(super) enum Command {
 
 /// Makes, lists or revokes keys in the database.
 pub(super) fn keys(command: Command) -> Result<(), String> {
-    let (config, _) = super::settings::load().map_err(|faults| faults.to_string())?;
-    super::settings::start_log(&config, Stream::Error);
+    let settings = super::settings::load().map_err(|faults| faults.to_string())?;
+    settings.start_log(Stream::Error);
+    let config = settings.config;
     super::block_on(async {
         let store = store::open(&config.store).await.map_err(|err| err.to_string())?;
         let keys = Keys::new(
@@ -61,11 +63,12 @@ pub(super) fn keys(command: Command) -> Result<(), String> {
         );
         let done = run(&keys, command).await;
         store.close().await;
-        done.map_err(|err| explain(&err))
+        done
     })?
 }
 
-async fn run(keys: &Keys, command: Command) -> Result<(), Error> {
+async fn run(keys: &Keys, command: Command) -> Result<(), String> {
+    let explained = |err: Error| explain(&err);
     match command {
         Command::Create {
             name,
@@ -79,35 +82,43 @@ async fn run(keys: &Keys, command: Command) -> Result<(), Error> {
                 own_links_only,
                 expires_at: expires_at.map(GivenTime::get),
             };
-            let issued = keys.create(&Caller::Operator, draft).await?;
-            eprintln!(
-                "The id of the key is {}. The key itself is not kept:",
-                issued.key.id
-            );
-            println!("{}", issued.secret.expose_secret());
+            let issued = keys.create(&Caller::Operator, draft).await.map_err(explained)?;
+            let id = &issued.key.id;
+            output::note(&format!("The id of the key is {id}. The key itself is not kept:"));
+            // Here a reader that has left is a failure: the key is shown once.
+            match output::write(format!("{}\n", issued.secret.expose_secret()).as_bytes()) {
+                Ok(true) => {}
+                Ok(false) | Err(_) => {
+                    return Err(format!(
+                        "the key {id} was created and could not be shown: revoke it, and create another"
+                    ));
+                }
+            }
         }
         Command::List => {
-            println!("id\tname\tscopes\town_links_only\texpires_at\tcreated_at\tlast_used_at");
+            let mut table =
+                "id\tname\tscopes\town_links_only\texpires_at\tcreated_at\tlast_used_at\n".to_owned();
             let mut after = None;
             loop {
-                let page = keys.list(after.as_ref(), PAGE).await?;
-                page.keys.iter().for_each(print);
+                let page = keys.list(after.as_ref(), PAGE).await.map_err(explained)?;
+                page.keys.iter().for_each(|key| table.push_str(&row(key)));
                 after = page.next;
                 if after.is_none() {
                     break;
                 }
             }
+            output::write(table.as_bytes())?;
         }
-        Command::Revoke { id } => keys.revoke(&Caller::Operator, &id).await?,
+        Command::Revoke { id } => keys.revoke(&Caller::Operator, &id).await.map_err(explained)?,
     }
     Ok(())
 }
 
-fn print(key: &Key) {
+fn row(key: &Key) -> String {
     let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
     let time = |time: Option<Timestamp>| time.map_or("-".to_owned(), |time| time.to_string());
-    println!(
-        "{}\t{}\t{}\t{}\t{}\t{}\t{}",
+    format!(
+        "{}\t{}\t{}\t{}\t{}\t{}\t{}\n",
         key.id,
         key.name.escape_debug(),
         scopes.join(","),
@@ -115,7 +126,7 @@ fn print(key: &Key) {
         time(key.expires_at),
         key.created_at,
         time(key.last_used_at),
-    );
+    )
 }
 
 fn explain(err: &Error) -> String {

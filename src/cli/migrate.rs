@@ -5,8 +5,9 @@ use crate::telemetry::log::Stream;
 
 /// Migrates the database.
 pub(super) fn migrate() -> Result<(), String> {
-    let (config, _) = super::settings::load().map_err(|faults| faults.to_string())?;
-    super::settings::start_log(&config, Stream::Output);
+    let settings = super::settings::load().map_err(|faults| faults.to_string())?;
+    settings.start_log(Stream::Output);
+    let config = settings.config;
     let migrated = super::block_on(store::migrate(&config.store))?.map_err(|err| err.to_string())?;
     let (from, to) = (migrated.from, migrated.to);
     if from == to {

@@ -2,21 +2,27 @@
 
 mod config;
 mod export;
+mod failure;
 mod healthcheck;
 mod import;
+mod import_state;
 mod keys;
 mod migrate;
 mod openapi;
+mod output;
 mod porting;
 mod serve;
 mod sessions;
 mod settings;
 mod signals;
+mod whole_file;
 mod worker;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use failure::Failure;
 
 /// The version line: what runs here, from which commit, built when.
 const VERSION: &str = concat!(
@@ -34,7 +40,7 @@ const VERSION: &str = concat!(
     version = VERSION,
     about = "A URL shortener for Google Cloud Run",
     long_about = "A URL shortener for Google Cloud Run.\n\nWithout a subcommand it serves. Settings come from the environment; `curtail config` shows them.",
-    after_help = "Example:\n  DATABASE_URL=postgres://curtail@localhost/curtail curtail serve"
+    after_help = "Exit codes: 0 success, 1 failure, 2 the command line is wrong, 3 an import left some links out.\n\nExample:\n  DATABASE_URL=postgres://curtail@localhost/curtail curtail serve"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -74,14 +80,14 @@ enum Command {
     #[command(after_help = "Example:\n  curtail export --format csv --output links.csv")]
     Export(export::Arguments),
     /// Exit with 0 if the service on this machine is ready, else with 1
-    #[command(after_help = "Example:\n  PORT=8080 curtail healthcheck")]
+    #[command(after_help = "Example:\n  PORT=8080 curtail healthcheck --live")]
     Healthcheck(healthcheck::Arguments),
     /// Print the description of the API: OpenAPI 3.1 in JSON
     #[command(after_help = "Example:\n  curtail openapi > openapi.json")]
     Openapi,
     /// Print the settings in force, secrets hidden
     #[command(after_help = "Example:\n  PORT=9000 curtail config")]
-    Config,
+    Config(config::Arguments),
 }
 
 /// Runs the command line of this process.
@@ -93,22 +99,22 @@ pub fn run() -> ExitCode {
         _ => Arguments::parse().command,
     };
     let result = match command {
-        None | Some(Command::Serve) => serve::serve(),
-        Some(Command::Migrate) => migrate::migrate(),
-        Some(Command::Worker { once }) => worker::worker(once),
-        Some(Command::Keys(command)) => keys::keys(command),
-        Some(Command::Sessions(command)) => sessions::sessions(&command),
+        None | Some(Command::Serve) => serve::serve().map_err(Failure::from),
+        Some(Command::Migrate) => migrate::migrate().map_err(Failure::from),
+        Some(Command::Worker { once }) => worker::worker(once).map_err(Failure::from),
+        Some(Command::Keys(command)) => keys::keys(command).map_err(Failure::from),
+        Some(Command::Sessions(command)) => sessions::sessions(&command).map_err(Failure::from),
         Some(Command::Import(arguments)) => import::import(arguments),
-        Some(Command::Export(arguments)) => export::export(arguments),
-        Some(Command::Healthcheck(arguments)) => healthcheck::healthcheck(&arguments),
-        Some(Command::Openapi) => openapi::openapi(),
-        Some(Command::Config) => config::config(),
+        Some(Command::Export(arguments)) => export::export(arguments).map_err(Failure::from),
+        Some(Command::Healthcheck(arguments)) => healthcheck::healthcheck(&arguments).map_err(Failure::from),
+        Some(Command::Openapi) => openapi::openapi().map_err(Failure::from),
+        Some(Command::Config(arguments)) => config::config(&arguments).map_err(Failure::from),
     };
-    match result {
+    match result.map_err(Failure::into_parts) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("curtail: {message}");
-            ExitCode::FAILURE
+        Err((message, code)) => {
+            output::note(&format!("curtail: {message}"));
+            code
         }
     }
 }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::output;
 use super::signals::{Asked, Hangups, Signals};
 use crate::app::{Application, Parts};
+use crate::config::ExposeSecret;
 use crate::telemetry::gcp::Metadata;
 use crate::telemetry::log;
 
@@ -13,9 +15,13 @@ const DRAIN: Duration = Duration::from_secs(1);
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn serve() -> Result<(), String> {
-    let (config, _) = super::settings::load().map_err(|faults| faults.to_string())?;
+    let settings = super::settings::load().map_err(|faults| faults.to_string())?;
+    let config = &settings.config;
     let metadata = Arc::new(Metadata::new(&config.traces.place));
     let started = log::start(&config.logs, log::Stream::Output, Some(&config.traces), &metadata);
+    settings.log_warnings();
+    let config = settings.config;
+    let base_url = config.http.base_url.clone();
     let parts = Parts {
         log: started.level,
         spans: started.spans,
@@ -28,6 +34,14 @@ pub(super) fn serve() -> Result<(), String> {
         let application = Application::build(config, parts)
             .await
             .map_err(|err| err.to_string())?;
+        if let Some(key) = application.generated_key() {
+            let local = || format!("http://localhost:{}/app", application.port());
+            let url = base_url.map_or_else(local, |base| base.join("app"));
+            output::note(&format!(
+                "curtail: open {url} and sign in with the admin key {}",
+                key.expose_secret()
+            ));
+        }
         let blocklist = application.blocklist();
         let reload = async {
             loop {

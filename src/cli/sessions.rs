@@ -20,8 +20,9 @@ pub(super) enum Command {
 
 /// Ends the sessions in the database.
 pub(super) fn sessions(command: &Command) -> Result<(), String> {
-    let (config, _) = super::settings::load().map_err(|faults| faults.to_string())?;
-    super::settings::start_log(&config, Stream::Error);
+    let settings = super::settings::load().map_err(|faults| faults.to_string())?;
+    settings.start_log(Stream::Error);
+    let config = settings.config;
     super::block_on(async {
         let store = store::open(&config.store).await.map_err(|err| err.to_string())?;
         let sessions = Sessions::new(Arc::clone(&store), Arc::new(SystemClock), Lifecycle::new());

@@ -12,8 +12,9 @@ use crate::telemetry::log::Stream;
 
 /// Does the jobs until SIGTERM or SIGINT, or once.
 pub(super) fn worker(once: bool) -> Result<(), String> {
-    let (config, _) = super::settings::load().map_err(|faults| faults.to_string())?;
-    super::settings::start_log(&config, Stream::Output);
+    let settings = super::settings::load().map_err(|faults| faults.to_string())?;
+    settings.start_log(Stream::Output);
+    let config = settings.config;
     super::block_on(async {
         let signals = Signals::listen()?;
         let stop = CancellationToken::new();

@@ -1,19 +1,26 @@
 //! Who may do what.
 
+use std::path::PathBuf;
+
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Env, Place};
+use super::{DATA, Env, Place};
 
 /// The settings of access.
 #[derive(Debug, Clone)]
 pub struct Access {
     /// The key with every scope.
     pub admin_api_key: Option<SecretString>,
+    /// The file that keeps a generated admin key, if one is to be generated: the start does so, as the settings only read.
+    pub generated_key: Option<PathBuf>,
     /// Whether links may be made without a key.
     pub anonymous_create: bool,
     /// Trial mode: no key is needed for anything.
     pub trial: bool,
 }
+
+/// The file in [`DATA`] that keeps a generated admin key.
+const KEY_FILE: &str = "admin-key";
 
 /// The fewest characters of `ADMIN_API_KEY`.
 const MIN_KEY_CHARS: usize = 24;
@@ -61,7 +68,9 @@ impl Access {
                 );
             }
         }
+        let generated = place.open_trial && admin_api_key.is_none();
         Self {
+            generated_key: generated.then(|| PathBuf::from(DATA).join(KEY_FILE)),
             admin_api_key,
             anonymous_create: env.flag_or("ANONYMOUS_CREATE", false),
             trial: place.trial,

@@ -1,6 +1,8 @@
 //! The caches.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -36,16 +38,49 @@ pub struct Redis {
     /// A PEM file of the certificate authority that signed the server's certificate; `None` is the bundled
     /// public roots.
     pub ca_file: Option<PathBuf>,
+    /// What the server's certificate must prove.
+    pub verify: TlsVerify,
     /// What every key begins with, so that two services can share one server.
     pub key_prefix: String,
 }
 
+/// What a server's certificate must prove, beside that its owner holds the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsVerify {
+    /// That a trusted authority signed it for this host, as libpq's `verify-full`.
+    Full,
+    /// That a trusted authority signed it, as libpq's `verify-ca`.
+    Ca,
+}
+
+impl FromStr for TlsVerify {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "full" => Ok(Self::Full),
+            "ca" => Ok(Self::Ca),
+            _ => Err("full or ca"),
+        }
+    }
+}
+
+impl fmt::Display for TlsVerify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "full",
+            Self::Ca => "ca",
+        })
+    }
+}
+
 impl Cache {
     pub(super) fn read(env: &mut Env) -> Self {
-        let url = env.secret("REDIS_URL");
+        let url = env.secret_line("REDIS_URL");
         let cluster = env.flag_or("REDIS_CLUSTER", false);
-        let password = env.secret("REDIS_PASSWORD");
+        let password = env.secret_line("REDIS_PASSWORD");
         let ca_file = env.text("REDIS_CA_FILE").map(PathBuf::from);
+        let verify = env.parsed_or("REDIS_TLS_VERIFY", TlsVerify::Full);
         let key_prefix = env.parsed_or("REDIS_KEY_PREFIX", "curtail:".to_owned());
         let seconds =
             |env: &mut Env, name, default| Duration::from_secs(env.number_or(name, default, 0..=31_536_000));
@@ -55,6 +90,7 @@ impl Cache {
                 cluster,
                 password,
                 ca_file,
+                verify,
                 key_prefix,
             }),
             memory_bytes: env.number_or::<u64>("MEMORY_CACHE_MIB", 40, 0..=1_048_576) * 1024 * 1024,

@@ -1,18 +1,22 @@
 //! Reads variables, remembers what came of each, and collects the faults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
-use super::secret;
+use super::{names, secret};
 
 /// The environment, as read once at start.
 #[derive(Debug)]
 pub struct Env {
     variables: BTreeMap<String, String>,
+    /// Names of variables whose values are not UTF-8.
+    not_text: BTreeSet<String>,
+    /// Names of settings that files may hold.
+    secrets: Vec<&'static str>,
     effective: Vec<Effective>,
     faults: Vec<String>,
 }
@@ -41,13 +45,19 @@ impl std::error::Error for Faults {}
 const HIDDEN: &str = "(hidden)";
 
 impl Env {
-    /// The environment of this process. Variables that are no UTF-8 are left out.
+    /// The environment of this process. A setting whose value is not UTF-8 is an error.
     #[must_use]
     pub fn of_process() -> Self {
-        Self::from_pairs(
-            std::env::vars_os()
-                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
-        )
+        let mut env = Self::from_pairs::<String, String>([]);
+        for (name, value) in std::env::vars_os() {
+            // The names of settings are ASCII.
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => drop(env.variables.insert(name, value)),
+                Err(_) => drop(env.not_text.insert(name)),
+            }
+        }
+        env
     }
 
     /// An environment of the given variables.
@@ -57,6 +67,8 @@ impl Env {
                 .into_iter()
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect(),
+            not_text: BTreeSet::new(),
+            secrets: Vec::new(),
             effective: Vec::new(),
             faults: Vec::new(),
         }
@@ -130,10 +142,10 @@ impl Env {
             .expect("the bounds are numbers of the type")
     }
 
-    /// `true` or `false`, or the default. Any other word is a fault: a misspelt switch must not be taken
+    /// `true` or `false` in any case, or the default. Any other word is a fault: a misspelt switch must not be taken
     /// for its default.
     pub fn flag_or(&mut self, name: &'static str, default: bool) -> bool {
-        let value = match self.value(name) {
+        let value = match self.value(name).map(str::to_ascii_lowercase).as_deref() {
             None => default,
             Some("true" | "1" | "yes" | "on") => true,
             Some("false" | "0" | "no" | "off") => false,
@@ -159,13 +171,16 @@ impl Env {
         items
     }
 
-    /// A secret, given as `name` or as a file named by `name` with `_FILE` behind it, not both. An empty
-    /// secret is a fault.
+    /// A secret, given as `name` or as a file named by `name` with `_FILE` behind it, not both. One line break at its
+    /// end is not part of it. An empty secret is a fault.
     pub fn secret(&mut self, name: &'static str) -> Option<SecretString> {
         let file = format!("{name}_FILE");
+        self.secrets.push(name);
         let result = match (
-            self.variables.get(name),
-            self.variables.get(&file).filter(|path| !path.is_empty()),
+            self.variables
+                .get(name)
+                .map(|value| secret::without_line_break(value)),
+            self.value(&file),
         ) {
             (None, None) => Ok(None),
             (Some(_), Some(_)) => Err((
@@ -173,7 +188,7 @@ impl Env {
                 format!("and {file} are both set: give one of them"),
             )),
             (Some(value), None) if value.trim().is_empty() => Err((name.to_owned(), "is empty".to_owned())),
-            (Some(value), None) => Ok(Some(SecretString::from(value.as_str()))),
+            (Some(value), None) => Ok(Some(SecretString::from(value))),
             (None, Some(path)) => secret::read_file(&PathBuf::from(path))
                 .map(Some)
                 .map_err(|reason| (file, reason)),
@@ -189,6 +204,20 @@ impl Env {
                 None
             }
         }
+    }
+
+    /// A [`Env::secret`] of one line, such as a URL or a password: a line break or another control character within it
+    /// is a mistake of whoever stored it.
+    pub fn secret_line(&mut self, name: &'static str) -> Option<SecretString> {
+        let secret = self.secret(name)?;
+        if secret.expose_secret().chars().any(char::is_control) {
+            self.fault(
+                name,
+                "is not valid: it holds a line break or another control character",
+            );
+            return None;
+        }
+        Some(secret)
     }
 
     /// Notes a fault of a variable. `reason` must not hold its value.
@@ -209,8 +238,29 @@ impl Env {
         }
     }
 
+    /// Variables that are set, look like settings, and are not read, each with a sentence for the operator. To be asked
+    /// once every setting was read.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let known: Vec<&str> = self.effective.iter().map(|setting| setting.name).collect();
+        let set = self
+            .variables
+            .iter()
+            .filter(|(_, value)| !value.trim().is_empty())
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        names::warnings(set, &known, &self.secrets)
+    }
+
     /// The settings in force, or all faults.
-    pub fn finish(self) -> Result<Vec<Effective>, Faults> {
+    pub fn finish(mut self) -> Result<Vec<Effective>, Faults> {
+        let not_text = self.effective.iter().flat_map(|setting| {
+            let names = [setting.name.to_owned(), format!("{}_FILE", setting.name)];
+            names.into_iter().filter(|name| self.not_text.contains(name))
+        });
+        let not_text: Vec<String> = not_text
+            .map(|name| format!("{name} is not valid: not UTF-8"))
+            .collect();
+        self.faults.extend(not_text);
         if self.faults.is_empty() {
             Ok(self.effective)
         } else {
@@ -221,7 +271,7 @@ impl Env {
     fn value(&self, name: &str) -> Option<&str> {
         self.variables
             .get(name)
-            .map(String::as_str)
-            .filter(|value| !value.trim().is_empty())
+            .map(|value| value.trim())
+            .filter(|value| !value.is_empty())
     }
 }

@@ -116,12 +116,6 @@ impl Http {
             Ipv4Addr::UNSPECIFIED
         };
         let address = env.parsed_or("LISTEN_ADDRESS", IpAddr::V4(default));
-        if place.trial && !address.is_loopback() {
-            env.fault(
-                "LISTEN_ADDRESS",
-                "must be a loopback address while DATABASE_URL is unset (trial mode needs no key)",
-            );
-        }
         let referrer_policy = env.text("REFERRER_POLICY");
         if referrer_policy
             .as_deref()

@@ -12,14 +12,17 @@ mod http;
 mod limits;
 mod links;
 mod logs;
+mod names;
 mod secret;
 mod security;
 mod store;
 mod traces;
 
+use std::net::IpAddr;
+
 pub use access::Access;
 pub use blocked::BlockedDomains;
-pub use cache::{Cache, Redis};
+pub use cache::{Cache, Redis, TlsVerify};
 pub use clicks::Clicks;
 pub use cors::CorsOrigins;
 pub use env::{Effective, Env, Faults};
@@ -31,6 +34,9 @@ pub use secrecy::{ExposeSecret, SecretString};
 pub use security::Security;
 pub use store::{Postgres, ServiceRole, Store, StoreKind};
 pub use traces::{CloudPlace, Sampler, Traces, pairs};
+
+/// The directory of a service without `DATABASE_URL`, relative to the working directory. The image has a volume there.
+const DATA: &str = "data";
 
 /// All settings.
 #[derive(Debug, Clone)]
@@ -60,8 +66,12 @@ pub struct Config {
 /// Where the service runs, as far as defaults depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// `DATABASE_URL` is unset, and this is not Cloud Run: an SQLite file, loopback only, no key needed.
+    /// `DATABASE_URL` is unset, and this is not Cloud Run: an SQLite file in [`DATA`]. Only loopback is listened on, and no key
+    /// is needed.
     pub trial: bool,
+    /// The same, but `LISTEN_ADDRESS` lets others in: everything but redirects needs the admin key, which is generated if
+    /// `ADMIN_API_KEY` is unset.
+    pub open_trial: bool,
     /// `K_SERVICE` or `CLOUD_RUN_JOB` is set: Cloud Run's container contract.
     pub cloud_run: bool,
 }
@@ -71,8 +81,14 @@ impl Config {
     pub fn read(env: &mut Env) -> Self {
         // The one is set for a service, the other for a job.
         let cloud_run = env.is_set("K_SERVICE") || env.is_set("CLOUD_RUN_JOB");
+        let without_database = !env.is_set("DATABASE_URL") && !cloud_run;
+        let lets_others_in = env
+            .foreign("LISTEN_ADDRESS")
+            .and_then(|text| text.parse::<IpAddr>().ok())
+            .is_some_and(|address| !address.is_loopback());
         let place = Place {
-            trial: !env.is_set("DATABASE_URL") && !cloud_run,
+            trial: without_database && !lets_others_in,
+            open_trial: without_database && lets_others_in,
             cloud_run,
         };
         let http = Http::read(env, place);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Env, Place};
+use super::{DATA, Env, Place};
 
 /// The store's settings.
 #[derive(Debug, Clone)]
@@ -63,13 +63,13 @@ impl ServiceRole {
     }
 }
 
-/// Where trial mode keeps its file, relative to the working directory.
-const TRIAL_FILE: &str = "data/curtail.db";
+/// The file in [`DATA`] of a service without `DATABASE_URL`.
+const TRIAL_FILE: &str = "curtail.db";
 
 impl Store {
     pub(super) fn read(env: &mut Env, place: Place) -> Self {
-        let url = env.secret("DATABASE_URL");
-        let password = env.secret("DATABASE_PASSWORD");
+        let url = env.secret_line("DATABASE_URL");
+        let password = env.secret_line("DATABASE_PASSWORD");
         let pool_size = env.number_or("DATABASE_POOL_SIZE", 4, 1..=1000);
         let transaction_pooler = match env.text("DATABASE_POOLER").as_deref() {
             None => false,
@@ -82,7 +82,7 @@ impl Store {
         let service_role = ServiceRole::read(env);
         let ephemeral = env.flag_or("ALLOW_EPHEMERAL_STORE", false);
         let kind = match url {
-            None => StoreKind::Sqlite(PathBuf::from(TRIAL_FILE)),
+            None => StoreKind::Sqlite(PathBuf::from(DATA).join(TRIAL_FILE)),
             Some(url) => match url.expose_secret().strip_prefix("sqlite:") {
                 Some(path) => StoreKind::Sqlite(PathBuf::from(path.strip_prefix("//").unwrap_or(path))),
                 None => StoreKind::Postgres(Postgres {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use url::Url;
@@ -14,6 +15,8 @@ use super::Env;
 pub struct Traces {
     /// The receiver of spans, with a scheme, a host and perhaps a port; `None` makes no span at all.
     pub endpoint: Option<Url>,
+    /// How long one export may take, with connecting.
+    pub timeout: Duration,
     /// Headers of every export, one `name=value` behind the other. They may hold a key.
     pub headers: Option<SecretString>,
     /// A PEM file of the certificate authority that signed the receiver's certificate; `None` is the bundled
@@ -101,16 +104,8 @@ impl fmt::Display for Sampler {
 
 impl Traces {
     pub(super) fn read(env: &mut Env, cloud_run: bool) -> Self {
-        let endpoint = env.text("OTEL_EXPORTER_OTLP_ENDPOINT").and_then(|text| {
-            let endpoint = endpoint(&text);
-            if endpoint.is_none() {
-                env.fault(
-                    "OTEL_EXPORTER_OTLP_ENDPOINT",
-                    "is not valid: a scheme, a host and perhaps a port, such as http://localhost:4317; spans are sent by gRPC",
-                );
-            }
-            endpoint
-        });
+        let endpoint = receiver(env);
+        let timeout = Duration::from_millis(env.number_or("OTEL_EXPORTER_OTLP_TIMEOUT", 10_000, 1..=600_000));
         let headers = env.secret("OTEL_EXPORTER_OTLP_HEADERS");
         let certificate = env.text("OTEL_EXPORTER_OTLP_CERTIFICATE").map(PathBuf::from);
         let sampler = env.parsed_or("OTEL_TRACES_SAMPLER", Sampler::ParentBasedTraceIdRatio);
@@ -136,6 +131,7 @@ impl Traces {
         Self {
             google: endpoint.as_ref().is_some_and(is_google),
             endpoint,
+            timeout,
             headers,
             certificate,
             sampler,
@@ -152,6 +148,47 @@ impl Traces {
             },
         }
     }
+}
+
+/// Where spans go, unless they are switched off. What is for traces alone comes before what is for every signal:
+/// <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
+fn receiver(env: &mut Env) -> Option<Url> {
+    let mut found = None;
+    for name in [
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+    ] {
+        let Some(text) = env.text(name) else { continue };
+        let endpoint = endpoint(&text);
+        if endpoint.is_none() {
+            env.fault(
+                name,
+                "is not valid: a scheme, a host and perhaps a port, such as http://localhost:4317; spans are sent by gRPC",
+            );
+        }
+        found = found.or(endpoint);
+    }
+    let protocols = [
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+    ]
+    .map(|name| (name, env.text(name)));
+    let exporter = env.text("OTEL_TRACES_EXPORTER");
+    if !matches!(exporter.as_deref(), None | Some("otlp" | "none")) {
+        env.fault("OTEL_TRACES_EXPORTER", "is not valid: otlp or none");
+    }
+    let is_off = env.flag_or("OTEL_SDK_DISABLED", false) || exporter.as_deref() == Some("none");
+    let found = found.filter(|_| !is_off)?;
+    // Without a receiver it does not matter.
+    let given = protocols
+        .into_iter()
+        .find_map(|(name, protocol)| Some((name, protocol?)));
+    if let Some((name, protocol)) = given
+        && protocol != "grpc"
+    {
+        env.fault(name, "is not supported: spans are sent by grpc alone");
+    }
+    Some(found)
 }
 
 fn endpoint(text: &str) -> Option<Url> {

@@ -2,13 +2,15 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::CACHE_CONTROL;
-use actix_web::{HttpResponse, Responder, web};
+use actix_web::{HttpRequest, HttpResponse, Responder, web};
 use serde::Serialize;
+use url::form_urlencoded;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use super::openapi::Operation;
 use super::{Build, Services};
-use crate::service::{Check, Readiness};
+use crate::service::Check;
 
 /// Whether it is so.
 #[derive(Serialize, ToSchema)]
@@ -21,7 +23,8 @@ pub(super) async fn live() -> impl Responder {
     answer(StatusCode::OK, &Status { status: "ok" })
 }
 
-/// `GET /health/startup`: the store has answered once, with a schema that this build knows.
+/// `GET /health/startup`: the store has answered once, with a schema that this build knows; or it does not answer, and the
+/// shared cache does.
 pub(super) async fn startup(services: web::Data<Services>) -> impl Responder {
     if services.health.startup().await {
         answer(StatusCode::OK, &Status { status: "ok" })
@@ -33,7 +36,7 @@ pub(super) async fn startup(services: web::Data<Services>) -> impl Responder {
 /// Whether the service can do its work now.
 #[derive(Serialize, ToSchema)]
 struct Ready {
-    /// `ok`, `degraded` without its cache, or `unavailable`.
+    /// `ok`; `degraded` without its database or its cache; or `unavailable`.
     status: &'static str,
     checks: Checks,
 }
@@ -45,20 +48,15 @@ struct Checks {
     cache: &'static str,
 }
 
-/// `GET /health/ready`: the service can do its work now.
-pub(super) async fn ready(services: web::Data<Services>) -> impl Responder {
+/// `GET /health/ready`: the service has started and does not stop. A database that is away is no reason to send visitors
+/// elsewhere, since it is away for every instance; with `?strict` it is one, for a load balancer with another region.
+pub(super) async fn ready(request: HttpRequest, services: web::Data<Services>) -> impl Responder {
     let readiness = services.health.readiness().await;
-    let (code, status) = match readiness {
-        Readiness { draining: true, .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-        Readiness {
-            database: Check::Unavailable,
-            ..
-        } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-        Readiness {
-            cache: Check::Unavailable,
-            ..
-        } => (StatusCode::OK, "degraded"),
-        Readiness { .. } => (StatusCode::OK, "ok"),
+    let strict = is_strict(request.query_string()) && readiness.database == Check::Unavailable;
+    let (code, status) = match readiness.can_serve() && !strict {
+        false => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        true if readiness.is_degraded() => (StatusCode::OK, "degraded"),
+        true => (StatusCode::OK, "ok"),
     };
     answer(
         code,
@@ -70,6 +68,11 @@ pub(super) async fn ready(services: web::Data<Services>) -> impl Responder {
             },
         },
     )
+}
+
+/// Whether the query has `strict`, alone or with a value other than `false`.
+fn is_strict(query: &str) -> bool {
+    form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "strict" && value != "false")
 }
 
 fn word(check: Check) -> &'static str {
@@ -114,17 +117,24 @@ pub(super) fn described() -> [Operation; 4] {
                 "Not yet",
                 r#"{"status": "starting"}"#,
             ),
-        probe(
-            "/health/ready",
-            "ready",
-            "Whether the service can do its work now",
-        )
-        .answers::<Ready>(StatusCode::OK, "It can, perhaps without its cache", READY)
-        .answers::<Ready>(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "Without its database, or about to stop",
-            UNREADY,
-        ),
+        probe("/health/ready", "ready", "Whether requests should be sent here")
+            .in_query(
+                "strict",
+                ObjectBuilder::new()
+                    .schema_type(Type::Boolean)
+                    .description(Some("503 while the database is away, too"))
+                    .build(),
+            )
+            .answers::<Ready>(
+                StatusCode::OK,
+                "They should, perhaps for the links in its caches alone",
+                READY,
+            )
+            .answers::<Ready>(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Not started, or about to stop; with `strict` without its database, too",
+                UNREADY,
+            ),
         probe("/version", "version", "What runs here").answers::<Build>(
             StatusCode::OK,
             "The version",

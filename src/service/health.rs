@@ -1,17 +1,22 @@
 //! Whether the service can do its work.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
-use futures_util::future::join;
+use parking_lot::Mutex;
+use tokio::time::timeout;
 
 use super::shared_check::SharedCheck;
 use crate::cache::{Cache, CacheHealth};
 use crate::domain::Clock;
 use crate::lifecycle::Lifecycle;
 use crate::store::{Store, StoreError};
+
+/// How long a probe waits for the database while the shared cache answers: orchestrators give a probe a second. The attempt
+/// to connect goes on.
+const PATIENCE: Duration = Duration::from_millis(700);
 
 /// One thing that the service stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +32,8 @@ pub enum Check {
 /// The state of readiness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Readiness {
+    /// The service has started: see [`Health::startup`].
+    pub started: bool,
     /// The service is stopping.
     pub draining: bool,
     /// The store.
@@ -35,16 +42,38 @@ pub struct Readiness {
     pub cache: Check,
 }
 
-/// Asks the store and the shared cache how they are.
+impl Readiness {
+    /// Whether the service answers what its caches know, at the least. With the database away that is most redirects, and
+    /// other instances can do no more.
+    #[must_use]
+    pub fn can_serve(&self) -> bool {
+        self.started && !self.draining
+    }
+
+    /// Whether a part is missing.
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
+        self.database == Check::Unavailable || self.cache == Check::Unavailable
+    }
+}
+
+/// Asks the store and the shared cache how they are. One question to them serves all who ask at once.
 #[derive(Debug)]
 pub struct Health {
+    probe: Arc<Probe>,
+    lifecycle: Lifecycle,
+    checks: SharedCheck<(Check, Check)>,
+}
+
+/// What is asked, and what was learnt.
+#[derive(Debug)]
+struct Probe {
     store: Arc<dyn Store>,
     shared: Option<Arc<dyn Cache>>,
-    lifecycle: Lifecycle,
     clock: Arc<dyn Clock>,
-    started: Arc<AtomicBool>,
-    start: SharedCheck<bool>,
-    checks: SharedCheck<(Check, Check)>,
+    started: AtomicBool,
+    database: Outage,
+    cache: Outage,
 }
 
 /// Asks the store how it is, and puts the clock right by the store's.
@@ -70,83 +99,149 @@ impl Health {
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
-            store,
-            shared,
+            probe: Arc::new(Probe {
+                store,
+                shared,
+                clock,
+                started: AtomicBool::new(false),
+                database: Outage::new("the database answers again"),
+                cache: Outage::new("the shared cache answers a probe again"),
+            }),
             lifecycle,
-            clock,
-            started: Arc::default(),
-            start: SharedCheck::default(),
             checks: SharedCheck::default(),
         }
     }
 
-    /// Whether the store has answered once with a schema that this build knows; asks it if it has not yet.
-    pub async fn has_started(&self) -> Result<bool, StoreError> {
-        if self.started.load(Ordering::Relaxed) {
-            return Ok(true);
-        }
-        match ask(self.store.as_ref(), self.clock.as_ref()).await {
-            Ok(()) => {
-                self.started.store(true, Ordering::Relaxed);
-                Ok(true)
-            }
-            Err(err @ StoreError::Schema { .. }) => Err(err),
-            Err(err) => {
-                tracing::debug!(error = %err, "the store has not answered yet: {err}");
-                Ok(false)
-            }
-        }
-    }
-
-    /// The same for anybody who asks: one question to the store serves all, and an answer is held for up to a second.
+    /// Whether the store has answered once with a schema that this build knows, or the shared cache has answered while the
+    /// store did not: then links that it holds redirect. Asks them if neither has yet.
     pub async fn startup(&self) -> bool {
-        if self.started.load(Ordering::Relaxed) {
-            return true;
+        if !self.probe.started.load(Ordering::Relaxed) {
+            self.checked().await;
         }
-        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
-        let started = Arc::clone(&self.started);
-        let check = || async move {
-            let answered = ask(store.as_ref(), clock.as_ref()).await.is_ok();
-            started.fetch_or(answered, Ordering::Relaxed);
-            answered
-        };
-        let steady = self.clock.steady();
-        let answered = self.start.result(steady, &self.lifecycle, check).await;
-        answered.unwrap_or(false)
+        self.probe.started.load(Ordering::Relaxed)
     }
 
-    /// Whether the service can do its work now. One question to the store and the shared cache serves all who ask, and an
-    /// answer is held for up to a second.
+    /// Whether the store has answered with a schema that this build knows. Asks it, and waits as long as the store does.
+    pub async fn knows_schema(&self) -> Result<bool, StoreError> {
+        let database = self.probe.ask_store().await;
+        // Whatever the cache says: an answer of the store is enough.
+        self.probe.note_start(database, Check::Disabled)
+    }
+
+    /// Whether the service can do its work now. An answer is held for up to a second.
     pub async fn readiness(&self) -> Readiness {
-        let (store, clock, shared) = (
-            Arc::clone(&self.store),
-            Arc::clone(&self.clock),
-            self.shared.clone(),
-        );
-        let check = || async move {
-            let database = ask(store.as_ref(), clock.as_ref()).map(|asked| match asked {
-                Ok(()) => Check::Ok,
-                Err(_) => Check::Unavailable,
-            });
-            join(database, check_cache(shared.as_deref())).await
-        };
-        let steady = self.clock.steady();
-        let checked = self.checks.result(steady, &self.lifecycle, check).await;
-        let (database, cache) = checked.unwrap_or((Check::Unavailable, Check::Unavailable));
+        let (database, cache) = self.checked().await;
         Readiness {
+            started: self.probe.started.load(Ordering::Relaxed),
             draining: self.lifecycle.is_draining(),
             database,
             cache,
         }
     }
+
+    async fn checked(&self) -> (Check, Check) {
+        let probe = Arc::clone(&self.probe);
+        let check = || async move { probe.check().await };
+        let steady = self.probe.clock.steady();
+        let checked = self.checks.result(steady, &self.lifecycle, check).await;
+        checked.unwrap_or((Check::Unavailable, Check::Unavailable))
+    }
 }
 
-async fn check_cache(shared: Option<&dyn Cache>) -> Check {
-    match shared {
-        None => Check::Disabled,
-        Some(shared) => match shared.health().await {
-            CacheHealth::Ok => Check::Ok,
-            CacheHealth::Unavailable => Check::Unavailable,
-        },
+impl Probe {
+    async fn check(&self) -> (Check, Check) {
+        let (database, cache) = self.ask_both().await;
+        let answers = if database.is_ok() {
+            Check::Ok
+        } else {
+            Check::Unavailable
+        };
+        // An unknown schema is no start, and ends the service elsewhere.
+        let _ = self.note_start(database, cache);
+        (answers, cache)
+    }
+
+    fn note_start(&self, database: Result<(), StoreError>, cache: Check) -> Result<bool, StoreError> {
+        let started = match database {
+            Ok(()) => true,
+            Err(err @ StoreError::Schema { .. }) => return Err(err),
+            Err(_) => cache == Check::Ok,
+        };
+        if started {
+            self.started.store(true, Ordering::Relaxed);
+        }
+        Ok(started)
+    }
+
+    /// Asks both at once. Where the cache answers, the store has [`PATIENCE`].
+    async fn ask_both(&self) -> (Result<(), StoreError>, Check) {
+        let mut database = pin!(self.ask_store());
+        let both = futures_util::future::join(timeout(PATIENCE, &mut database), self.ask_cache());
+        match both.await {
+            (Ok(answer), cache) => (answer, cache),
+            (Err(_), Check::Ok) => {
+                let cause = format!("no answer within {} ms", PATIENCE.as_millis());
+                let err = StoreError::Unavailable(cause.into());
+                self.database.began(&err.to_string());
+                (Err(err), Check::Ok)
+            }
+            (Err(_), cache) => (database.await, cache),
+        }
+    }
+
+    async fn ask_store(&self) -> Result<(), StoreError> {
+        let answer = ask(self.store.as_ref(), self.clock.as_ref()).await;
+        match &answer {
+            Ok(()) => self.database.ended(),
+            Err(err) => self.database.began(&err.to_string()),
+        }
+        answer
+    }
+
+    async fn ask_cache(&self) -> Check {
+        let Some(shared) = &self.shared else {
+            return Check::Disabled;
+        };
+        match shared.health().await {
+            CacheHealth::Ok => {
+                self.cache.ended();
+                Check::Ok
+            }
+            CacheHealth::Unavailable(cause) => {
+                self.cache
+                    .began(&format!("the shared cache is unavailable: {cause}"));
+                Check::Unavailable
+            }
+        }
+    }
+}
+
+/// Logs why something does not answer: the first time, and again when the cause changes. Probes come every second.
+#[derive(Debug)]
+struct Outage {
+    end: &'static str,
+    cause: Mutex<Option<String>>,
+}
+
+impl Outage {
+    fn new(end: &'static str) -> Self {
+        Self {
+            end,
+            cause: Mutex::default(),
+        }
+    }
+
+    fn began(&self, cause: &str) {
+        let mut last = self.cause.lock();
+        if last.as_deref() != Some(cause) {
+            *last = Some(cause.to_owned());
+            tracing::warn!(error = cause, "{cause}");
+        }
+    }
+
+    fn ended(&self) {
+        if self.cause.lock().take().is_some() {
+            tracing::info!("{}", self.end);
+        }
     }
 }

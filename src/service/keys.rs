@@ -237,7 +237,7 @@ impl Keys {
         id: KeyId,
     ) -> Result<Option<IssuedKey>, Error> {
         let key = Key::check(draft, id, self.clock.now()).map_err(Error::InvalidKey)?;
-        let secret = format!("{PREFIX}{}", nanoid::nanoid!(SECRET_CHARS, &BASE62));
+        let secret = format!("{PREFIX}{}", random_key());
         let (store, actor) = (Arc::clone(&self.store), by.actor());
         let creating = async move {
             let kind = ChangeKind::KeyCreated;
@@ -342,6 +342,12 @@ impl Drop for Noting {
         let mut all = self.all.lock();
         all.remove(&self.id);
     }
+}
+
+/// 32 letters and digits, 190 bits of the system's randomness.
+#[must_use]
+pub fn random_key() -> String {
+    nanoid::nanoid!(SECRET_CHARS, &BASE62)
 }
 
 /// Passes on the error of a change. If the change may have been committed, it is logged so.

@@ -42,7 +42,7 @@ pub use error::Error;
 pub use expected::Expected;
 pub use health::{Check, Health, Readiness};
 pub use housekeeping::Housekeeping;
-pub use keys::{Caller, IssuedKey, Keys, Scope};
+pub use keys::{Caller, IssuedKey, Keys, Scope, random_key};
 pub use limits::{Limits, SharedLimits};
 pub use links::{Links, ListRequest, Origin};
 pub use porting::{

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use curtail::cache;
+use curtail::cache::{self, CacheHealth};
 use curtail::domain::SystemClock;
 use deadpool_redis::redis::cmd;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 use crate::redis_nodes::eventually;
 use crate::redis_server::{
@@ -189,6 +190,77 @@ async fn tls_works_with_the_authority_that_signed_the_server_only() {
     assert_eq!(get(&*unknown.cache, &any_slug()).await, None);
     assert_eq!(unknown.metrics.shared_cache.failed.get(), 1);
     assert!(!is_healthy(&*unknown.cache).await);
+}
+
+/// Managed Redis has certificates that name no host, or another than the address that it is reached at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_chain_of_a_certificate_can_be_checked_without_the_name() {
+    for names in [vec!["elsewhere.test".to_owned()], Vec::new()] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+        let authority = authority("ours");
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(names.clone())
+            .unwrap()
+            .signed_by(&key, &authority)
+            .unwrap();
+        std::fs::write(path("ours.pem"), authority.pem()).unwrap();
+        std::fs::write(path("other.pem"), self::authority("other").pem()).unwrap();
+        std::fs::write(path("server.pem"), certificate.pem()).unwrap();
+        std::fs::write(path("server.key"), key.serialize_pem()).unwrap();
+        let port = free_port();
+        let _server = Server::start(&[
+            "--tls-port",
+            &port.to_string(),
+            "--tls-cert-file",
+            &path("server.pem"),
+            "--tls-key-file",
+            &path("server.key"),
+            "--tls-ca-cert-file",
+            &path("ours.pem"),
+            "--tls-auth-clients",
+            "no",
+        ])
+        .await;
+        let url = format!("rediss://localhost:{port}");
+        let by = |authority: &str, verify: &str| {
+            open(&[
+                ("REDIS_URL", &url),
+                ("REDIS_CA_FILE", &path(authority)),
+                ("REDIS_TLS_VERIFY", verify),
+            ])
+        };
+
+        let (full, other) = (by("ours.pem", "full"), by("other.pem", "ca"));
+        works(&[
+            ("REDIS_URL", &url),
+            ("REDIS_CA_FILE", &path("ours.pem")),
+            ("REDIS_TLS_VERIFY", "ca"),
+        ])
+        .await;
+
+        let CacheHealth::Unavailable(cause) = full.cache.health().await else {
+            panic!("the name was not checked: {names:?}")
+        };
+        assert!(cause.contains("certificate"), "{cause}");
+        assert!(!is_healthy(&*other.cache).await, "{names:?}");
+    }
+}
+
+#[test]
+fn to_check_the_chain_alone_needs_an_authority() {
+    let pairs = [("REDIS_URL", "rediss://localhost"), ("REDIS_TLS_VERIFY", "ca")];
+
+    let faults = cache::faults(&settings(&pairs));
+
+    assert!(faults[0].contains("needs a REDIS_CA_FILE"), "{}", faults[0]);
+}
+
+fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

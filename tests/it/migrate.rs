@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use curtail::config;
 use curtail::domain::Actor;
-use curtail::store::{self, Migrated, Migration, SCHEMA_VERSION, StoreError};
+use curtail::store::{self, Chore, Migrated, Migration, SCHEMA_VERSION, StoreError};
 use futures_util::future::join_all;
 use tokio::time::{Duration, Instant, sleep};
 
@@ -92,6 +92,48 @@ async fn a_check_before_the_migration_names_both_versions() {
         "{before:?}"
     );
     assert!(after.is_ok(), "{after:?}");
+    store.close().await;
+}
+
+/// An instance that started without its database comes back to one that a newer build has migrated.
+#[tokio::test]
+async fn nothing_is_run_in_a_database_before_its_schema_is_known_to_fit() {
+    let database = TestDatabase::postgres().await;
+    database.migrate().await;
+    let client = database.connect().await;
+    client
+        .batch_execute("INSERT INTO curtail_migrations (version, name) VALUES (1000, 'later')")
+        .await
+        .unwrap();
+    let store = store::open(&database.section).await.unwrap();
+    let actor = Actor::System;
+
+    let refused = [
+        store.redirect(&slug("x")).await.map(|_| ()),
+        store.insert_link(&link("x"), &actor).await.map(|_| ()),
+        store
+            .delete_link(&slug("x"), None, None, &actor)
+            .await
+            .map(|_| ()),
+        store.take_click(&slug("x")).await.map(|_| ()),
+        store
+            .keep_house(Chore::MakePartitions(jiff::Timestamp::UNIX_EPOCH))
+            .await
+            .map(|_| ()),
+        store.totals(None).await.map(|_| ()),
+    ];
+    let rows: i64 = client
+        .query_one("SELECT count(*) FROM links", &[])
+        .await
+        .unwrap()
+        .get(0);
+
+    for result in refused {
+        // A create has the words of the statement that it shared.
+        let refused = result.unwrap_err().to_string();
+        assert!(refused.contains("schema is version 1000"), "{refused}");
+    }
+    assert_eq!(rows, 0);
     store.close().await;
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::app::{ADMIN_KEY, Backend, TestApp};
-use crate::ground::Ground;
+use crate::ground::{Ground, Switch};
 use crate::on_both_stores;
 
 on_both_stores! {
@@ -149,7 +149,7 @@ fn trial_mode_answers_loopback_hosts_alone_and_asks_for_no_key() {
 #[test]
 fn a_store_that_is_down_is_503_within_a_second_and_never_404() {
     let database = std::sync::Arc::new(Ground::unreachable());
-    let app = TestApp::start_on(Backend::Postgres, database, &[]);
+    let app = TestApp::start_on(Backend::Postgres, database, &[("REDIS_URL", "")]);
     let key = format!("Bearer {ADMIN_KEY}");
     let headers = [
         ("authorization", key.as_str()),
@@ -195,6 +195,112 @@ fn a_store_that_is_down_is_503_within_a_second_and_never_404() {
         (ready.status, ready.json()["checks"]["database"].as_str()),
         (503, Some("unavailable"))
     );
+}
+
+/// Every instance loses the database at one moment. One that says it is not ready gets no visitors, also for what its
+/// caches have.
+#[test]
+fn an_instance_whose_database_is_away_is_ready_and_degraded() {
+    let switch = Switch::before_postgres();
+    let database = std::sync::Arc::new(Ground::through(&switch));
+    let app = TestApp::start_on(Backend::Postgres, database, &[]);
+    app.create(json!({"url": "https://example.org/", "slug": "kept"}));
+    assert_eq!(app.get("/kept").status, 302);
+    assert_eq!(app.get("/health/ready?strict").status, 200);
+
+    switch.cut();
+    // An answer is held for a second.
+    app.clock.advance(Duration::from_secs(2));
+
+    let (ready, strict) = (app.get("/health/ready"), app.get("/health/ready?strict"));
+    let checks = json!({"database": "unavailable", "cache": "ok"});
+    assert_eq!(
+        (ready.status, ready.json()),
+        (200, json!({"status": "degraded", "checks": checks}))
+    );
+    assert_eq!(
+        (strict.status, strict.json()),
+        (503, json!({"status": "unavailable", "checks": checks}))
+    );
+    for (query, status) in [
+        ("strict=true", 503),
+        ("strict=false", 200),
+        ("x&strict", 503),
+        ("", 200),
+    ] {
+        assert_eq!(
+            app.get(&format!("/health/ready?{query}")).status,
+            status,
+            "{query}"
+        );
+    }
+    assert_eq!(app.get("/health/startup").status, 200);
+    assert_eq!(app.get("/kept").status, 302);
+    switch.heal();
+    eventually("ready", || {
+        app.clock.advance(Duration::from_secs(2));
+        app.get("/health/ready?strict").status == 200
+    });
+}
+
+/// With no instance left after a quiet hour, none could start while the database was down, although Redis had the links.
+#[test]
+fn an_instance_starts_without_its_database_if_redis_answers() {
+    let switch = Switch::before_postgres();
+    let database = std::sync::Arc::new(Ground::through(&switch));
+    let first = TestApp::start_on(Backend::Postgres, database, &[("MEMORY_CACHE_MIB", "0")]);
+    first.create(json!({"url": "https://example.org/", "slug": "kept"}));
+    let mut redis = first.database.redis();
+    let key = format!("{}link:kept", first.database.redis_prefix());
+    eventually("Redis has the link", || !redis.get(&key).is_empty());
+    switch.cut();
+
+    let app = first.twin(Backend::Postgres, &[]);
+
+    // R0b of scripts/rig says how quickly.
+    eventually("started", || {
+        app.clock.advance(Duration::from_secs(2));
+        app.get("/health/startup").status == 200
+    });
+    assert_eq!(app.get("/health/ready").json()["status"], "degraded");
+    assert_eq!(app.get("/kept").header("location"), Some("https://example.org/"));
+    let body = json!({"url": "https://example.org/"});
+    app.api("POST", "/links", Some(&body))
+        .assert_problem(503, "unavailable");
+    app.get("/of-the-database").assert_problem(503, "unavailable");
+    switch.heal();
+    eventually("a link is made", || {
+        app.api("POST", "/links", Some(&body)).status == 201
+    });
+}
+
+#[test]
+fn an_instance_with_neither_database_nor_redis_has_not_started() {
+    let database = std::sync::Arc::new(Ground::unreachable());
+    let app = TestApp::start_on(
+        Backend::Postgres,
+        database,
+        &[("REDIS_URL", "redis://127.0.0.1:1")],
+    );
+
+    assert_eq!(app.get("/health/live").status, 200);
+    assert_eq!(app.get("/health/startup").json(), json!({"status": "starting"}));
+    let ready = app.get("/health/ready");
+    let checks = json!({"database": "unavailable", "cache": "unavailable"});
+    assert_eq!(
+        (ready.status, ready.json()),
+        (503, json!({"status": "unavailable", "checks": checks}))
+    );
+}
+
+/// Waits for what comes by itself.
+#[track_caller]
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}: not in time");
+        std::thread::yield_now();
+    }
 }
 
 #[test]

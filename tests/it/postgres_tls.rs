@@ -1,6 +1,7 @@
 //! Encrypted connections: what each `sslmode` accepts.
 
 use std::fs;
+use std::process::Command;
 
 use curtail::config::{self, StoreKind};
 use curtail::store::{self, StoreError};
@@ -24,6 +25,51 @@ fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
 }
 
 impl TlsServer {
+    /// A server whose certificate is X.509 v1, as `openssl x509 -req` makes it without extensions.
+    async fn start_v1(key_type: &[&str], settings: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).display().to_string();
+        let (key, request, certificate) = (path("key.pem"), path("request.pem"), path("v1.pem"));
+        let new = [
+            "req",
+            "-new",
+            "-nodes",
+            "-subj",
+            "/CN=good.test",
+            "-keyout",
+            &key,
+            "-out",
+            &request,
+        ];
+        openssl(&[&new[..], key_type].concat());
+        openssl(&[
+            "x509",
+            "-req",
+            "-in",
+            &request,
+            "-signkey",
+            &key,
+            "-days",
+            "2",
+            "-out",
+            &certificate,
+        ]);
+        let text = fs::read_to_string(&certificate).unwrap();
+        assert!(
+            openssl(&["x509", "-in", &certificate, "-noout", "-text"]).contains("Version: 1 (0x0)"),
+            "not the certificate that this is about"
+        );
+        fs::write(directory.path().join("ours.pem"), &text).unwrap();
+        let files = [
+            ("server.crt", text.as_str()),
+            ("server.key", &fs::read_to_string(&key).unwrap()),
+        ];
+        Self {
+            server: Server::start_with(&files, &[&["ssl = on"], settings].concat()).await,
+            directory,
+        }
+    }
+
     async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (ours, other) = (authority("ours"), authority("other"));
@@ -113,6 +159,50 @@ async fn each_mode_asks_for_its_proof() {
         let refused = server.connect(host, &options).await.unwrap_err();
         assert!(refused.contains(reason), "{host} {options}: {refused}");
     }
+}
+
+/// Fails unless openssl succeeds; answers its output.
+fn openssl(arguments: &[&str]) -> String {
+    let output = Command::new("openssl").args(arguments).output().unwrap();
+    assert!(
+        output.status.success(),
+        "openssl {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The handshake failed for all of these: rustls refuses an X.509 v1 certificate for its form, although nothing is to be
+/// proved.
+#[tokio::test]
+async fn a_certificate_of_the_first_version_will_do_where_psql_takes_it() {
+    for key_type in [
+        &["-newkey", "rsa:2048"][..],
+        &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+    ] {
+        let server = TlsServer::start_v1(key_type, &[]).await;
+
+        for options in ["", "&sslmode=prefer", "&sslmode=require"] {
+            assert_eq!(
+                server.connect("good.test", options).await,
+                Ok(true),
+                "{options} {key_type:?}"
+            );
+        }
+        // Where something is to be proved, the form counts, and the message says so.
+        let verified = format!("&sslmode=verify-ca&sslrootcert={}", server.pem("ours.pem"));
+        let refused = server.connect("good.test", &verified).await.unwrap_err();
+        assert!(refused.contains("UnsupportedCertVersion"), "{refused}");
+    }
+}
+
+/// In TLS 1.2 the server signs with another scheme than in 1.3.
+#[tokio::test]
+async fn a_certificate_of_the_first_version_will_do_in_tls_1_2() {
+    let older = ["ssl_max_protocol_version = 'TLSv1.2'"];
+    let server = TlsServer::start_v1(&["-newkey", "rsa:2048"], &older).await;
+
+    assert_eq!(server.connect("good.test", "&sslmode=require").await, Ok(true));
 }
 
 #[tokio::test]

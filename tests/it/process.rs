@@ -32,6 +32,8 @@ fn output(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
 pub struct Curtail {
     child: Child,
     pub address: SocketAddr,
+    /// The lines of the log up to the one that names the address.
+    pub early: Vec<serde_json::Value>,
     lines: BufReader<std::process::ChildStdout>,
 }
 
@@ -46,12 +48,25 @@ impl Curtail {
         Self::of(command)
     }
 
+    /// The program in a directory, and the first line that it writes for a person.
+    pub fn start_noted(directory: &Path, settings: &[(&str, &str)]) -> (Self, String) {
+        let mut command = command(settings);
+        command.current_dir(directory).stderr(Stdio::piped());
+        let mut curtail = Self::spawn(command);
+        let mut note = String::new();
+        let mut errors = BufReader::new(curtail.child.stderr.take().unwrap());
+        errors.read_line(&mut note).unwrap();
+        (curtail, note)
+    }
+
     fn of(mut command: Command) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
+        command.stderr(Stdio::inherit());
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut early = Vec::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         // The start line names the port that the system chose.
         let address = loop {
@@ -61,7 +76,8 @@ impl Curtail {
                 "the program ended before it listened"
             );
             let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-            let message = line["message"].as_str().unwrap();
+            early.push(line);
+            let message = early.last().unwrap()["message"].as_str().unwrap();
             if let Some((_, rest)) = message.split_once("listens on ") {
                 break rest
                     .split(',')
@@ -75,6 +91,7 @@ impl Curtail {
         Self {
             child,
             address,
+            early,
             lines,
         }
     }
@@ -111,11 +128,16 @@ impl Curtail {
 
     /// The next line of the log that has a field.
     pub fn line_with(&mut self, field: &str) -> serde_json::Value {
+        self.line_where(|line| line.get(field).is_some())
+    }
+
+    /// The next line of the log that is so.
+    pub fn line_where(&mut self, is_so: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
         loop {
             let mut text = String::new();
             assert!(self.lines.read_line(&mut text).unwrap() > 0, "the log has ended");
             let line: serde_json::Value = serde_json::from_str(&text).unwrap();
-            if line.get(field).is_some() {
+            if is_so(&line) {
                 return line;
             }
         }

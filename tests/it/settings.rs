@@ -87,6 +87,10 @@ fn every_fault_is_named_at_once_and_no_value_is_repeated() {
         ("PURGE_AFTER_DAYS", "soon-SENTINEL"),
         ("AUDIT_RETENTION_DAYS", "0"),
         ("REDIS_URL", ""),
+        ("REDIS_TLS_VERIFY", "SENTINEL"),
+        ("OTEL_SDK_DISABLED", "SENTINEL"),
+        ("OTEL_TRACES_EXPORTER", "SENTINEL"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "0"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:SENTINEL"),
         ("OTEL_EXPORTER_OTLP_HEADERS", ""),
         ("OTEL_TRACES_SAMPLER", "SENTINEL"),
@@ -213,13 +217,110 @@ fn cloud_run_does_not_start_on_a_file_that_will_be_lost() {
     assert!(config.links.slugs.refuse_final_z);
 }
 
+/// It was refused, so `docker run` without a database showed an error, or a port that leads nowhere.
 #[test]
-fn trial_mode_cannot_be_opened_to_the_network() {
-    let (_, refused) = read(&[("LISTEN_ADDRESS", "0.0.0.0")]);
-    assert!(
-        refused
-            .unwrap_err()
-            .contains("LISTEN_ADDRESS must be a loopback address")
+fn a_trial_that_others_can_reach_needs_a_key() {
+    for address in ["0.0.0.0", "::", "192.0.2.7"] {
+        let (config, effective) = read(&[("LISTEN_ADDRESS", address)]);
+
+        assert!(effective.is_ok(), "{effective:?}");
+        assert!(!config.access.trial && !config.http.trial, "{address}");
+        assert_eq!(
+            config.access.generated_key.as_deref(),
+            Some(Path::new("data/admin-key"))
+        );
+        assert!(matches!(config.store.kind, StoreKind::Sqlite(path) if path == Path::new("data/curtail.db")));
+    }
+    let (given, _) = read(&[
+        ("LISTEN_ADDRESS", "0.0.0.0"),
+        ("ADMIN_API_KEY", "kQ7vX2mZ9pLw4sTn8bRc6yHd"),
+    ]);
+    assert_eq!(given.access.generated_key, None);
+    for others in [
+        ("DATABASE_URL", "postgres://db/curtail"),
+        ("LISTEN_ADDRESS", "::1"),
+        ("K_SERVICE", "curtail"),
+    ] {
+        let (config, _) = read(&[("LISTEN_ADDRESS", "0.0.0.0"), others]);
+        assert_eq!(config.access.generated_key, None, "{others:?}");
+    }
+}
+
+/// Secret managers keep the line break of an editor or of `echo`. By file it was cut, by environment it was a part of
+/// the password, and the database refused it for ever.
+#[test]
+fn one_line_break_at_the_end_of_a_secret_is_cut_by_environment_as_by_file() {
+    for ending in ["", "\n", "\r\n"] {
+        let value = |text: &str| format!("{text}{ending}");
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(value("file-secret ").as_bytes()).unwrap();
+        let (config, effective) = read(&[
+            ("DATABASE_URL", &value("postgres://curtail@db/curtail")),
+            ("DATABASE_PASSWORD", &value("pass word")),
+            ("REDIS_URL", &value("redis://cache")),
+            ("REDIS_PASSWORD_FILE", file.path().to_str().unwrap()),
+            ("ADMIN_API_KEY", &value("kQ7vX2mZ9pLw4sTn8bRc6yHd")),
+            ("OTEL_EXPORTER_OTLP_HEADERS", &value("x-key=v")),
+        ]);
+
+        assert!(effective.is_ok(), "{effective:?}");
+        let StoreKind::Postgres(postgres) = config.store.kind else {
+            panic!("not Postgres")
+        };
+        let redis = config.cache.redis.unwrap();
+        let secrets = [
+            (&postgres.url, "postgres://curtail@db/curtail"),
+            (postgres.password.as_ref().unwrap(), "pass word"),
+            (&redis.url, "redis://cache"),
+            (redis.password.as_ref().unwrap(), "file-secret "),
+            (
+                config.access.admin_api_key.as_ref().unwrap(),
+                "kQ7vX2mZ9pLw4sTn8bRc6yHd",
+            ),
+            (config.traces.headers.as_ref().unwrap(), "x-key=v"),
+        ];
+        for (secret, wanted) in secrets {
+            assert_eq!(secret.expose_secret(), wanted);
+        }
+    }
+}
+
+#[test]
+fn a_line_break_within_a_url_or_a_password_is_named_and_not_shown() {
+    for name in ["DATABASE_URL", "DATABASE_PASSWORD", "REDIS_URL", "REDIS_PASSWORD"] {
+        for value in [
+            "SENTINEL\nSENTINEL",
+            "SENTINEL\n\n",
+            "\nSENTINEL",
+            "SENT\u{7}INEL",
+        ] {
+            let (_, refused) = read(&[(name, value)]);
+            let refused = refused.unwrap_err();
+
+            assert!(
+                refused.contains(&format!("{name} is not valid: it holds a line break")),
+                "{refused}"
+            );
+            assert!(!refused.contains("SENTINEL"), "{refused}");
+        }
+    }
+}
+
+#[test]
+fn a_flag_may_be_written_in_any_case_and_blanks_around_a_value_do_not_count() {
+    let (config, effective) = read(&[
+        ("YOURLS_API", "True"),
+        ("ANONYMOUS_CREATE", " YES "),
+        ("PORT", "9000\n"),
+        ("BASE_URL", " https://go.example.com "),
+    ]);
+
+    assert!(effective.is_ok(), "{effective:?}");
+    assert!(config.http.yourls_api && config.access.anonymous_create);
+    assert_eq!(config.http.port, 9000);
+    assert_eq!(
+        config.http.base_url.unwrap().to_string(),
+        "https://go.example.com"
     );
 }
 
@@ -270,6 +371,96 @@ fn origins_of_other_pages_are_listed_whole_and_trial_mode_has_no_star() {
             .contains("CORS_ORIGINS must not be *")
     );
     assert!(read(&[("CORS_ORIGINS", "http://localhost:5173")]).1.is_ok());
+}
+
+#[test]
+fn a_variable_that_looks_like_a_setting_and_is_not_read_is_named() {
+    let pairs = [
+        ("DATABSE_URL", "postgres://SENTINEL@db/x"),
+        ("CURTAIL_PORT", "9000"),
+        ("SLUG_LENGHT_", ""),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "SENTINEL"),
+        ("OTEL_PROPAGATORS", "b3"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "1000"),
+        ("PATH", "/usr/bin"),
+        ("HOSTNAME", "web-1"),
+        ("LANG", "C.UTF-8"),
+        ("REDIS_PORT", "tcp://10.0.0.1:6379"),
+    ];
+    let mut env = Env::from_pairs(pairs);
+    Config::read(&mut env);
+
+    let warnings = env.warnings();
+
+    assert_eq!(
+        warnings,
+        [
+            "CURTAIL_PORT is set and is not a setting: did you mean PORT?",
+            "DATABSE_URL is set and is not a setting: did you mean DATABASE_URL?",
+            "OTEL_BSP_SCHEDULE_DELAY is set and not honoured",
+            "OTEL_EXPORTER_OTLP_COMPRESSION is set and not honoured",
+            "OTEL_PROPAGATORS is set and not honoured",
+        ]
+    );
+}
+
+/// Every setting by its own name, and every secret as a file, is read and so has no warning.
+#[test]
+fn what_is_read_has_no_warning() {
+    let (_, effective) = read(&[]);
+    let names: Vec<&str> = effective
+        .unwrap()
+        .into_iter()
+        .map(|setting| setting.name)
+        .collect();
+    let mut env = Env::from_pairs(names.iter().map(|name| (*name, "1")));
+    Config::read(&mut env);
+    assert_eq!(env.warnings(), Vec::<String>::new());
+
+    let mut env = Env::from_pairs([("DATABASE_URL_FILE", "/x"), ("ADMIN_API_KEY_FILE", "/y")]);
+    Config::read(&mut env);
+    assert_eq!(env.warnings(), Vec::<String>::new());
+}
+
+#[test]
+fn traces_are_switched_off_and_led_elsewhere_by_the_variables_of_the_specification() {
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317");
+    let receiver = |more: (&'static str, &'static str)| {
+        let (config, effective) = read(&[endpoint, more]);
+        assert!(effective.is_ok(), "{more:?}: {effective:?}");
+        config.traces.endpoint.map(|url| url.to_string())
+    };
+
+    assert_eq!(receiver(("OTEL_SDK_DISABLED", "True")), None);
+    assert_eq!(receiver(("OTEL_TRACES_EXPORTER", "none")), None);
+    assert_eq!(
+        receiver(("OTEL_TRACES_EXPORTER", "otlp")).as_deref(),
+        Some("http://collector:4317/")
+    );
+    assert_eq!(
+        receiver(("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces:4317")).as_deref(),
+        Some("http://traces:4317/")
+    );
+    assert!(receiver(("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")).is_some());
+    let (config, _) = read(&[endpoint, ("OTEL_EXPORTER_OTLP_TIMEOUT", "2500")]);
+    assert_eq!(config.traces.timeout, std::time::Duration::from_millis(2500));
+
+    for name in [
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+    ] {
+        let (_, refused) = read(&[endpoint, (name, "http/protobuf")]);
+        assert!(
+            refused
+                .unwrap_err()
+                .contains(&format!("{name} is not supported: spans are sent by grpc alone"))
+        );
+        // Nothing is sent, so it does not matter.
+        let (_, unused) = read(&[(name, "http/protobuf")]);
+        assert!(unused.is_ok());
+    }
+    let (_, refused) = read(&[("OTEL_TRACES_EXPORTER", "jaeger")]);
+    assert!(refused.unwrap_err().contains("OTEL_TRACES_EXPORTER"));
 }
 
 #[test]

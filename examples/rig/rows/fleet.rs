@@ -18,7 +18,7 @@ use super::super::load::{HOT, Load, Traffic, slug, visit};
 use super::super::proxy::Proxy;
 use super::super::report::{Check, text};
 use super::super::servers::{Postgres, Redis};
-use super::{ALL, LINKS, millis, none_wrong, pause, settle_creates, warm_bed};
+use super::{ALL, LINKS, USED, all_302, millis, none_wrong, pause, settle_creates, warm_bed};
 
 /// A router as sites have one: haproxy, which tries a request on another server if one gave no answer.
 struct Router {
@@ -85,6 +85,30 @@ impl Drop for Router {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Two instances behind haproxy, which sends nothing to one that is not ready. Both lose Postgres at one moment.
+pub async fn probed(ground: Arc<Ground>) -> Vec<Check> {
+    let scale = ground.scale;
+    let bed = warm_bed(&ground, 2).await;
+    let router = Router::before(&bed.instances).await;
+    let load = Load::start(&[Arc::clone(&router.client)], Traffic::common(200.0));
+    pause(scale.seconds(3, 1)).await;
+
+    ground.postgres.kill().await;
+    let down = Instant::now();
+    pause(scale.seconds(60, 5)).await;
+    let up = Instant::now();
+    ground.postgres.boot().await;
+    ground.postgres.answers().await;
+    pause(scale.seconds(5, 2)).await;
+    let ledger = load.stop().await;
+
+    let dark = ledger.within(USED, down, up);
+    vec![
+        all_302("links used within the last hour, while Postgres is gone", &dark),
+        none_wrong(&ledger),
+    ]
 }
 
 pub async fn rolling(ground: Arc<Ground>) -> Vec<Check> {
@@ -226,7 +250,7 @@ pub async fn scale_out(ground: Arc<Ground>) -> Vec<Check> {
             let redirected = instance.began.elapsed();
             while instance
                 .client
-                .get("/health/ready")
+                .get("/health/ready?strict")
                 .await
                 .map(|answer| answer.status)
                 != Ok(200)

@@ -43,6 +43,7 @@ macro_rules! rows {
 
 rows! {
     "R0" "The promise: Postgres and Redis both gone" promise::both_down;
+    "R0b" "An instance starts while Postgres is down" promise::started_without_postgres;
     "R1" "Redis frozen" redis::frozen;
     "R2" "Redis killed, and back empty" redis::killed;
     "R3" "Redis slow, then sliced, then reset again and again" redis::slow;
@@ -63,6 +64,7 @@ rows! {
     "R12g" "A disable after a restore of the database" invalidation::restored;
     "R13" "A slow reader against a writer" freshness::slow_reader;
     "R14" "Rolling restarts behind haproxy" fleet::rolling;
+    "R14b" "Postgres gone behind haproxy, which probes" fleet::probed;
     "R15" "SIGTERM at saturation" stops::terminated;
     "R16" "SIGKILL under load" stops::killed;
     "R17" "No CPU between requests" fleet::without_cpu;

@@ -22,7 +22,7 @@ impl Conninfo {
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         for prefix in ["postgres://", "postgresql://"] {
             if let Some(rest) = text.strip_prefix(prefix) {
-                return Ok(Self::parse_url(prefix, rest));
+                return Self::parse_url(prefix, rest);
             }
         }
         Self::parse_pairs(text)
@@ -33,7 +33,7 @@ impl Conninfo {
         self.names.iter().any(|given| given == name)
     }
 
-    fn parse_url(prefix: &str, text: &str) -> Self {
+    fn parse_url(prefix: &str, text: &str) -> Result<Self, &'static str> {
         // tokio-postgres takes everything before the first @ for user and password. A URL that begins with a
         // slash has neither, so its @ belongs to an option, such as the user of Cloud SQL's IAM login.
         let text = if text.starts_with(['/', '?']) {
@@ -46,6 +46,10 @@ impl Conninfo {
             .find('?')
             .map(|at| behind_credentials + at);
         let (base, query) = query_at.map_or((text.as_str(), ""), |at| (&text[..at], &text[at + 1..]));
+        // Behind the host as libpq sees it there is none, so this one is of a password and its rest was taken for the host.
+        if base[behind_credentials..].contains('@') {
+            return Err("is not valid: an @ in the user, the password or the database is written %40");
+        }
         let mut conninfo = Self::default();
         let mut kept = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -59,7 +63,7 @@ impl Conninfo {
         }
         let mark = if kept.is_empty() { "" } else { "?" };
         conninfo.rest = format!("{prefix}{base}{mark}{}", kept.join("&"));
-        conninfo
+        Ok(conninfo)
     }
 
     fn parse_pairs(text: &str) -> Result<Self, &'static str> {
@@ -175,6 +179,8 @@ mod tests {
             "host=db password=hunter2 three=x y",
             "password='hunter2",
             "a hunter2=x",
+            "postgres://me:p@hunter2@db/links",
+            "postgres://me:p@hunter2/x@db/links",
         ] {
             let reason = Conninfo::parse(text).unwrap_err();
 

@@ -1,7 +1,5 @@
 //! Opens connections for every pool of the store: few at a time, and with pauses while that fails.
 
-use std::error::Error;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +9,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_postgres::Config;
 
 use super::connect::{Connected, Connector};
+use super::failure::causes;
 
 /// How long connecting may take, with encryption and authentication: eight round trips, and the server's own time when
 /// every client of it connects at once. Whoever waits for the connection has a limit of its own.
@@ -99,18 +98,4 @@ impl Dialer {
         self.failed.notify_waiters();
         reason
     }
-}
-
-/// An error of the driver with its causes, without what it may repeat of the values.
-fn causes(err: &tokio_postgres::Error) -> String {
-    if let Some(refusal) = err.as_db_error() {
-        return format!("{}: {}", refusal.code().code(), refusal.message());
-    }
-    let mut text = err.to_string();
-    let mut cause = err.source();
-    while let Some(err) = cause {
-        let _ = write!(text, ": {err}");
-        cause = err.source();
-    }
-    text
 }

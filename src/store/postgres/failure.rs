@@ -1,5 +1,8 @@
 //! What an error of the driver means for the connection, the statement and the caller.
 
+use std::error::Error as _;
+use std::fmt::Write as _;
+
 use deadpool_postgres::PoolError;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
@@ -26,14 +29,6 @@ pub(super) enum Remedy {
     PrepareAgain,
     /// Nothing.
     Nothing,
-}
-
-/// A server's refusal without its detail, which may repeat what was written.
-#[derive(Debug, thiserror::Error)]
-#[error("{code}: {message}")]
-struct Refusal {
-    code: String,
-    message: String,
 }
 
 impl Failure {
@@ -104,15 +99,23 @@ impl Failure {
     }
 }
 
-/// The driver's error without what it may repeat of the values.
+/// The driver's error as [`causes`] words it.
 pub(super) fn unavailable(err: Error) -> StoreError {
-    match err.as_db_error() {
-        Some(refusal) => StoreError::unavailable(Refusal {
-            code: refusal.code().code().to_owned(),
-            message: refusal.message().to_owned(),
-        }),
-        None => StoreError::unavailable(err),
+    StoreError::unavailable(causes(&err))
+}
+
+/// An error of the driver with its SQLSTATE or its causes, without the server's detail, which may repeat values.
+pub(super) fn causes(err: &Error) -> String {
+    if let Some(refusal) = err.as_db_error() {
+        return format!("{}: {}", refusal.code().code(), refusal.message());
     }
+    let mut text = err.to_string();
+    let mut cause = err.source();
+    while let Some(err) = cause {
+        let _ = write!(text, ": {err}");
+        cause = err.source();
+    }
+    text
 }
 
 /// Whether the server is leaving, or has become a standby: no statement will do on this connection.

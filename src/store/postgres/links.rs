@@ -2,13 +2,11 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio_postgres::Row;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::class::Class;
@@ -28,7 +26,6 @@ use crate::domain::{
     LinkPage, LinkQuery, Range, Ranking, Redirect, Revision, Selection, Slug, Tally, Totals,
 };
 use crate::store::limits::{BATCH_LIMIT, CLICK_LIMIT, LONG_LIMIT, READ_LIMIT, WRITE_LIMIT};
-use crate::store::migration::Found;
 use crate::store::{
     BatchOutcome, Candidate, Chore, ClickGrant, KeyHash, Once, Place, Selected, Store, StoreError, Upkeep,
 };
@@ -81,11 +78,6 @@ FROM links WHERE slug = $1";
 /// How often a click is tried to be taken of a link that others change meanwhile.
 const CLICK_TRIES: u8 = 3;
 
-const SCHEMA: &str = "-- check()
-SELECT coalesce(max(version), 0) AS version, coalesce(max(coalesce(oldest_build, version)), 0) AS oldest_build,
-    clock_timestamp() AS now
-FROM curtail_migrations";
-
 const ANSWERS: &str = "-- check()
 SELECT clock_timestamp() AS now";
 
@@ -95,7 +87,6 @@ pub(in crate::store) struct PostgresStore {
     pools: Pools,
     pub(super) writes: Pool,
     inserts: Inserts,
-    schema_seen: AtomicBool,
 }
 
 impl PostgresStore {
@@ -112,7 +103,6 @@ impl PostgresStore {
             inserts: Inserts::new(writes.clone(), Pools::most(&settings, Class::Write)),
             writes,
             pools,
-            schema_seen: AtomicBool::new(false),
         })
     }
 
@@ -377,34 +367,19 @@ impl Store for PostgresStore {
     }
 
     async fn check(&self) -> Result<Option<Timestamp>, StoreError> {
-        if self.schema_seen.load(Ordering::Relaxed) {
-            return match within(READ_LIMIT, self.reads().read(Queue::Any, ANSWERS, &[])).await {
-                Ok(row) => row.map(|row| column(&row, "now")).transpose(),
-                // A database that is busy is there. An instance that was said to be down for that would leave its
-                // visitors to the others, who have too much to do already.
-                Err(Failure {
-                    error: StoreError::Overloaded,
-                    ..
-                }) => Ok(None),
-                Err(failure) => Err(failure.error),
-            };
+        // Where connecting is slow, the first question is the one that connects.
+        let is_first = !self.pools.schema().is_known();
+        let limit = if is_first { LONG_LIMIT } else { READ_LIMIT };
+        match within(limit, self.reads().read(Queue::Any, ANSWERS, &[])).await {
+            Ok(row) => row.map(|row| column(&row, "now")).transpose(),
+            // A database that is busy is there. An instance that was said to be down for that would leave its
+            // visitors to the others, who have too much to do already.
+            Err(Failure {
+                error: StoreError::Overloaded,
+                ..
+            }) if !is_first => Ok(None),
+            Err(failure) => Err(failure.error),
         }
-        // Longer than other reads: where connecting is slow, the first question is the one that connects.
-        let row = match within(LONG_LIMIT, self.reads().read(Queue::Any, SCHEMA, &[])).await {
-            Ok(row) => row,
-            Err(failure) if failure.code == Some(SqlState::UNDEFINED_TABLE) => None,
-            Err(failure) => return Err(failure.error),
-        };
-        let Some(row) = row else {
-            return Found::NOTHING.check().map(|()| None);
-        };
-        let found = Found {
-            version: column(&row, "version")?,
-            oldest_build: column(&row, "oldest_build")?,
-        };
-        found.check()?;
-        self.schema_seen.store(true, Ordering::Relaxed);
-        column(&row, "now").map(Some)
     }
 
     async fn close(&self) {

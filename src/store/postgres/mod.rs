@@ -29,6 +29,7 @@ mod porting;
 mod pulse;
 mod ranking;
 mod rows;
+mod schema;
 mod selection;
 mod sessions;
 mod settings;

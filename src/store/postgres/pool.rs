@@ -16,6 +16,7 @@ use super::gate::{Permit, Refused};
 use super::lease::Lease;
 use super::outcome;
 use super::pulse::Pulse;
+use super::schema::{SCHEMA, Schema};
 use crate::telemetry::metrics::{Counter, Metrics, POOL_IN_USE, POOL_WAITING, Running};
 
 /// A parameter and its type.
@@ -36,6 +37,7 @@ pub(super) struct Pool {
     queue: usize,
     clients_queue: usize,
     pulse: Arc<Pulse>,
+    schema: Arc<Schema>,
     metrics: Arc<Metrics>,
     timeouts: Arc<Counter>,
     /// Begins a transaction, and sets its time limits.
@@ -64,6 +66,7 @@ impl Pool {
         connections: &Arc<Connections>,
         terms: Terms,
         pulse: &Arc<Pulse>,
+        schema: &Arc<Schema>,
         metrics: &Arc<Metrics>,
     ) -> Self {
         let (name, lane) = (terms.class.name(), terms.lane);
@@ -81,6 +84,7 @@ impl Pool {
             queue: terms.class.queue() * terms.most,
             clients_queue: CLIENTS_QUEUE * terms.most,
             pulse: Arc::clone(pulse),
+            schema: Arc::clone(schema),
             metrics: Arc::clone(metrics),
             timeouts: metrics.pool_timeouts.get(name),
             begin: terms.begin.into(),
@@ -165,9 +169,31 @@ impl Pool {
         loop {
             let permit = self.permit(queue).await?;
             if let Some((object, permit)) = self.connections.take(permit).await.map_err(Failure::of_pool)? {
-                return Ok(Lease::new(Arc::clone(&self.connections), object, permit));
+                let lease = Lease::new(Arc::clone(&self.connections), object, permit);
+                return self.with_known_schema(lease).await;
             }
         }
+    }
+
+    /// A connection for statements: the first ones of a process check the schema before.
+    async fn with_known_schema(&self, lease: Lease) -> Result<Lease, Failure> {
+        if self.schema.is_known() {
+            return Ok(lease);
+        }
+        // No part of the operation: a change whose schema was not checked in time was not sent.
+        let running = self.metrics.statements.begin(SCHEMA);
+        let asked = self.bounded(&lease, self.wrapped, lease.client().query_typed(SCHEMA, &[]));
+        let answer = lease.busy_with(asked).await.map_err(Failure::of_statement);
+        running.end(&answer);
+        if let Err(failure) = self.schema.judge(answer) {
+            if failure.remedy == Remedy::AnotherConnection {
+                self.connections.doubt().raise();
+            } else {
+                lease.give_back();
+            }
+            return Err(failure);
+        }
+        Ok(lease)
     }
 
     async fn permit(&self, queue: Queue) -> Result<Permit, Failure> {

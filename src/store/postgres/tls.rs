@@ -6,12 +6,17 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{
+    CryptoProvider, verify_tls12_signature, verify_tls13_signature, verify_tls13_signature_with_raw_key,
+};
 use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use webpki::RawPublicKeyEntity;
+use x509_cert::Certificate;
+use x509_cert::der::{Decode, Encode};
 
 /// Whether and how connections are encrypted.
 #[derive(Clone)]
@@ -68,10 +73,10 @@ impl Tls {
             Proof::ChainAndName => builder.with_root_certificates(roots),
             Proof::Chain => builder
                 .dangerous()
-                .with_custom_certificate_verifier(lenient(Some(roots), provider)),
+                .with_custom_certificate_verifier(Arc::new(ChainOnly { roots, provider })),
             Proof::Nothing => builder
                 .dangerous()
-                .with_custom_certificate_verifier(lenient(None, provider)),
+                .with_custom_certificate_verifier(Arc::new(KeyOnly { provider })),
         };
         let mut config = builder.with_no_client_auth();
         if direct {
@@ -94,20 +99,14 @@ fn read_roots(path: &Path) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-fn lenient(roots: Option<RootCertStore>, provider: Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
-    Arc::new(Lenient { roots, provider })
-}
-
-/// Checks who signed a certificate, if there are roots, but not the host's name. Signatures of the handshake
-/// are always checked: without them, SCRAM's channel binding would bind to a certificate whose key the peer
-/// need not have.
+/// Checks who signed a certificate, but not the host's name.
 #[derive(Debug)]
-struct Lenient {
-    roots: Option<RootCertStore>,
+struct ChainOnly {
+    roots: RootCertStore,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Lenient {
+impl ServerCertVerifier for ChainOnly {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -116,11 +115,9 @@ impl ServerCertVerifier for Lenient {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if let Some(roots) = &self.roots {
-            let certificate = ParsedCertificate::try_from(end_entity)?;
-            let algorithms = self.provider.signature_verification_algorithms.all;
-            verify_server_cert_signed_by_trust_anchor(&certificate, roots, intermediates, now, algorithms)?;
-        }
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -150,6 +147,76 @@ impl ServerCertVerifier for Lenient {
             signature,
             &self.provider.signature_verification_algorithms,
         )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+/// Takes every certificate, whatever its form: X.509 v1 too, which OpenSSL makes by default and rustls refuses. Signatures of
+/// the handshake are checked with the key in it: without that, SCRAM's channel binding (RFC 5929) would bind to a certificate
+/// whose key the peer need not have.
+#[derive(Debug)]
+struct KeyOnly {
+    provider: Arc<CryptoProvider>,
+}
+
+/// The public key of a certificate (RFC 5280, 4.1).
+fn public_key(certificate: &CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'static>, Error> {
+    Certificate::from_der(certificate)
+        .and_then(|certificate| certificate.tbs_certificate.subject_public_key_info.to_der())
+        .map(SubjectPublicKeyInfoDer::from)
+        .map_err(|_| CertificateError::BadEncoding.into())
+}
+
+impl ServerCertVerifier for KeyOnly {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    /// In TLS 1.2 a scheme does not say the curve, so each algorithm of the scheme is tried.
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let key = public_key(certificate)?;
+        let key = RawPublicKeyEntity::try_from(&key).map_err(|_| CertificateError::BadEncoding)?;
+        let schemes = self.provider.signature_verification_algorithms.mapping;
+        let algorithms = schemes
+            .iter()
+            .filter(|(scheme, _)| *scheme == signature.scheme)
+            .flat_map(|(_, algorithms)| algorithms.iter());
+        for algorithm in algorithms {
+            if key
+                .verify_signature(*algorithm, message, signature.signature())
+                .is_ok()
+            {
+                return Ok(HandshakeSignatureValid::assertion());
+            }
+        }
+        Err(CertificateError::BadSignature.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature_with_raw_key(message, &public_key(certificate)?, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::failure::Failure;
-use super::grpc::{Grpc, TIMEOUT};
+use super::grpc::Grpc;
 use super::queue::{Figures, Spans};
 use crate::config;
 use crate::telemetry::gcp::Metadata;
@@ -208,7 +208,7 @@ impl Exporter {
         let mut message = None;
         let failure = loop {
             tries += 1;
-            let failure = match timeout(TIMEOUT, self.try_once(&batch, &mut message)).await {
+            let failure = match timeout(self.config.timeout, self.try_once(&batch, &mut message)).await {
                 Ok(Ok(refused)) => return self.note_sent(number, refused),
                 Ok(Err(failure)) => failure,
                 Err(_) => {

@@ -21,8 +21,6 @@ use crate::config;
 
 /// A connection that was idle for this long is not used again: firewalls drop them in silence.
 const IDLE: Duration = Duration::from_secs(240);
-/// How long a call may take, with connecting: the caller keeps to it, and the receiver reads it in `grpc-timeout`.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 /// An answer has a few bytes.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
@@ -33,6 +31,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
 pub(super) struct Grpc {
     endpoint: Url,
     tls: Option<TlsConnector>,
+    /// How long a call may take, with connecting: the caller keeps to it, and the receiver reads it in `grpc-timeout`.
+    timeout: Duration,
     open: Option<Open>,
 }
 
@@ -92,6 +92,7 @@ impl Grpc {
         Some(Self {
             endpoint,
             tls,
+            timeout: config.timeout,
             open: None,
         })
     }
@@ -201,7 +202,7 @@ impl Grpc {
         all.insert(header::TE, HeaderValue::from_static("trailers"));
         all.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         // A receiver need not work on what is given up.
-        all.insert("grpc-timeout", timeout());
+        all.insert("grpc-timeout", grpc_timeout(self.timeout));
         all.insert(
             header::USER_AGENT,
             HeaderValue::from_static(concat!("curtail/", env!("CARGO_PKG_VERSION"))),
@@ -249,8 +250,8 @@ async fn read(response: ResponseFuture) -> Result<Answer, Failure> {
 }
 
 /// The time of a call, as gRPC writes it.
-fn timeout() -> HeaderValue {
-    HeaderValue::try_from(format!("{}m", TIMEOUT.as_millis())).expect("digits are ASCII")
+fn grpc_timeout(timeout: Duration) -> HeaderValue {
+    HeaderValue::try_from(format!("{}m", timeout.as_millis())).expect("digits are ASCII")
 }
 
 /// A message on its way: not compressed, its length, itself.

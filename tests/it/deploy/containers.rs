@@ -59,6 +59,20 @@ pub fn dockerfile_faults(text: &str) -> Vec<String> {
     if !argument("ENTRYPOINT").is_some_and(|entry| entry.starts_with('[')) {
         faults.push("ENTRYPOINT: not in exec form, and there is no shell".to_owned());
     }
+    if !lines
+        .iter()
+        .any(|line| line.contains("\"healthcheck\", \"--live\""))
+    {
+        faults.push("HEALTHCHECK: an outage of the database would restart the container".to_owned());
+    }
+    let owner = argument("USER").unwrap_or_default();
+    let owned = format!("COPY --from=build --chown={owner} /data /data");
+    if argument("VOLUME") != Some("[\"/data\"]") || !lines.contains(&owned.as_str()) {
+        faults.push("VOLUME: the user does not own /data, where a trial keeps its links".to_owned());
+    }
+    if argument("ENV") != Some("LISTEN_ADDRESS=0.0.0.0") {
+        faults.push("LISTEN_ADDRESS: a trial in a container would listen on its own loopback".to_owned());
+    }
     faults
 }
 

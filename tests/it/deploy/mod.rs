@@ -362,6 +362,10 @@ fn the_image_is_one_that_cloud_run_and_older_builders_take() {
             COPY . . ~> RUN --mount=type=cache,target=/x true ~> a mount
             COPY . . ~> COPY --link . . ~> a linked copy
             COPY . . ~> RUN cat <<END ~> a here-document
+            "healthcheck", "--live" ~> "healthcheck" ~> HEALTHCHECK: an outage
+            VOLUME ["/data"] ~> VOLUME ["/links"] ~> VOLUME: the user does not own
+            --chown=65532:65532 ~> --chown=0:0 ~> VOLUME: the user does not own
+            ENV LISTEN_ADDRESS=0.0.0.0 ~> ENV LISTEN_ADDRESS=127.0.0.1 ~> LISTEN_ADDRESS: a trial
         "#,
     );
 }
