@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use curtail::config;
-use curtail::domain::Actor;
+use curtail::domain::{Actor, Revision};
 use curtail::store::{self, Chore, Migrated, Migration, SCHEMA_VERSION, StoreError};
 use futures_util::future::join_all;
 use tokio::time::{Duration, Instant, sleep};
@@ -115,7 +115,7 @@ async fn nothing_is_run_in_a_database_before_its_schema_is_known_to_fit() {
             .delete_link(&slug("x"), None, None, &actor)
             .await
             .map(|_| ()),
-        store.take_click(&slug("x")).await.map(|_| ()),
+        store.take_click(&slug("x"), Revision::new(1)).await.map(|_| ()),
         store
             .keep_house(Chore::MakePartitions(jiff::Timestamp::UNIX_EPOCH))
             .await

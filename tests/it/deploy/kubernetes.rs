@@ -8,6 +8,8 @@ use serde_json::Value;
 use super::image::image_fault;
 use super::yaml::{document, documents};
 use super::{NONE, read, root};
+use crate::app::{Backend, TestApp};
+use crate::ground::{Ground, Switch};
 
 fn kubernetes_manifests() -> Vec<Value> {
     let mut manifests = Vec::new();
@@ -411,4 +413,26 @@ fn the_base_lists_every_manifest_and_the_example_names_the_image_once() {
                 .all(|manifest| manifest["metadata"]["namespace"] == "curtail")
         );
     }
+}
+
+/// A pod was once taken out after twenty seconds without its database: all of them at the same moment, although each still
+/// redirected.
+#[test]
+fn no_probe_takes_a_pod_out_while_its_database_is_away() {
+    let switch = Switch::before_postgres();
+    let ground = std::sync::Arc::new(Ground::through(&switch));
+    let app = TestApp::start_on(Backend::Postgres, ground, &[]);
+    app.create(serde_json::json!({"slug": "kept", "url": "https://example.org/"}));
+    assert_eq!(app.get("/kept").status, 302);
+    let deployment = document(&read("deploy/kubernetes/base/deployment.yaml"));
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+
+    switch.cut();
+
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        let path = container[probe]["httpGet"]["path"].as_str().expect("a path");
+        assert_eq!(app.get(path).status, 200, "{probe}");
+    }
+    assert_eq!(app.get("/health/ready").json()["status"], "degraded");
+    assert_eq!(app.get("/kept").status, 302);
 }
