@@ -27,7 +27,7 @@ use crate::telemetry::metrics::Metrics;
 const MIN_KEPT: Duration = Duration::from_secs(5);
 /// So many bytes of a value are read. No entry has as many: a huge value of another writer does not hold up the
 /// connection. The scripts hold the same number.
-const MAX_READ: usize = 4096;
+const MAX_READ: usize = 34 * 1024;
 /// The longest that the question for health may take: a new connection, and a PING.
 const HEALTH_LIMIT: Duration = Duration::from_millis(200);
 /// Connections for the question for health: two askers do not wait for each other.
@@ -41,7 +41,7 @@ const HEALTH_CONNECTIONS: usize = 2;
 static KEEP: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local value, seen, header_end = ARGV[1], ARGV[2], tonumber(ARGV[4])
-         local held = redis.pcall('GETRANGE', KEYS[1], 0, 4095)
+         local held = redis.pcall('GETRANGE', KEYS[1], 0, 34815)
          if type(held) == 'string' and held ~= ARGV[5]
             and string.sub(held, 1, 2) == string.sub(value, 1, 2)
             and string.sub(held, 23, header_end) == string.sub(value, 23, header_end) then
@@ -59,7 +59,7 @@ static KEEP: LazyLock<Script> = LazyLock::new(|| {
 /// entries, `ARGV[3]` the line that names the slug.
 static INVALIDATE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
-        "local held = redis.pcall('GETRANGE', KEYS[1], 0, 4095)
+        "local held = redis.pcall('GETRANGE', KEYS[1], 0, 34815)
          if held == '' then return end
          if type(held) == 'string' and string.sub(held, 1, 2) == ARGV[2]
             and string.sub(held, 23, 22 + string.len(ARGV[3])) == ARGV[3] then
@@ -74,7 +74,7 @@ static INVALIDATE: LazyLock<Script> = LazyLock::new(|| {
 /// was of another type.
 static DISCARD: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
-        "local held = redis.pcall('GETRANGE', KEYS[1], 0, 4095)
+        "local held = redis.pcall('GETRANGE', KEYS[1], 0, 34815)
          if type(held) == 'table' or held == ARGV[1] then redis.call('DEL', KEYS[1]) end",
     )
 });

@@ -121,8 +121,10 @@ pub(super) fn described() -> [Operation; 4] {
             .in_query(
                 "strict",
                 ObjectBuilder::new()
-                    .schema_type(Type::Boolean)
-                    .description(Some("503 while the database is away, too"))
+                    .schema_type(Type::String)
+                    .description(Some(
+                        "Alone or with any value but `false`: 503 while the database is away, too",
+                    ))
                     .build(),
             )
             .answers::<Ready>(

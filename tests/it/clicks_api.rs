@@ -265,7 +265,7 @@ fn nothing_that_names_a_person_is_kept() {
     settle(&app);
 
     let columns = "SELECT count(*) FROM (SELECT c::text AS row FROM clicks c UNION ALL SELECT v::text FROM click_values v
-        UNION ALL SELECT u::text FROM unsummed_clicks u UNION ALL SELECT v::text FROM click_visitors v) AS t WHERE row ~ '203\\.0|secret|password|444|Gecko|140'";
+        UNION ALL SELECT u::text FROM unsummed_clicks u UNION ALL SELECT v::text FROM click_visitors v) AS t WHERE row ~ '203\\.0\\.113|secret|password|:444|Gecko|Firefox/140'";
 
     assert_eq!(app.database.number(columns), 0);
     assert_eq!(

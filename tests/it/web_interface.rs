@@ -231,6 +231,7 @@ fn a_click_on_another_site_leaves_the_session_as_it_is() {
     let stage = Stage::set();
     let browser = &stage.browser;
     stage.create(&json!({"url": "https://example.org/", "slug": "sale"}));
+    // The menu of `/docs` is the same for everybody.
     let pages = ["/", "/app", "/app/links/sale", "/docs", "/app/keys"];
     let link = |path: &&str| format!("<p><a href='{}{path}'>to {path}</a>", stage.base);
     let form = format!(
@@ -245,7 +246,8 @@ fn a_click_on_another_site_leaves_the_session_as_it_is() {
         browser.wait("the other site", || browser.text("h1") == "Elsewhere");
         browser.find(&format!("a[href='{}{page}']", stage.base)).click();
         browser.wait("the page", || browser.path() == page && browser.has("header nav"));
-        assert!(browser.text("header nav").contains("Sign out"), "{page}");
+        let is_signed_in = browser.text("header nav").contains("Sign out");
+        assert!(is_signed_in || page == "/docs", "{page}");
     }
     // What the other site's form does: it comes without the cookie, and is refused.
     browser.run(&format!("location = '{site}'"));

@@ -391,7 +391,7 @@ fn what_a_form_comes_back_with_is_for_everybody_too() {
     let stage = Stage::set();
     furnish(&stage);
     let mut gallery = Gallery::of(&stage.browser);
-    let long = "x".repeat(70_000);
+    let long = "x".repeat(140_000);
 
     for sent in SIGNING_IN {
         gallery.send(sent);

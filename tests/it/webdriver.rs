@@ -97,6 +97,8 @@ impl Browser {
             "--window-size=1200,900",
             "--hide-scrollbars",
             "--force-device-scale-factor=1",
+            // It says HeadlessChrome otherwise, which is a program and no person.
+            "--user-agent=Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
         ]
         .map(str::to_owned)
         .into();
