@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     /// Whose form it is: ndjson, csv, yourls, shlink, kutt or bitly; guessed if it is missing
     #[arg(long)]
     from: Option<Format>,
-    /// What the short URLs of the source begin with, such as https://example.com/s, if that is more than a host
+    /// What the short URLs of the source begin with, such as `https://example.com/s`, if that is more than a host
     #[arg(long)]
     base: Option<String>,
     /// What to do with a link whose slug is another's: report, skip or overwrite

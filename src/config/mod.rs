@@ -66,7 +66,7 @@ pub struct Config {
 /// Where the service runs, as far as defaults depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// `DATABASE_URL` is unset, and this is not Cloud Run: an SQLite file in [`DATA`]. Only loopback is listened on, and no key
+    /// `DATABASE_URL` is unset, and this is not Cloud Run: an SQLite file in `DATA`. Only loopback is listened on, and no key
     /// is needed.
     pub trial: bool,
     /// The same, but `LISTEN_ADDRESS` lets others in: everything but redirects needs the admin key, which is generated if
