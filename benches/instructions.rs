@@ -91,7 +91,8 @@ fn visit(slug: &Slug, times: u64) {
             Lifecycle::new(),
         );
         for _ in 0..times {
-            let visit = resolver.visit(black_box(slug), || true).await.unwrap();
+            let visit = resolver.visit(black_box(slug), SystemClock.now(), || true, || Ok(()));
+            let visit = visit.await.unwrap();
             assert!(matches!(black_box(visit), Visit::Follow(_)));
         }
     });

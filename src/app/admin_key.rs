@@ -7,10 +7,8 @@ use std::path::Path;
 use secrecy::SecretString;
 
 use super::StartError;
+use crate::config::MIN_KEY_CHARS;
 use crate::service::random_key;
-
-/// The fewest characters of a key, as of `ADMIN_API_KEY`.
-const MIN_CHARS: usize = 24;
 
 /// The key that `path` keeps, or a new one that it keeps from now on. Only the owner may read the file.
 pub(super) fn kept_or_generated(path: &Path) -> Result<SecretString, StartError> {
@@ -20,7 +18,7 @@ pub(super) fn kept_or_generated(path: &Path) -> Result<SecretString, StartError>
     match fs::read_to_string(path) {
         Ok(text) => {
             let key = text.trim();
-            if key.len() < MIN_CHARS || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            if key.len() < MIN_KEY_CHARS || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
                 return Err(unusable(
                     &"is not a key: remove the file, and the next start generates a new one",
                 ));

@@ -22,8 +22,8 @@ pub struct Access {
 /// The file in [`DATA`] that keeps a generated admin key.
 const KEY_FILE: &str = "admin-key";
 
-/// The fewest characters of `ADMIN_API_KEY`.
-const MIN_KEY_CHARS: usize = 24;
+/// The fewest characters of an admin key.
+pub const MIN_KEY_CHARS: usize = 24;
 
 /// The fewest different characters of `ADMIN_API_KEY`.
 const MIN_KEY_DISTINCT: usize = 6;

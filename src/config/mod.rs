@@ -20,7 +20,7 @@ mod traces;
 
 use std::net::IpAddr;
 
-pub use access::Access;
+pub use access::{Access, MIN_KEY_CHARS};
 pub use blocked::BlockedDomains;
 pub use cache::{Cache, Redis, TlsVerify};
 pub use clicks::Clicks;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-use super::scatter::{gather, scatter};
+use super::scatter::{gather, gather_time, scatter};
 use super::{KeyId, Rank, Revision, Slug};
 
 /// Who made a change. Its text is `admin`, `key:ID`, `anonymous`, `operator` or `system`.
@@ -318,11 +318,8 @@ impl FromStr for AuditCursor {
 
     fn from_str(text: &str) -> Result<Self, BrokenAuditCursor> {
         let (time, id) = text.split_at_checked(text.len() / 2).ok_or(BrokenAuditCursor)?;
-        let micros = gather(time)
-            .filter(|micros| *micros >= 0)
-            .ok_or(BrokenAuditCursor)?;
         Ok(Self {
-            changed_at: Timestamp::from_microsecond(micros).map_err(|_| BrokenAuditCursor)?,
+            changed_at: gather_time(time).ok_or(BrokenAuditCursor)?,
             id: gather(id).ok_or(BrokenAuditCursor)?,
         })
     }

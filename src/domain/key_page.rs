@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
-use super::scatter::{gather, scatter};
+use super::scatter::{gather_time, scatter};
 use super::{BrokenCursor, Key, KeyId};
 
 /// A part of the list of keys, newest first.
@@ -70,9 +70,8 @@ impl FromStr for KeyCursor {
 
     fn from_str(text: &str) -> Result<Self, BrokenCursor> {
         let (time, id) = text.split_at_checked(24).ok_or(BrokenCursor)?;
-        let micros = gather(time).filter(|micros| *micros >= 0).ok_or(BrokenCursor)?;
         Ok(Self {
-            created_at: Timestamp::from_microsecond(micros).map_err(|_| BrokenCursor)?,
+            created_at: gather_time(time).ok_or(BrokenCursor)?,
             id: Some(id.parse().map_err(|_| BrokenCursor)?),
         })
     }

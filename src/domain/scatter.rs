@@ -1,5 +1,7 @@
 //! Numbers as texts that say nothing of what they are, and show when they were typed wrong. They are no secret.
 
+use jiff::Timestamp;
+
 /// An odd number, so that multiplying by it can be undone.
 const SCATTER: u64 = 0x9e37_79b9_7f4a_7c15;
 /// `SCATTER * GATHER` is 1, modulo 2^64.
@@ -18,6 +20,12 @@ pub(super) fn gather(text: &str) -> Option<i64> {
     }
     let scattered = u64::from_str_radix(&text[..16], 16).ok()?;
     (text[16..] == format!("{:08x}", check(scattered))).then(|| scattered.wrapping_mul(GATHER).cast_signed())
+}
+
+/// The time whose microseconds [`scatter`] made `text` of; none before 1970.
+pub(super) fn gather_time(text: &str) -> Option<Timestamp> {
+    let micros = gather(text).filter(|micros| *micros >= 0)?;
+    Timestamp::from_microsecond(micros).ok()
 }
 
 fn check(scattered: u64) -> u32 {

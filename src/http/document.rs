@@ -1,16 +1,14 @@
-//! Documents that are the same for everybody: rendered once, compressed once, and not sent to a client that has them already
-//! (RFC 9110, sections 8.8.3 and 13.1.2).
+//! Documents that are the same for everybody: rendered once, compressed once, and not sent to a client that has them already.
 
 use std::sync::{Arc, OnceLock};
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_ENCODING, ETAG, EntityTag, Header, IfNoneMatch, VARY};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_ENCODING, EntityTag, VARY};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 
-use super::compress;
+use super::{compress, conditions};
 use crate::service::{Error, Rendering};
 
 /// The base URLs for which a page is kept. Where `BASE_URL` is unset, a client names the base URL in `Host`.
@@ -44,14 +42,8 @@ impl Document {
         } else {
             EntityTag::new_strong(self.digest.clone())
         };
-        let known = is_known(request, &tag);
-        let mut response = HttpResponse::build(if known {
-            StatusCode::NOT_MODIFIED
-        } else {
-            StatusCode::OK
-        });
+        let (mut response, known) = conditions::tagged(request, tag);
         response
-            .insert_header((ETAG, tag))
             .insert_header((CACHE_CONTROL, caching))
             .insert_header((VARY, "Accept-Encoding"));
         if known {
@@ -114,15 +106,6 @@ impl Documents {
             })
         };
         self.rendering.run(render).await
-    }
-}
-
-/// Whether the client has what `tag` names (`If-None-Match`).
-pub(super) fn is_known(request: &HttpRequest, tag: &EntityTag) -> bool {
-    match IfNoneMatch::parse(request) {
-        Ok(IfNoneMatch::Any) => true,
-        Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|known| known.weak_eq(tag)),
-        Err(_) => false,
     }
 }
 

@@ -8,6 +8,7 @@ mod auth;
 mod body;
 mod caching;
 mod compress;
+mod conditions;
 mod connection;
 mod cors;
 mod document;

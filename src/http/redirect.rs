@@ -42,7 +42,7 @@ pub(super) async fn redirect(
     let seen = || visitor::seen(request, services);
     let counts = || is_click && !is_program(&seen());
     let admit = admission(request, services);
-    match services.resolver.visit_if(slug, now, counts, admit).await {
+    match services.resolver.visit(slug, now, counts, admit).await {
         Ok(Visit::Follow(redirect)) => {
             if is_click {
                 let (revision, limited) = (redirect.revision, redirect.limited);

@@ -108,13 +108,8 @@ impl Caches {
 
     /// Keeps a written state in memory, and answers what outranks it there.
     async fn keep_written(&self, slug: &Slug, known: Known) -> Option<Entry> {
-        let version = known.rank();
         let entry = self.lifetimes.in_memory(known, self.clock.steady());
-        let is_current = |tail: &ChangeTail| tail.admit_stale(slug, version);
-        match self.keep_in_memory(slug, &entry, Rank::UNSEEN, is_current).await {
-            Some(Put::Outranked(standing)) => Some(standing),
-            _ => None,
-        }
+        self.keep_committed(slug, &entry).await
     }
 
     /// Keeps a state in memory: the only way into it. `None` if `admits` finds that a change outdated the state, and then
@@ -140,13 +135,17 @@ impl Caches {
         None
     }
 
-    /// Keeps in memory a state that another instance published. It is remembered as a change first.
+    /// Keeps in memory a state that another instance published, and answers what outranks it there. It is remembered as a
+    /// change first.
     pub(super) async fn keep_published(&self, slug: &Slug, entry: Entry) -> Option<Entry> {
-        let version = entry.known.rank();
-        self.tail.note(slug, version, true);
+        self.tail.note(slug, entry.known.rank(), true);
         let entry = self.received(entry);
-        let is_current = |tail: &ChangeTail| tail.admit_stale(slug, version);
-        match self.keep_in_memory(slug, &entry, Rank::UNSEEN, is_current).await {
+        self.keep_committed(slug, &entry).await
+    }
+
+    async fn keep_committed(&self, slug: &Slug, entry: &Entry) -> Option<Entry> {
+        let is_current = |tail: &ChangeTail| tail.admit_stale(slug, entry.known.rank());
+        match self.keep_in_memory(slug, entry, Rank::UNSEEN, is_current).await {
             Some(Put::Outranked(standing)) => Some(standing),
             _ => None,
         }

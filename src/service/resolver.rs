@@ -129,25 +129,18 @@ impl Resolver {
         self.0.caches.unknown(slug).await;
     }
 
-    /// What a visitor of `slug` gets. `counts` tells a person's click from a look: only such a click uses up a
-    /// limit. It is asked only for links with a limit.
-    pub async fn visit(&self, slug: &Slug, counts: impl FnOnce() -> bool) -> Result<Visit, Error> {
-        let now = self.0.caches.clock.now();
-        self.visit_if(slug, now, counts, || Ok(())).await
-    }
-
-    /// The same at `now` for a visitor who may not be allowed to have the store asked: `admit` says so, and is asked
-    /// only when no cache knows the slug.
-    pub async fn visit_if(
+    /// What a visitor of `slug` gets at `now`. `counts` says whether this is a person's click or a look: only such a click uses
+    /// up a limit. It is asked only for links with a limit. `admit` says whether the store may be asked for this visitor, and
+    /// is asked only when no cache knows the slug.
+    pub async fn visit(
         &self,
         slug: &Slug,
         now: Timestamp,
         counts: impl FnOnce() -> bool,
         admit: impl FnOnce() -> Result<(), Error>,
     ) -> Result<Visit, Error> {
-        let redirect = match self.resolve(slug, now, admit).await? {
-            Known::Link(redirect) => redirect,
-            Known::Absent(_) => return Ok(Visit::Unknown),
+        let Known::Link(redirect) = self.resolve(slug, now, admit).await? else {
+            return Ok(Visit::Unknown);
         };
         if let Some(visit) = Visit::of(&redirect, now) {
             return Ok(visit);
@@ -164,9 +157,8 @@ impl Resolver {
         now: Timestamp,
         admit: impl FnOnce() -> Result<(), Error>,
     ) -> Result<Visit, Error> {
-        let redirect = match self.resolve(slug, now, admit).await? {
-            Known::Link(redirect) => redirect,
-            Known::Absent(_) => return Ok(Visit::Unknown),
+        let Known::Link(redirect) = self.resolve(slug, now, admit).await? else {
+            return Ok(Visit::Unknown);
         };
         Ok(Visit::of(&redirect, now).unwrap_or_else(|| self.0.limits.look(redirect)))
     }

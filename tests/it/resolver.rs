@@ -173,12 +173,13 @@ async fn an_older_entry_of_the_shared_cache_does_not_overrule_memory() {
         Some(memory),
         Some(shared),
         Arc::clone(&store),
-        clock,
+        Arc::<ManualClock>::clone(&clock),
         Arc::default(),
         Lifecycle::new(),
     );
 
-    let visit = resolver.visit(&slug, || true).await.unwrap();
+    let visit = resolver.visit(&slug, clock.now(), || true, || Ok(()));
+    let visit = visit.await.unwrap();
 
     let Visit::Follow(redirect) = visit else {
         panic!("{visit:?}")

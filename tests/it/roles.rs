@@ -50,6 +50,19 @@ async fn server() -> Server {
     server
 }
 
+/// Migrates as the owner, and creates the role `other`, which has been granted nothing. Answers the owner's connection.
+async fn migrated_beside_another_role(server: &Server) -> Client {
+    let url = url_as(server, "owner");
+    let migrated = command(&[("DATABASE_URL", &url)]).arg("migrate").status();
+    assert!(migrated.unwrap().success());
+    let owner = connect(&url).await;
+    owner
+        .batch_execute("CREATE ROLE other LOGIN PASSWORD 'other'")
+        .await
+        .unwrap();
+    owner
+}
+
 /// The server's database for a role.
 fn url_as(server: &Server, role: &str) -> String {
     let mut url = url::Url::parse(&server.plain_url()).unwrap();
@@ -129,17 +142,7 @@ async fn a_migration_creates_the_role_of_the_service_which_changes_no_table() {
 #[tokio::test]
 async fn no_other_role_changes_partitions() {
     let server = server().await;
-    let owner = connect(&url_as(&server, "owner")).await;
-    let settings = [("DATABASE_URL", url_as(&server, "owner"))];
-    let pairs: Vec<(&str, &str)> = settings
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .collect();
-    assert!(command(&pairs).arg("migrate").status().unwrap().success());
-    owner
-        .batch_execute("CREATE ROLE other LOGIN PASSWORD 'other'")
-        .await
-        .unwrap();
+    let owner = migrated_beside_another_role(&server).await;
     let other = connect(&url_as(&server, "other:other")).await;
 
     for sql in [
@@ -184,17 +187,7 @@ async fn the_services_under_test_change_no_table() {
 #[tokio::test]
 async fn a_missing_grant_is_named() {
     let server = server().await;
-    let settings = [("DATABASE_URL", url_as(&server, "owner"))];
-    let pairs: Vec<(&str, &str)> = settings
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .collect();
-    assert!(command(&pairs).arg("migrate").status().unwrap().success());
-    let owner = connect(&url_as(&server, "owner")).await;
-    owner
-        .batch_execute("CREATE ROLE other LOGIN PASSWORD 'other'")
-        .await
-        .unwrap();
+    migrated_beside_another_role(&server).await;
     let section = crate::db::postgres_at(&url_as(&server, "other:other"));
     let store = store::open(&curtail::config::Store {
         kind: StoreKind::Postgres(section),

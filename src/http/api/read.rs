@@ -9,7 +9,7 @@ use super::{etag, slug_in_path};
 use crate::http::auth::Sender;
 use crate::http::openapi::{Operation, text};
 use crate::http::problem::Problem;
-use crate::http::{Services, origin};
+use crate::http::{Services, conditions, origin};
 use crate::service::Scope;
 
 /// Shows a link, or answers 304 if the client holds it as it is.
@@ -22,7 +22,7 @@ pub(in crate::http) async fn read(
     caller.require(Scope::LinksRead)?;
     let link = services.links.link(&caller, &slug_in_path(&path)?).await?;
     let tag = etag::of(&link);
-    if etag::is_held(&request, &tag) {
+    if conditions::is_known(&request, &tag) {
         return Ok(answer(StatusCode::NOT_MODIFIED)
             .insert_header((ETAG, tag))
             .finish());

@@ -1,7 +1,7 @@
 //! `GET /{slug}/qr.svg` and `/{slug}/qr.png`
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, ETAG, EntityTag};
+use actix_web::http::header::{CACHE_CONTROL, EntityTag};
 use actix_web::{HttpRequest, HttpResponse};
 use jiff::Timestamp;
 use maud::{Markup, PreEscaped, html};
@@ -9,7 +9,7 @@ use maud::{Markup, PreEscaped, html};
 use super::super::openapi::{Operation, number, text, word};
 use super::super::problem::Problem;
 use super::super::query::{MalformedQuery, Parameters};
-use super::super::{Services, caching, document, origin};
+use super::super::{Services, caching, conditions, document, origin};
 use super::visible;
 use crate::domain::{Redirect, SCAN_MARK, Slug};
 use crate::service::{Qr, QrError, QrLevel};
@@ -37,15 +37,8 @@ pub(super) async fn draw(
     let wanted = Wanted::of(request.query_string())?;
     let address = address(request, services, &redirect.slug);
     let tag = EntityTag::new_strong(wanted.digest(&address, format));
-    let known = document::is_known(request, &tag);
-    let mut response = HttpResponse::build(if known {
-        StatusCode::NOT_MODIFIED
-    } else {
-        StatusCode::OK
-    });
-    response
-        .insert_header((ETAG, tag))
-        .insert_header((CACHE_CONTROL, caching::shared(redirect, now, KEPT_SECONDS)));
+    let (mut response, known) = conditions::tagged(request, tag);
+    response.insert_header((CACHE_CONTROL, caching::shared(redirect, now, KEPT_SECONDS)));
     if known {
         return Ok(response.finish());
     }
